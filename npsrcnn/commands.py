@@ -1,0 +1,149 @@
+"""The frame that every command shares: options, one-line errors, exit codes, atomic files."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from npsrcnn.errors import UsageError, UserError
+
+INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises UsageError instead of printing the whole usage before the one line that matters."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def parser(name: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    """An argument parser for ``python -m npsrcnn.<name>`` with the options all commands share."""
+    result = _Parser(
+        prog=f"python -m npsrcnn.{name}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    result.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    result.add_argument(
+        "--threads", type=positive_int, metavar="N", help="CPU threads (default: all usable cores)"
+    )
+    return result
+
+
+def positive_int(text: str) -> int:
+    """An argparse type: an integer of at least 1."""
+    value = int(text) if text.lstrip("+-").isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """An argparse type: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def run(
+    make_parser: Callable[[], argparse.ArgumentParser],
+    body: Callable[[argparse.Namespace], int | None],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parse ``argv``, call ``body(options)``, and turn an error into one line and an exit code.
+
+    Returns 0, or what ``body`` returns; 1 for a :class:`UserError`, a file system error or too
+    little memory; 2 for a :class:`UsageError`; 130 after Ctrl-C. ``--debug`` lets errors through.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    the_parser = make_parser()
+    try:
+        options = the_parser.parse_args(argv)
+        if options.threads is not None:
+            from npsrcnn.kernels.threads import set_num_threads
+
+            set_num_threads(options.threads)
+        return body(options) or 0
+    except KeyboardInterrupt:
+        return _fail(the_parser.prog, "interrupted", INTERRUPTED)
+    except (UserError, OSError, MemoryError) as error:
+        if "--debug" in argv:
+            raise
+        return _fail(the_parser.prog, describe(error), getattr(error, "exit_code", 1))
+
+
+def describe(error: BaseException) -> str:
+    """One line for people: what happened, and what to do where that is known."""
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error})" if str(error) else "out of memory"
+    if isinstance(error, BrokenPipeError):
+        return "the reader of this command's output went away"
+    if isinstance(error, OSError) and error.errno is not None:
+        place = f"{error.filename}: " if error.filename else ""
+        advice = {
+            errno.ENOSPC: "; free some space, or write elsewhere",
+            errno.EACCES: "; choose a place you may read and write",
+            errno.EROFS: "; choose a folder that can be written to",
+        }.get(error.errno, "")
+        return f"{place}{os.strerror(error.errno)}{advice}"
+    return " ".join(str(error).split())
+
+
+def _fail(prog: str, message: str, exit_code: int) -> int:
+    print(f"{prog}: {message}", file=sys.stderr)
+    return exit_code
+
+
+@contextlib.contextmanager
+def write_atomically(path: str | Path) -> Iterator[Path]:
+    """Give the path of a temporary file beside ``path``; rename it to ``path`` on success.
+
+    Whoever reads ``path`` sees the old file or the new one, never a part. The temporary file
+    keeps the suffix of ``path`` (writers choose a format by it) and is removed on any error.
+
+    Raises
+    ------
+    OSError
+        With ``filename`` set to ``path``: no such folder, no permission, no space.
+    """
+    path = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+        )
+        os.close(handle)
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files for their owner alone
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

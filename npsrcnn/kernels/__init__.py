@@ -1,0 +1,41 @@
+"""One contract, three implementations: what a convolutional network needs, and nothing else.
+
+N batch, C channels in, O channels out, H W height and width, K kernel size. Arrays are NCHW.
+Convolution is cross-correlation (nothing is flipped), as in the paper's code and in PyTorch.
+
+==================================  =====================================================
+``conv2d(x, w, b)``                 valid convolution: (N, C, H, W), (O, C, K, K), (O,)
+                                    -> (N, O, H-K+1, W-K+1)
+``conv2d_grads(x, w, dy)``          its gradients ``dx, dw, db``
+``relu(x)``, ``relu_grad(x, dy)``   max(0, x), and dy where x > 0
+``mse(y, t)``, ``mse_grad(y, t)``   sum of (y - t)^2 / 2N (Caffe's EuclideanLoss), and (y - t)/N
+``forward(layers, images, ...)``    the whole network, size kept
+``loss_and_grads(layers, ...)``     the whole training step, no padding
+==================================  =====================================================
+
+``layers`` is ``[(w, b), ...]``; a ReLU follows every layer but the last. ``reference`` says in
+textbook NumPy what each computes, ``cpu`` computes it fast, ``cuda`` on an NVIDIA GPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from npsrcnn.errors import UserError
+
+DEVICES = ("reference", "cpu", "cuda")
+PADDINGS = ("replicate", "zeros")
+
+
+def choose(device: str) -> ModuleType:
+    """The kernels for ``device``: "reference", "cpu" or "cuda"; imported when first asked for.
+
+    Raises
+    ------
+    UserError
+        No such device, or "cuda" on a machine where it cannot run. Never a silent CPU.
+    """
+    if device not in DEVICES:
+        raise UserError(f"no device {device!r}; there are {', '.join(DEVICES)}")
+    return importlib.import_module(f"npsrcnn.kernels.{device}")

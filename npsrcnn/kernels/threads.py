@@ -1,0 +1,82 @@
+"""Run a compiled kernel over independent pieces of work on several threads.
+
+Python's own threads, and not Numba's ``prange``, because kernels compiled with ``nogil`` need no
+more, and because Numba's threading layers come with limits: ``workqueue`` aborts the process when
+two Python threads call a parallel kernel at once, GNU OpenMP aborts after a fork, and which layer
+there is depends on the machine. ``parallel=True`` also multiplies the time to compile.
+
+Work is split by data, never by thread: piece ``i`` computes the same numbers whichever thread
+takes it, so results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+
+def _usable_cores() -> int:
+    text = os.environ.get("NPSRCNN_NUM_THREADS", "")
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Pool:
+    """How many threads to use, and the helpers that stand by."""
+
+    def __init__(self) -> None:
+        self.threads = _usable_cores()
+        self.renew()
+
+    def renew(self) -> None:
+        # An executor starts a thread only when one is wanted and none is idle.
+        self.helpers = ThreadPoolExecutor(max_workers=256, thread_name_prefix="npsrcnn")
+
+
+_pool = _Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.renew)  # threads do not survive a fork
+
+
+def get_num_threads() -> int:
+    """How many threads the CPU kernels use: set, or NPSRCNN_NUM_THREADS, or all usable cores."""
+    return _pool.threads
+
+
+def set_num_threads(threads: int) -> None:
+    """Use ``threads`` threads from now on. Results do not depend on it, to the last bit."""
+    if not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"threads must be a whole number of at least 1, not {threads!r}")
+    _pool.threads = threads
+
+
+def parallel(kernel: Callable, n: int, *args: object) -> None:
+    """Call ``kernel(i, *args)`` for every ``i < n``, each once, on up to ``get_num_threads()``.
+
+    ``kernel`` is compiled without the GIL, and its pieces write to different places. Threads
+    take the next piece when they are done with one, so that a slow core delays nobody. May be
+    called from several Python threads at once, and in a forked child.
+    """
+    pieces = iter(range(n))  # shared: the GIL makes next() atomic
+    futures = [
+        _pool.helpers.submit(_work, kernel, pieces, args)
+        for _ in range(min(n, _pool.threads) - 1)
+    ]
+    _work(kernel, pieces, args)  # the caller works too, so that it ends even if no helper starts
+    for future in futures:
+        if not future.cancel():
+            future.result()
+
+
+def _work(kernel: Callable, pieces: Iterator[int], args: tuple) -> None:
+    try:
+        for i in pieces:
+            kernel(i, *args)
+    except BaseException:
+        for _ in pieces:  # an error or Ctrl-C in one thread leaves nothing for the others
+            pass
+        raise

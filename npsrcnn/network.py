@@ -1,0 +1,272 @@
+"""SRCNN: three convolutions that restore what enlarging by bicubic interpolation lost.
+
+Dong, Loy, He, Tang: "Learning a deep convolutional network for image super-resolution", ECCV 2014;
+"Image super-resolution using deep convolutional networks", TPAMI 2016, arXiv 1501.00092, section 3:
+
+1. patch extraction and representation, f1 x f1, n1 filters: F1(Y) = max(0, W1 * Y + B1);
+2. non-linear mapping, f2 x f2, n2 filters:                  F2(Y) = max(0, W2 * F1(Y) + B2);
+3. reconstruction, f3 x f3, c filters:                       F(Y)  = W3 * F2(Y) + B3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from npsrcnn import kernels
+from npsrcnn.errors import UserError
+
+WIDTHS = (64, 32, 16)  # n1, n2 and, in the paper's deeper networks, n22 (TPAMI section 4.3.3)
+Layers = list[tuple[np.ndarray, np.ndarray]]
+
+
+class SRCNN:
+    """A network named by its filter sizes: "9-1-5", "9-3-5", "9-5-5", or deeper: "9-3-1-5".
+
+    Parameters
+    ----------
+    name
+        f1-f2-f3, the side of the filters of each layer, in pixels; two layers or more.
+    channels
+        c: 1 (grey, or Y alone) or 3 (RGB or YCbCr).
+    n
+        n1, n2, ...: filters of each layer but the last (which has c); default 64, 32, 16, 16...
+    init
+        "he": Gaussian of variance 2 / fan-in (He et al. 2015); "paper": of standard deviation
+        0.001 (TPAMI section 3.3). Biases are zero in both.
+    seed
+        Of the random initial weights.
+    device
+        "cpu", "reference" (NumPy, slow, any float dtype) or "cuda".
+    padding
+        Before every layer of :meth:`forward`: "replicate" the edge (the authors) or "zeros"
+        (most PyTorch ports).
+    metadata
+        What is known of the weights: "scale", "color" ("y", "rgb" or "ycbcr"), "recipe", ...
+
+    Attributes
+    ----------
+    layers : list of (w, b)
+        float32 arrays w (O, C, K, K) and b (O,).
+    """
+
+    def __init__(
+        self,
+        name: str = "9-1-5",
+        channels: int = 1,
+        *,
+        n: Sequence[int] | None = None,
+        init: str = "he",
+        seed: int = 0,
+        device: str = "cpu",
+        padding: str = "replicate",
+        metadata: dict | None = None,
+    ) -> None:
+        sizes = parse_name(name)
+        if channels not in (1, 3):
+            raise UserError(f"channels must be 1 or 3, not {channels!r}")
+        if init not in ("he", "paper"):
+            raise UserError(f"no initial weights {init!r}; there are 'he' and 'paper'")
+        if n is None:
+            n = [*WIDTHS, *[WIDTHS[-1]] * len(sizes)][: len(sizes) - 1]
+        if len(n) != len(sizes) - 1 or min(n) < 1:
+            raise UserError(
+                f"n must give {len(sizes) - 1} filter counts of at least 1 for {name}, not {n}"
+            )
+        rng = np.random.default_rng(seed)
+        widths = [channels, *n, channels]
+        layers = []
+        for f, fan, out in zip(sizes, widths[:-1], widths[1:], strict=True):
+            deviation = 0.001 if init == "paper" else np.sqrt(2 / (fan * f * f))
+            w = rng.standard_normal((out, fan, f, f)) * deviation
+            layers.append((w.astype(np.float32), np.zeros(out, np.float32)))
+        self._set(layers, device, padding, metadata)
+
+    @classmethod
+    def from_layers(
+        cls,
+        layers: Sequence[tuple[np.ndarray, np.ndarray]],
+        *,
+        device: str = "cpu",
+        padding: str = "replicate",
+        metadata: dict | None = None,
+    ) -> SRCNN:
+        """A network of given weights [(w, b), ...], copied and converted to float32.
+
+        Raises
+        ------
+        UserError
+            Shapes that do not follow one another, or values that are not finite.
+        """
+        net = cls.__new__(cls)
+        net._set(_checked(layers), device, padding, metadata)
+        return net
+
+    def _set(self, layers: Layers, device: str, padding: str, metadata: dict | None) -> None:
+        if padding not in kernels.PADDINGS:
+            raise UserError(f"no padding {padding!r}; there are {', '.join(kernels.PADDINGS)}")
+        self.layers = layers
+        self.device = device
+        self.kernels = kernels.choose(device)
+        self.padding = padding
+        self.metadata = dict(metadata or {})
+
+    @property
+    def name(self) -> str:
+        """The filter sizes, as in the paper: "9-1-5"."""
+        return "-".join(str(w.shape[2]) for w, _ in self.layers)
+
+    @property
+    def n(self) -> tuple[int, ...]:
+        """n1, n2, ...: how many filters each layer has but the last."""
+        return tuple(len(b) for _, b in self.layers[:-1])
+
+    @property
+    def channels(self) -> int:
+        """c: channels of the image."""
+        return self.layers[0][0].shape[1]
+
+    @property
+    def color(self) -> str:
+        """What the channels are: "y", "rgb" or "ycbcr"."""
+        return self.metadata.get("color", "y" if self.channels == 1 else "rgb")
+
+    @property
+    def scale(self) -> int | None:
+        """The enlargement the weights were trained for, where that is known."""
+        return self.metadata.get("scale")
+
+    @property
+    def margin(self) -> int:
+        """Pixels that valid convolutions take from height and width: f1 + f2 + f3 - 3."""
+        return sum(w.shape[2] - 1 for w, _ in self.layers)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Restore an image enlarged by bicubic interpolation; its size is kept.
+
+        Parameters
+        ----------
+        x
+            (H, W) or (N, c, H, W), float32, values around 0..1.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, the shape of ``x``; not clipped. (device="reference" keeps float64.)
+
+        Raises
+        ------
+        UserError
+            Another shape, an empty image, or values that are not finite.
+        """
+        x = np.asarray(x)
+        batch = x[None, None] if x.ndim == 2 else x
+        self._check(batch, "image")
+        y = self.kernels.forward(self.layers, self._converted(batch), self.padding)
+        return y[0, 0] if x.ndim == 2 else y
+
+    def loss_and_grads(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, Layers]:
+        """Loss of a batch and its gradients to every weight and bias, without padding.
+
+        Parameters
+        ----------
+        inputs
+            (N, c, H, W): sub-images, blurred.
+        labels
+            (N, c, H - margin, W - margin): what they should become, in the centre.
+
+        Returns
+        -------
+        loss, [(dw, db), ...]
+            Caffe's EuclideanLoss, sum of squared differences / 2N (so the paper's rates mean
+            what they meant), and its gradients. float32; device="reference" keeps float64.
+        """
+        inputs, labels = np.asarray(inputs), np.asarray(labels)
+        self._check(inputs, "inputs")
+        self._check(labels, "labels")
+        n, c, h, w = inputs.shape
+        if labels.shape != (n, c, h - self.margin, w - self.margin):
+            raise UserError(
+                f"labels are {labels.shape}, but {self.name} makes "
+                f"{(n, c, h - self.margin, w - self.margin)} of inputs {inputs.shape}"
+            )
+        return self.kernels.loss_and_grads(
+            self.layers, self._converted(inputs), self._converted(labels)
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights and what is known of them; the suffix names the format.
+
+        See :func:`npsrcnn.model_files.save`: .npz (npsrcnn's own), .mat, .onnx.
+        """
+        from npsrcnn import model_files
+
+        model_files.save(self, path)
+
+    def _check(self, x: np.ndarray, what: str) -> None:
+        if x.ndim != 4 or x.shape[1] != self.channels or x.size == 0:
+            raise UserError(
+                f"{what} of shape {x.shape}: expected (N, {self.channels}, H, W)"
+                + (" or (H, W)" if self.channels == 1 and what == "image" else "")
+                + ", not empty"
+            )
+        if x.dtype.kind != "f":
+            raise UserError(f"{what} of dtype {x.dtype}: expected float32 in 0..1")
+        if not np.isfinite(x).all():
+            raise UserError(f"{what} with values that are not finite (NaN or infinity)")
+
+    def _converted(self, x: np.ndarray) -> np.ndarray:
+        dtype = x.dtype if self.device == "reference" else np.float32
+        return np.ascontiguousarray(x, dtype)
+
+    def __repr__(self) -> str:
+        scale = f", scale={self.scale}" if self.scale else ""
+        return f"SRCNN({self.name!r}, channels={self.channels}, n={self.n}{scale})"
+
+
+def parse_name(name: str) -> tuple[int, ...]:
+    """"9-1-5" -> (9, 1, 5).
+
+    Raises
+    ------
+    UserError
+        Not numbers joined by hyphens, fewer than two, or one that is not in 1..31.
+    """
+    if not re.fullmatch(r"\d{1,2}(-\d{1,2})+", str(name)):
+        raise UserError(f"no network {name!r}: filter sizes joined by hyphens, as in 9-1-5")
+    sizes = tuple(int(part) for part in name.split("-"))
+    if not all(1 <= f <= 31 for f in sizes):
+        raise UserError(f"no network {name!r}: filter sizes are 1 to 31")
+    return sizes
+
+
+def _checked(layers: Sequence[tuple[np.ndarray, np.ndarray]]) -> Layers:
+    """Copies of the layers in float32, or an error that names the layer at fault."""
+    if not layers:
+        raise UserError("a network has at least one layer")
+    result: Layers = []
+    for i, (w, b) in enumerate(layers, 1):
+        w = np.array(w, np.float32, order="C")
+        b = np.array(b, np.float32, order="C")
+        if w.ndim != 4 or w.shape[2] != w.shape[3] or b.shape != w.shape[:1] or w.size == 0:
+            raise UserError(
+                f"layer {i} has weights {w.shape} and biases {b.shape}: "
+                "expected (O, C, K, K) and (O,)"
+            )
+        if result and w.shape[1] != len(result[-1][1]):
+            raise UserError(
+                f"layer {i} takes {w.shape[1]} channels, but layer {i - 1} "
+                f"makes {len(result[-1][1])}"
+            )
+        if not (np.isfinite(w).all() and np.isfinite(b).all()):
+            raise UserError(f"layer {i} has weights that are not finite (NaN or infinity)")
+        result.append((w, b))
+    if result[0][0].shape[1] != len(result[-1][1]):
+        raise UserError(
+            f"a network from {result[0][0].shape[1]} to {len(result[-1][1])} channels: "
+            "expected the same number"
+        )
+    return result
