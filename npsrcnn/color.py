@@ -1,0 +1,117 @@
+"""Colour: MATLAB's YCbCr (ITU-R BT.601, Y from 16 to 235 of 255), in which SRCNN works.
+
+The network restores Y, where the eye sees detail; Cb and Cr are merely enlarged. Both directions
+are affine, ``out = matrix @ in + offset``, and one compiled loop does either.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npsrcnn.kernels.jit import jit
+from npsrcnn.kernels.threads import parallel
+
+PIECE = 1 << 15  # pixels that one thread takes at a time: fewer cost more than they gain
+
+_TO_YCBCR = np.array(
+    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
+) * (1 / 255)  # as MATLAB: the last bit decides ties
+_TO_RGB = np.linalg.inv(_TO_YCBCR)
+_ZERO = np.array([16.0, 128.0, 128.0]) / 255  # where black lies, as a part of the peak
+
+
+def rgb2ycbcr(image: np.ndarray) -> np.ndarray:
+    """RGB to YCbCr, as MATLAB's ``rgb2ycbcr``.
+
+    Parameters
+    ----------
+    image : ndarray, (H, W, 3)
+        uint8 or uint16 (the result is rounded), or a float type, in 0..1.
+
+    Returns
+    -------
+    ndarray, (H, W, 3)
+        Y, Cb, Cr with the dtype of ``image``; for 8 bits Y is in 16..235, Cb and Cr in 16..240,
+        for other types in proportion.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Another dtype or shape.
+    """
+    image = _checked(image)
+    result = np.empty(image.shape, image.dtype)
+    convert(image, *to_ycbcr(peak(image.dtype)), result)
+    return result
+
+
+def ycbcr2rgb(image: np.ndarray) -> np.ndarray:
+    """YCbCr to RGB, as MATLAB's ``ycbcr2rgb``: the inverse of :func:`rgb2ycbcr`.
+
+    Takes and returns what that does. Colours that RGB cannot hold are limited to its range, of
+    floats to 0..1, as MATLAB does.
+    """
+    image = _checked(image)
+    result = np.empty(image.shape, image.dtype)
+    convert(image, *to_rgb(peak(image.dtype)), result)
+    return result if image.dtype.kind == "u" else result.clip(0, 1)
+
+
+def luma(image: np.ndarray) -> np.ndarray:
+    """Y of :func:`rgb2ycbcr` alone, (H, W); a grey image (H, W) is taken as it is."""
+    image = np.asarray(image)
+    if image.ndim == 2:
+        return image
+    image = _checked(image)
+    result = np.empty(image.shape[:2], image.dtype)
+    matrix, offset = to_ycbcr(peak(image.dtype))
+    convert(image, matrix[:1], offset[:1], result[..., None])
+    return result
+
+
+def peak(dtype: np.dtype) -> float:
+    """The value of white: the largest of an unsigned integer type, 1 for a float type."""
+    return float(np.iinfo(dtype).max) if np.dtype(dtype).kind == "u" else 1.0
+
+
+def to_ycbcr(white: float) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix and offset from RGB to YCbCr, both with ``white`` as the peak."""
+    return _TO_YCBCR, _ZERO * white
+
+
+def to_rgb(white: float) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix and offset from YCbCr to RGB, both with ``white`` as the peak."""
+    return _TO_RGB, -(_TO_RGB @ _ZERO) * white
+
+
+def convert(image: np.ndarray, matrix: np.ndarray, offset: np.ndarray, result: np.ndarray) -> None:
+    """``result[y, x] = matrix @ image[y, x] + offset`` for every pixel.
+
+    Sums are float64. An integer ``result`` is rounded and limited to its type. The last axis of
+    both arrays is the channel; transpose to go between (H, W, 3) and (3, H, W) on the way.
+    """
+    height, width = result.shape[:2]
+    top = peak(result.dtype) if result.dtype.kind == "u" else 0.0
+    block = max(1, PIECE // width)
+    parallel(_convert_rows, -(-height // block), block, image, matrix, offset, top, result)
+
+
+@jit
+def _convert_rows(piece, block, image, matrix, offset, top, result):
+    for i in range(piece * block, min((piece + 1) * block, len(result))):
+        for c in range(result.shape[2]):
+            m0, m1, m2, b = matrix[c, 0], matrix[c, 1], matrix[c, 2], offset[c]
+            for j in range(result.shape[1]):
+                value = m0 * image[i, j, 0] + m1 * image[i, j, 1] + m2 * image[i, j, 2] + b
+                if top > 0:
+                    value = min(max(np.floor(value + 0.5), 0.0), top)
+                result[i, j, c] = value
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(f"expected an image (H, W, 3), not an array of {image.shape}")
+    if image.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
+        raise TypeError(f"cannot convert {image.dtype}: use uint8, uint16, float32 or float64")
+    return image

@@ -1,0 +1,253 @@
+"""Bicubic resampling, exactly as MATLAB's imresize: the first step of SRCNN and its yardstick.
+
+An image is resampled one axis after the other. Along an axis every output sample is a weighted
+sum of a few input samples, ``out[i] = sum_t weight[i, t] * in[index[i, t]]``; :func:`_table`
+computes the two arrays, and two compiled loops apply them, to rows and to columns.
+
+What makes it MATLAB's, and the paper's figures reproducible: Keys' cubic with a = -0.5 (Keys,
+"Cubic convolution interpolation for digital image processing", 1981); the kernel is widened by
+``1 / scale`` when shrinking (antialiasing); the axis with the smaller scale goes first, rows if
+both are equal; integer images are rounded after each axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from npsrcnn.kernels.jit import jit
+from npsrcnn.kernels.threads import parallel
+
+SUPPORT = 4.0  # Keys' kernel is zero from a distance of 2 on
+PIECE = 1 << 15  # output samples that one thread takes at a time: fewer cost more than they gain
+
+
+def imresize(
+    image: np.ndarray,
+    scale: float | None = None,
+    shape: tuple[int, int] | None = None,
+    edge: str = "clamp",
+    antialias: bool = True,
+) -> np.ndarray:
+    """Resize an image bicubically, as MATLAB's ``imresize`` does.
+
+    Parameters
+    ----------
+    image : ndarray, (H, W) or (H, W, C)
+        uint8 or uint16 (rounded after each axis and limited to the range of the type, as in
+        MATLAB), or float16, float32 or float64 (neither rounded nor limited).
+    scale : float
+        The result has ``ceil(scale * H)`` rows and ``ceil(scale * W)`` columns.
+    shape : (rows, columns)
+        Instead of ``scale``: the size of the result.
+    edge : "clamp" or "mirror"
+        What lies outside of the image: its outermost pixels again (MATLAB at the time of the
+        paper; all published figures), or the image mirrored (MATLAB since, BasicSR).
+    antialias : bool
+        Widen the kernel when shrinking, so that it averages instead of picking pixels.
+
+    Returns
+    -------
+    ndarray
+        The resized image, with the dtype of ``image``.
+
+    Raises
+    ------
+    TypeError
+        Both or neither of ``scale`` and ``shape``; a dtype not named above.
+    ValueError
+        A size or scale that is not positive, an empty image, an unknown ``edge``.
+    """
+    image = np.asarray(image)
+    return Resizer(image.shape[:2], scale, shape, edge, antialias)(image)
+
+
+class Resizer:
+    """The resampling of images of one size to another, with its tables worked out once.
+
+    Takes the arguments of :func:`imresize`, with the input's ``(H, W)`` in place of an image.
+    Called with an image it resizes it; with ``rows=(start, stop)`` as well, it computes those
+    rows of the result only, bit for bit the same.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        scale: float | None = None,
+        shape: tuple[int, int] | None = None,
+        edge: str = "clamp",
+        antialias: bool = True,
+    ) -> None:
+        if (scale is None) == (shape is None):
+            raise TypeError("give either scale or shape")
+        if len(size) != 2 or min(size) < 1:
+            raise ValueError(f"an image needs two axes of at least one pixel, not {tuple(size)}")
+        if edge not in ("clamp", "mirror"):
+            raise ValueError(f"edge is 'clamp' or 'mirror', not {edge!r}")
+        if scale is not None:
+            if not 0 < scale < math.inf:
+                raise ValueError(f"scale must be positive and finite, not {scale}")
+            scales = (float(scale), float(scale))
+            shape = (math.ceil(scale * size[0]), math.ceil(scale * size[1]))
+        else:
+            if len(shape) != 2 or min(shape) < 1:
+                raise ValueError(f"shape must be two positive numbers, not {tuple(shape)}")
+            scales = (shape[0] / size[0], shape[1] / size[1])
+        self.size = (int(size[0]), int(size[1]))
+        self.shape = (int(shape[0]), int(shape[1]))
+        self._rows_first = scales[0] <= scales[1]
+        self._rows = _table(self.size[0], self.shape[0], scales[0], edge, antialias)
+        self._columns = _table(self.size[1], self.shape[1], scales[1], edge, antialias)
+
+    def __call__(self, image: np.ndarray, rows: tuple[int, int] | None = None) -> np.ndarray:
+        image = np.asarray(image)
+        if image.ndim not in (2, 3) or image.shape[:2] != self.size:
+            raise ValueError(f"expected an image of {self.size}, not an array of {image.shape}")
+        if image.dtype == np.float16:
+            return self(image.astype(np.float32), rows).astype(np.float16)
+        if image.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
+            raise TypeError(f"cannot resize {image.dtype}: use uint8, uint16 or a float type")
+        start, stop = rows or (0, self.shape[0])
+        table = Table(self._rows.index[start:stop], self._rows.weight[start:stop])
+        if self._rows_first:
+            return _along_columns(_along_rows(image, table), self._columns)
+        low, high = table.index.min(), table.index.max() + 1  # the only rows of the image in use
+        table = Table(table.index - low, table.weight)
+        return _along_rows(_along_columns(image[low:high], self._columns), table)
+
+
+def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
+    """Crop at the bottom and right so that height and width divide by ``scale`` (a view).
+
+    Raises
+    ------
+    ValueError
+        The image is smaller than ``scale`` pixels.
+    """
+    height, width = (size - size % scale for size in image.shape[:2])
+    if min(height, width) == 0:
+        raise ValueError(f"an image of {image.shape[:2]} is too small for scale {scale}")
+    return image[:height, :width]
+
+
+def degrade(image: np.ndarray, scale: int, edge: str = "clamp") -> np.ndarray:
+    """Bicubic down by ``1 / scale`` and up again: the blurred image that SRCNN learns to restore.
+
+    Nothing is rounded in between, as in the authors' code.
+
+    Parameters
+    ----------
+    image : ndarray, (H, W) or (H, W, C)
+        Both sides divide by ``scale`` (see :func:`modcrop`). Integers are first taken to
+        float32 in 0..1.
+    scale : int
+    edge : "clamp" or "mirror"
+        As for :func:`imresize`.
+
+    Returns
+    -------
+    ndarray
+        Float, the size of ``image``.
+    """
+    image = np.asarray(image)
+    if image.ndim < 2 or any(size % scale for size in image.shape[:2]):
+        raise ValueError(f"both sides of {image.shape[:2]} must divide by {scale}: use modcrop")
+    if image.dtype.kind == "u":
+        image = image / np.float32(np.iinfo(image.dtype).max)
+    return imresize(imresize(image, 1 / scale, edge=edge), scale, edge=edge)
+
+
+class Table(NamedTuple):
+    """Which input samples make each output sample along one axis: both arrays (outputs, taps)."""
+
+    index: np.ndarray
+    weight: np.ndarray
+
+
+def _table(size: int, outputs: int, scale: float, edge: str, antialias: bool) -> Table:
+    """MATLAB's ``contributions``, with its one-based positions."""
+    stretch = min(scale, 1.0) if antialias else 1.0
+    support = SUPPORT / stretch
+    center = np.arange(1, outputs + 1) / scale + 0.5 * (1 - 1 / scale)
+    first = np.floor(center - support / 2)
+    index = first[:, None] + np.arange(math.ceil(support) + 2)
+    weight = _keys(stretch * (center[:, None] - index))
+    weight /= weight.sum(axis=1, keepdims=True)
+    used = weight.any(axis=0)
+    index, weight = index[:, used].astype(np.intp) - 1, np.ascontiguousarray(weight[:, used])
+    if edge == "clamp":
+        index = index.clip(0, size - 1)
+    else:
+        index = index % (2 * size)
+        index = np.minimum(index, 2 * size - 1 - index)
+    return Table(index, weight)
+
+
+def _keys(x: np.ndarray) -> np.ndarray:
+    """Keys' cubic convolution kernel, a = -0.5 (Keys 1981, equation 15)."""
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+
+
+def _along_rows(image: np.ndarray, table: Table) -> np.ndarray:
+    """Resample the first axis."""
+    flat = np.ascontiguousarray(image).reshape(len(image), -1)
+    result = np.empty((len(table.index), flat.shape[1]), image.dtype)
+    _run(_rows_kernel, flat, table, result)
+    return result.reshape(len(result), *image.shape[1:])
+
+
+def _along_columns(image: np.ndarray, table: Table) -> np.ndarray:
+    """Resample the second axis."""
+    solid = np.ascontiguousarray(image).reshape(*image.shape[:2], -1)
+    result = np.empty((len(solid), len(table.index), solid.shape[2]), image.dtype)
+    _run(_columns_kernel, solid, table, result)
+    return result.reshape(*result.shape[:2], *image.shape[2:])
+
+
+def _run(kernel: Callable, source: np.ndarray, table: Table, result: np.ndarray) -> None:
+    """Call ``kernel`` for blocks of rows of ``result``; sums are float32 for float32 alone."""
+    real = np.float32 if result.dtype == np.float32 else np.float64
+    weight = table.weight.astype(real, copy=False)
+    top = real(np.iinfo(result.dtype).max if result.dtype.kind == "u" else 0)
+    block = max(1, PIECE * len(result) // max(1, result.size))
+    pieces = -(-len(result) // block)
+    parallel(kernel, pieces, block, source, table.index, weight, top, real(0.5), result)
+
+
+@jit
+def _rows_kernel(piece, block, source, index, weight, top, half, result):
+    width = source.shape[1]
+    total = np.empty(width, weight.dtype)
+    for i in range(piece * block, min((piece + 1) * block, len(result))):
+        total[:] = 0
+        for t in range(index.shape[1]):
+            w, row = weight[i, t], index[i, t]
+            for j in range(width):
+                total[j] += w * source[row, j]
+        for j in range(width):
+            result[i, j] = _stored(total[j], top, half)
+
+
+@jit
+def _columns_kernel(piece, block, source, index, weight, top, half, result):
+    for i in range(piece * block, min((piece + 1) * block, len(result))):
+        for j in range(result.shape[1]):
+            for c in range(result.shape[2]):
+                total = weight[j, 0] * source[i, index[j, 0], c]
+                for t in range(1, index.shape[1]):
+                    total += weight[j, t] * source[i, index[j, t], c]
+                result[i, j, c] = _stored(total, top, half)
+
+
+@jit
+def _stored(value, top, half):
+    """``value`` as an image holds it: if integer, rounded and limited to 0..top; top 0: float."""
+    if top == 0:
+        return value
+    return min(max(np.floor(value + half), half - half), top)
