@@ -1,0 +1,147 @@
+"""The training loop: it learns, goes on to the same bits, stops cleanly, and names divergence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from npsrcnn import SRCNN
+from npsrcnn.errors import UserError
+from npsrcnn.optimizers import SGD, paper_factors, parameters
+from npsrcnn.trainer import Trainer, load_checkpoint, prefetch, save_checkpoint, stop_on_signals
+
+
+class Noise:
+    """Sub-images to sharpen: the label is the centre of the input, the input has noise."""
+
+    def __init__(self, batches=6, size=9, margin=6):
+        self.count, self.size, self.half = batches, size, margin // 2
+
+    def batches(self, seed, epoch, batch_size, start=0):
+        for i in range(start, self.count):
+            rng = np.random.default_rng((seed, epoch, i))
+            x = rng.standard_normal((batch_size, 1, self.size, self.size)).astype(np.float32)
+            inner = x[:, :, self.half : -self.half, self.half : -self.half]
+            yield x, np.ascontiguousarray(inner)
+
+
+def trainer(*, rate=3e-3, clip=1.0, seed=1):
+    net = SRCNN("5-3", n=[4], seed=seed, device="reference")
+    return Trainer(
+        net, Noise(), SGD(net.layers, paper_factors(2)), lambda step, progress: rate,
+        batch=8, seed=7, clip=clip, average=0.9,
+    )  # fmt: skip
+
+
+def no_progress(step):
+    return 0.0
+
+
+def test_it_learns():
+    subject = trainer()
+    losses = [loss for _ in range(30) for loss in subject.run_epoch(no_progress)]
+    assert subject.epoch == 30 and subject.step == 180 and subject.position == 0
+    assert subject.sub_images == 180 * 8
+    assert np.mean(losses[-20:]) < 0.2 * np.mean(losses[:20])
+
+
+@pytest.mark.parametrize("after", [4, 6, 8])  # in an epoch, at its end, in the next
+def test_a_resumed_training_ends_in_the_same_bits(tmp_path, after):
+    straight = trainer()
+    for _ in range(3):
+        list(straight.run_epoch(no_progress))
+
+    stopped = trainer()
+    while stopped.step < after:
+        for _ in stopped.run_epoch(no_progress):
+            if stopped.step == after:
+                break
+    save_checkpoint(tmp_path / "c.npz", stopped, {"note": "half way"})
+    resumed = trainer(seed=99)  # other initial weights: the checkpoint replaces them
+    state, facts = load_checkpoint(tmp_path / "c.npz")
+    resumed.restore(state)
+    assert facts == {"note": "half way"} and resumed.step == after
+    while resumed.epoch < 3:
+        list(resumed.run_epoch(no_progress))
+
+    for a, b in zip(
+        parameters(straight.net.layers) + parameters(straight.average.layers),
+        parameters(resumed.net.layers) + parameters(resumed.average.layers),
+        strict=True,
+    ):
+        assert np.array_equal(a, b)
+
+
+def test_divergence_is_named_and_leaves_the_last_finite_weights():
+    subject = trainer(rate=1e4, clip=None)
+    with pytest.raises(UserError, match=r"not finite after \d+ steps .* smaller --lr"):
+        for _ in range(50):
+            with np.errstate(all="ignore"):
+                list(subject.run_epoch(no_progress))
+    assert all(np.isfinite(p).all() for p in parameters(subject.net.layers))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 and no more", b"weights", None], ids=str
+)
+def test_a_checkpoint_that_is_none(tmp_path, content):
+    path = tmp_path / "checkpoint.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"checkpoint"):
+        load_checkpoint(path)
+
+
+def test_prefetch_gives_every_item_in_order_and_ends_its_thread():
+    before = threading.active_count()
+    assert list(prefetch(range(20), depth=2)) == list(range(20))
+    early = prefetch(range(10**9), depth=2)
+    assert [next(early), next(early)] == [0, 1]
+    early.close()
+    assert threading.active_count() == before
+
+
+def test_prefetch_works_ahead():
+    made = []
+
+    def items():
+        for i in range(10):
+            made.append(i)
+            yield i
+
+    ready = prefetch(items(), depth=3)
+    next(ready)
+    deadline = time.monotonic() + 5
+    while len(made) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    ready.close()
+    assert len(made) in (4, 5)  # one taken, three ready, perhaps one that waits for its place
+
+
+def test_prefetch_hands_on_the_error():
+    def broken():
+        yield 1
+        raise OSError("the disk is gone")
+
+    ready = prefetch(broken())
+    assert next(ready) == 1
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(ready)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_interrupts(number):
+    before = signal.getsignal(number)
+    with stop_on_signals() as stop:
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        assert stop.wait(5)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+    assert signal.getsignal(number) is before
