@@ -1,0 +1,62 @@
+"""npsrcnn's own files: arrays w1, b1, w2, b2, ... and "about", a JSON text; never a pickle."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npsrcnn.commands import write_atomically
+from npsrcnn.errors import UserError
+from npsrcnn.model_files.common import check_size, facts_of, read_member, reading, text_of
+from npsrcnn.network import SRCNN, Layers
+
+TEXT = "about"
+
+
+def write(net: SRCNN, path: Path) -> None:
+    """Write the weights, float32, and all metadata; ``numpy.load`` reads them."""
+    arrays = {TEXT: np.array(text_of(net))}
+    for i, (w, b) in enumerate(net.layers, 1):
+        arrays |= {f"w{i}": w, f"b{i}": b}
+    with write_atomically(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read(path: Path) -> tuple[Layers, dict[str, Any]]:
+    """The layers and what is known of them.
+
+    Raises
+    ------
+    UserError
+        Damaged, foreign, too large, or holding Python objects.
+    """
+    check_size(path)
+    with reading("an .npz file"), zipfile.ZipFile(path) as archive:
+        arrays = {
+            name.removesuffix(".npy"): _array(read_member(archive, name))
+            for name in archive.namelist()
+            if re.fullmatch(rf"([wb]\d{{1,3}}|{TEXT})\.npy", name)
+        }
+    layers = []
+    while f"w{len(layers) + 1}" in arrays:
+        i = len(layers) + 1
+        if f"b{i}" not in arrays:
+            raise UserError(f"has weights w{i}, but no biases b{i}")
+        layers.append((arrays[f"w{i}"], arrays[f"b{i}"]))
+    if not layers or TEXT not in arrays:
+        raise UserError(f"not a model of npsrcnn: it has no arrays w1, b1, ... and {TEXT}")
+    for i, (w, b) in enumerate(layers, 1):
+        if w.dtype.kind != "f" or b.dtype.kind != "f" or w.ndim != 4 or b.ndim != 1:
+            raise UserError(f"layer {i} is not of real numbers, (O, C, K, K) and (O,)")
+    if arrays[TEXT].dtype.kind != "U" or arrays[TEXT].ndim:
+        raise UserError(f"{TEXT!r} is not a text")
+    return layers, facts_of(arrays[TEXT].item(), layers)
+
+
+def _array(data: bytes) -> np.ndarray:
+    return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)

@@ -1,0 +1,145 @@
+"""The weights that ship with npsrcnn, found and described by what is in their files."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from npsrcnn.errors import UserError
+from npsrcnn.model_files import npz
+
+FOLDER = Path(__file__).resolve().parents[1] / "weights"
+HOW_TO_TRAIN = "`python -m npsrcnn.train` trains one in minutes (see --help)"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One file of weights, and what it says of itself."""
+
+    path: Path
+    facts: dict[str, Any]
+    network: str
+    weights: int
+
+    @cached_property
+    def name(self) -> str:
+        """What :func:`npsrcnn.load` calls it."""
+        return self.path.stem
+
+    @property
+    def scale(self) -> int:
+        """The enlargement that it was trained for."""
+        return self.facts["scale"]
+
+    @property
+    def color(self) -> str:
+        """ "y", "rgb" or "ycbcr"."""
+        return self.facts.get("color", "y")
+
+    @property
+    def data(self) -> str:
+        """What it was trained on."""
+        data = self.facts.get("data", "")
+        return ", ".join(data) if isinstance(data, list) else str(data)
+
+    @property
+    def licence(self) -> str:
+        """Of the images that it was trained on."""
+        return str(self.facts.get("licence", ""))
+
+    @property
+    def psnr(self) -> dict[str, float]:
+        """Mean PSNR in dB on "Set5" and "Set14", as measured when it was made."""
+        return self.facts.get("psnr", {})
+
+    @property
+    def psnr_validation(self) -> float:
+        """Mean PSNR in dB on the images by which it was chosen, none of them of Set5 or Set14."""
+        return self.facts.get("psnr_validation", float("-inf"))
+
+
+class Models(list[Model]):
+    """A list of models that shows itself as a table."""
+
+    def __repr__(self) -> str:
+        if not self:
+            return f"no weights are installed; {HOW_TO_TRAIN}"
+        rows = [
+            ("name", "network", "scale", "color", "weights", "Set5", "Set14", "data", "licence")
+        ]
+        rows += [
+            (
+                m.name, m.network, f"x{m.scale}", m.color, f"{m.weights:,}",
+                *(f"{m.psnr[s]:.2f}" if s in m.psnr else "-" for s in ("Set5", "Set14")),
+                m.data, m.licence,
+            )
+            for m in self
+        ]  # fmt: skip
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(
+                cell.rjust(width) if 4 <= i <= 6 else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        )
+
+
+def models() -> Models:
+    """The weights that ship: name, network, scale, colour, size, PSNR, data and its licence.
+
+    A list of :class:`Model`, shown as a table. All of it is read from the files.
+    """
+    found = Models()
+    for path in sorted(FOLDER.glob("*.npz"), key=lambda path: _natural(path.stem)):
+        try:
+            layers, facts = npz.read(path)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        network = "-".join(str(w.shape[2]) for w, _ in layers)
+        found.append(Model(path, facts, network, sum(w.size + b.size for w, b in layers)))
+    return found
+
+
+def path_of(name: str) -> Path:
+    """The file of the shipped weights of that name.
+
+    Raises
+    ------
+    UserError
+        There are none; says which there are.
+    """
+    path = FOLDER / f"{name}.npz"
+    if path.parent == FOLDER and path.exists():
+        return path
+    names = [model.name for model in models()]
+    there_are = f"the models that ship are {', '.join(names)}" if names else "none ship"
+    raise UserError(f"no file and no model {name!r}: {there_are}; {HOW_TO_TRAIN}")
+
+
+def best_for(scale: float, color: str | None = None) -> str:
+    """The name of the shipped weights for a scale that did best on their validation images.
+
+    Raises
+    ------
+    UserError
+        None ship for that scale; says for which, and how to train one.
+    """
+    there = models()
+    fitting = [m for m in there if m.scale == scale and color in (None, m.color)]
+    if not fitting:
+        scales = ", ".join(f"x{s}" for s in sorted({m.scale for m in there}))
+        only = f" (only for {scales})" if scales else ""
+        raise UserError(
+            f"no weights for x{scale:g} ship{only}: give --model FILE; "
+            "`python -m npsrcnn.train` makes one in minutes (see --help)"
+        )
+    return max(fitting, key=lambda m: m.psnr_validation).name
+
+
+def _natural(name: str) -> list[int | str]:
+    """A key that sorts x2 before x10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
