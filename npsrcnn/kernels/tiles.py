@@ -64,6 +64,10 @@ VECTORS = vectors_beside(ROWS)
 FEW_ROWS = 5
 """Maps of the tile for last layers: the five rows of a 5x5 filter."""
 FEW_VECTORS = vectors_beside(FEW_ROWS)
+THIN_VECTORS = vectors_beside(1)
+"""The tile of a single map, for layers of fewer maps than ROWS in training."""
+DOT_TAPS, THIN_DOT_TAPS = VECTORS, 12
+"""Taps of the dot tile of ROWS maps, and of a single one."""
 LINEAR, RELU, GATE = 0, 1, 2
 
 _F32, _I64 = ir.FloatType(), ir.IntType(64)
@@ -202,14 +206,16 @@ def _dot_body(emit: _Emitter, rows: int, taps: int, arguments: list) -> None:
         y_line, x_line = b.mul(r, sy), b.mul(r, sx)
         starts = [emit.at(pointer, y_line) for pointer in maps]
         views_here = [emit.at(pointer, x_line) for pointer in views]
+        few, many = (views_here, starts) if taps < rows else (starts, views_here)
 
         def vector(j: ir.Value, sums: list) -> list:
-            gradients = [emit.load(start, j) for start in starts]
+            held = [emit.load(start, j) for start in few]
             sums = list(sums)
-            for k in range(taps):
-                pixels = emit.load(views_here[k], j)
-                for m in range(rows):
-                    sums[m * taps + k] = emit.fma(gradients[m], pixels, sums[m * taps + k])
+            for passing, start in enumerate(many):
+                loaded = emit.load(start, j)
+                for kept, other in enumerate(held):
+                    m, k = (passing, kept) if taps < rows else (kept, passing)
+                    sums[m * taps + k] = emit.fma(other, loaded, sums[m * taps + k])
             return sums
 
         return emit.loop(n, LANES, sums, vector)
