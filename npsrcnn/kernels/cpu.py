@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from npsrcnn.kernels import training
 from npsrcnn.kernels.jit import jit
 from npsrcnn.kernels.threads import parallel
 
@@ -167,10 +168,10 @@ def forward(layers: Layers, images: np.ndarray, padding: str = "replicate") -> n
     return x
 
 
-def loss_and_grads(
-    layers: Layers, inputs: np.ndarray, labels: np.ndarray
-) -> tuple[float, Layers]:
+def loss_and_grads(layers: Layers, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, Layers]:
     """The loss of a batch (N, C, H, W) and its gradients [(dw, db), ...]; valid convolutions."""
+    if inputs.dtype == np.float32:
+        return training.loss_and_grads(layers, inputs, labels)
     maps = [inputs]  # the input of each layer
     for w, b in layers[:-1]:
         maps.append(relu(conv2d(maps[-1], w, b)))

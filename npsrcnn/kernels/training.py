@@ -1,0 +1,400 @@
+"""The training step: loss and all gradients in one pass, several sub-images side by side.
+
+LANES sub-images (of N) make a group. Their pixels lie innermost, one SIMD vector a pixel, so that
+maps of any width have no ragged vector: a map of a group is (H, C, pad + W, LANES), row after
+row, because rows are what is worked on. All arithmetic is two register tiles
+(:mod:`~npsrcnn.kernels.tiles`): layers and gradients to their inputs are the forward tile,
+gradients to weights the dot tile.
+
+Rows flow through all layers while they are in cache. Forward, each row is computed as soon as
+the rows of its input are there; backward, a block of rows descends from the loss to the first
+layer. The gradient to an input is a convolution with zeros around: those left and right are
+stored (``pad`` pixels between a map and the next), those above and below are left out.
+
+Groups are dealt to at most SLOTS partial sums, and these are added up in one order: the bits do
+not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import NamedTuple
+
+import numpy as np
+
+from npsrcnn.kernels.jit import jit
+from npsrcnn.kernels.threads import parallel
+from npsrcnn.kernels.tiles import (
+    DOT_TAPS,
+    GATE,
+    LANES,
+    LINEAR,
+    RELU,
+    ROWS,
+    THIN_DOT_TAPS,
+    THIN_VECTORS,
+    VECTORS,
+    _dot_tile,
+    _forward_tile,
+    pack,
+    round_up,
+)
+
+Layers = list[tuple[np.ndarray, np.ndarray]]
+
+SLOTS = 64  # partial sums of the gradients, at most; so many threads find work
+BLOCK = 4  # rows that flow together
+_LINE = 16  # floats of a cache line: where parts of the work space begin
+
+_LAYER = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "channels filters size height width "  # C, O, K and H, W of the output
+            "rows maps pad "  # maps of a tile; maps as stored; zeros between them
+            "pitch line z dz "  # floats from map to map, row to row; where z and dz begin
+            "taps off w b "  # of the layer: how many taps; where offsets, weights, biases are
+            "back_taps back_off back_w "  # of the gradient to its input
+            "dot_taps dot_off dw db"  # of the gradient to its weights; where the sums go
+        ).split()
+    ]
+)
+
+
+class _Plan(NamedTuple):
+    """What follows from the shapes alone: where everything lies."""
+
+    layers: np.ndarray  # (depth + 1,) of _LAYER; the first stands for the input
+    offsets: np.ndarray  # int64, of every tap
+    sums: int  # floats of all gradients of a slot
+    work: int  # floats of work space
+    ones: int  # where in it a row of ones is
+
+
+@functools.lru_cache(maxsize=16)
+def _plan(shapes: tuple[tuple[int, int, int, int], ...], height: int, width: int) -> _Plan:
+    """The plan for layers of these ``w.shape`` and inputs of height x width."""
+    layers = np.zeros(len(shapes) + 1, _LAYER)
+    offsets: list[np.ndarray] = []
+    w = back_w = b = sums = off = work = 0
+
+    def place(taps: np.ndarray, step: int = 1) -> tuple[int, int]:
+        """Append offsets, repeating the first up to a multiple of ``step``: start and count."""
+        nonlocal off
+        count = round_up(taps.size, step)
+        offsets.append(
+            np.concatenate([taps.ravel(), np.repeat(taps.ravel()[:1], count - taps.size)])
+        )
+        off += count
+        return off - count, count
+
+    def reserve(floats: int) -> int:
+        nonlocal work
+        work += round_up(floats, _LINE)
+        return work - round_up(floats, _LINE)
+
+    source = layers[0]
+    source["maps"] = source["filters"] = shapes[0][1]
+    source["height"], source["width"] = height, width
+    source["pitch"] = width * LANES
+    source["line"] = source["pitch"] * source["maps"]
+    source["z"] = reserve(source["line"] * height)
+    for depth, (filters, channels, size, _) in enumerate(shapes):
+        source, layer = layers[depth], layers[depth + 1]
+        layer["filters"], layer["channels"], layer["size"] = filters, channels, size
+        layer["height"], layer["width"] = source["height"] - size + 1, source["width"] - size + 1
+        layer["rows"] = ROWS if filters >= ROWS else 1
+        layer["maps"] = round_up(filters, layer["rows"])
+        layer["pad"] = size - 1 if depth > 0 else 0
+        layer["pitch"] = (layer["pad"] + layer["width"]) * LANES
+        layer["line"] = layer["pitch"] * layer["maps"]
+        floats = layer["line"] * layer["height"] + 2 * layer["pad"] * LANES
+        layer["dz"] = reserve(floats) + layer["pad"] * LANES
+        last = depth == len(shapes) - 1
+        layer["z"] = layer["dz"] if last else reserve(floats) + layer["pad"] * LANES
+
+        u, c, v = np.meshgrid(range(size), range(channels), range(size), indexing="ij")
+        there = u * source["line"] + c * source["pitch"] + v * LANES
+        layer["off"], layer["taps"] = place(there)
+        step = DOT_TAPS if layer["rows"] == ROWS else THIN_DOT_TAPS
+        layer["dot_off"], layer["dot_taps"] = place(there.swapaxes(0, 1), step)
+        u, o, v = np.meshgrid(range(size), range(filters), range(size), indexing="ij")
+        back = -u * layer["line"] + o * layer["pitch"] - v * LANES
+        layer["back_off"], layer["back_taps"] = place(back)
+        layer["w"], layer["b"], layer["back_w"] = w, b, back_w
+        w += layer["maps"] * layer["taps"]
+        b += layer["maps"]
+        back_w += source["maps"] * layer["back_taps"] if depth > 0 else 0
+        layer["dw"], layer["db"] = sums, sums + layer["maps"] * layer["dot_taps"]
+        sums = layer["db"] + layer["maps"]
+    layers["back_w"] += w
+    ones = reserve(width * LANES)
+    return _Plan(layers, np.concatenate(offsets).astype(np.int64), int(sums), int(work), ones)
+
+
+def loss_and_grads(layers: Layers, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, Layers]:
+    """The loss of a batch and its gradients; valid convolutions, ReLU but after the last.
+
+    Parameters
+    ----------
+    layers
+        [(w, b), ...], float32 w (O, C, K, K) and b (O,).
+    inputs
+        (N, C, H, W) float32.
+    labels
+        (N, O, H', W') float32, as much smaller as the filters take away.
+
+    Returns
+    -------
+    loss, [(dw, db), ...]
+        The sum of squared differences / 2N, and its gradients, float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays that are not float32, or whose shapes do not fit together.
+    """
+    plan = _plan(_checked(layers, inputs, labels), *inputs.shape[2:])
+    inputs, labels = np.ascontiguousarray(inputs), np.ascontiguousarray(labels)
+    groups = -(-len(inputs) // LANES)
+    slots = min(groups, SLOTS)
+    weights, biases = _packed(layers, plan.layers)
+    sums = np.empty((slots, plan.sums), np.float32)
+    losses = np.empty(slots, np.float64)
+
+    def work(slot: int) -> None:
+        space = _space(plan.work)
+        _slot(slot, slots, plan.layers, plan.offsets, plan.ones, weights, biases,
+              inputs, labels, space, sums, losses)  # fmt: skip
+
+    parallel(work, slots)
+    total = np.empty(plan.sums, np.float32)
+    parallel(_add_up, -(-plan.sums // _CHUNK), sums, total)
+    grads = []
+    for (w, b), layer in zip(layers, plan.layers[1:], strict=True):
+        dw = total[layer["dw"] : layer["db"]].reshape(layer["maps"], layer["dot_taps"])
+        db = total[layer["db"] : layer["db"] + layer["filters"]]
+        grads.append((dw[: len(w), : w[0].size].reshape(w.shape), db.copy()))
+    return float(losses.sum() / (2 * len(inputs))), grads
+
+
+def _checked(
+    layers: Layers, inputs: np.ndarray, labels: np.ndarray
+) -> tuple[tuple[int, int, int, int], ...]:
+    """The shapes of the filters, if everything fits together and is float32."""
+    arrays = [inputs, labels, *(array for layer in layers for array in layer)]
+    wrong = sorted({str(array.dtype) for array in arrays} - {"float32"})
+    if wrong:
+        raise TypeError(f"the training kernels take float32, not {', '.join(wrong)}")
+    shape = inputs.shape
+    for w, b in layers:
+        if (
+            w.ndim != 4
+            or w.shape[1:] != (shape[1], w.shape[3], w.shape[3])
+            or b.shape != w.shape[:1]
+        ):
+            raise ValueError(f"w {w.shape} and b {b.shape} do not fit an input of {shape}")
+        shape = (shape[0], w.shape[0], shape[2] - w.shape[2] + 1, shape[3] - w.shape[3] + 1)
+    if labels.shape != shape or min(shape) < 1:
+        raise ValueError(f"labels are {labels.shape}, the layers make {shape} of {inputs.shape}")
+    return tuple(w.shape for w, _ in layers)
+
+
+def _packed(layers: Layers, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All weights in the order in which the tiles read them, and all biases and zeros."""
+    forward, backward, biases = [], [], []
+    for depth, (w, b) in enumerate(layers):
+        layer, source = places[depth + 1], places[depth]
+        forward.append(pack(w.swapaxes(1, 2).reshape(len(w), -1), layer["rows"]))
+        if depth > 0:
+            backward.append(pack(w.transpose(1, 2, 0, 3).reshape(w.shape[1], -1), source["rows"]))
+        biases.append(np.pad(b, (0, layer["maps"] - len(b))))
+    zeros = np.zeros(places["maps"].max(), np.float32)
+    return np.concatenate(forward + backward), np.concatenate([*biases, zeros])
+
+
+_local = threading.local()
+
+
+def _space(floats: int) -> np.ndarray:
+    """This thread's work space, kept from call to call: fresh pages cost as much as the work."""
+    space = getattr(_local, "space", None)
+    if space is None or space.size < floats:
+        raw = np.empty(floats + _LINE, np.float32)
+        first = -raw.ctypes.data // raw.itemsize % _LINE
+        space = _local.space = raw[first : first + floats]
+    return space
+
+
+@jit
+def _slot(slot, slots, layers, offsets, ones, weights, biases, inputs, labels, work, sums, losses):
+    """Loss and gradients of groups slot, slot + slots, ..., added up in that order."""
+    depth = len(layers) - 1
+    total = sums[slot]
+    total[:] = 0
+    losses[slot] = 0
+    work[ones : ones + layers[0].width * LANES] = 1
+    for d in range(2, depth + 1):
+        _zero_pads(layers[d], work)
+    for first in range(slot * LANES, len(inputs), slots * LANES):
+        _take(inputs, first, layers[0], work)
+        done = np.zeros(depth + 1, np.int64)  # rows of each layer
+        while done[depth] < layers[depth].height:
+            done[0] = min(done[0] + BLOCK, layers[0].height)
+            for d in range(1, depth + 1):
+                there = done[d - 1] - layers[d].size + 1
+                for row in range(done[d], there):
+                    _layer_row(layers[d - 1], layers[d], row, d < depth, offsets, weights, biases,
+                               work)  # fmt: skip
+                done[d] = max(there, done[d])
+        losses[slot] += _difference(labels, first, len(inputs), layers[depth], work)
+        for row in range(0, layers[1].height, BLOCK):
+            for d in range(depth, 0, -1):
+                end = min(row + BLOCK, layers[d].height)
+                if row < end:
+                    _weight_grads(layers[d - 1], layers[d], row, end - row, offsets, ones, work,
+                                  total)  # fmt: skip
+                if d > 1:
+                    for r in range(row, min(row + BLOCK, layers[d - 1].height)):
+                        _input_grad_row(layers[d - 1], layers[d], r, offsets, weights, biases, work)
+
+
+@jit
+def _zero_pads(layer, work):
+    for m in range(layer.height * layer.maps + 1):
+        start = layer.dz + m * layer.pitch
+        work[start - layer.pad * LANES : start] = 0
+
+
+@jit
+def _take(images, first, layer, work):
+    """The group of images (N, C, H, W) from ``first`` on, pixels innermost; absent ones are 0."""
+    for row in range(layer.height):
+        for c in range(layer.maps):
+            start = layer.z + row * layer.line + c * layer.pitch
+            for lane in range(LANES):
+                for col in range(layer.width):
+                    pixel = np.float32(0)
+                    if first + lane < len(images):
+                        pixel = images[first + lane, c, row, col]
+                    work[start + col * LANES + lane] = pixel
+
+
+@jit
+def _difference(labels, first, batch, layer, work):
+    """dz = (z - label) / N of the last layer, in place; returns the sum of squares."""
+    scale = np.float32(1) / np.float32(batch)
+    total = np.float32(0)
+    for row in range(layer.height):
+        for c in range(layer.maps):
+            start = layer.dz + row * layer.line + c * layer.pitch
+            squares = np.float32(0)
+            for lane in range(LANES):
+                for col in range(layer.width):
+                    place = start + col * LANES + lane
+                    if first + lane < batch:
+                        difference = work[place] - labels[first + lane, c, row, col]
+                        squares += difference * difference
+                        work[place] = difference * scale
+                    else:
+                        work[place] = np.float32(0)
+            total += squares
+    return total
+
+
+@jit
+def _layer_row(source, layer, row, relu, offsets, weights, biases, work):
+    """One row of z = act(w * x + b)."""
+    _correlate(
+        layer.rows, work, source.z + row * source.line, offsets[layer.off :], layer.taps,
+        weights, layer.w, layer.taps, biases, layer.b, layer.z + row * layer.line, layer.pitch,
+        layer.maps, layer.width * LANES, RELU if relu else LINEAR, 0,
+    )  # fmt: skip
+
+
+@jit
+def _input_grad_row(source, layer, row, offsets, weights, biases, work):
+    """One row of the gradient to the layer's input, through the ReLU that made that input."""
+    top = max(0, row - layer.height + 1)  # taps above and below the map read zeros: left out
+    bottom = min(layer.size, row + 1)
+    line = layer.filters * layer.size
+    _correlate(
+        source.rows, work, layer.dz + row * layer.line, offsets[layer.back_off + top * line :],
+        (bottom - top) * line, weights, layer.back_w + top * line * source.rows, layer.back_taps,
+        biases, biases.size - source.maps, source.dz + row * source.line, source.pitch,
+        source.maps, source.width * LANES, GATE, source.z + row * source.line,
+    )  # fmt: skip
+
+
+@jit
+def _correlate(rows, x, ix, off, taps, w, iw, ldw, b, ib, io, ldo, maps, n, act, ig):
+    """x[io + m * ldo + j] = act(b[m] + sum over k < taps of w[m, k] * x[ix + off[k] + j])."""
+    if rows == 1:
+        for m in range(maps):
+            _thin(x, ix, off, taps, w, iw + m * ldw, b, ib + m, io + m * ldo, n, act, ig + m * ldo)
+        return
+    wide = VECTORS * LANES
+    j = 0
+    while j < n:
+        whole = j + wide <= n
+        for m in range(0, maps, ROWS):
+            place, gate = io + m * ldo + j, ig + m * ldo + j
+            if whole:
+                _forward_tile(ROWS, VECTORS, x, ix + j, off, taps, w, iw + m * ldw, b, ib + m,
+                              x, place, ldo, act, x, gate)  # fmt: skip
+            else:
+                _forward_tile(ROWS, 1, x, ix + j, off, taps, w, iw + m * ldw, b, ib + m,
+                              x, place, ldo, act, x, gate)  # fmt: skip
+        j += wide if whole else LANES
+
+
+@jit
+def _thin(x, ix, off, taps, w, iw, b, ib, io, n, act, ig):
+    """The same for one map; the last tile overlaps the one before."""
+    wide = THIN_VECTORS * LANES
+    if n < wide:
+        for j in range(0, n, LANES):
+            _forward_tile(1, 1, x, ix + j, off, taps, w, iw, b, ib, x, io + j, 0, act, x, ig + j)
+        return
+    for start in range(0, n, wide):
+        j = min(start, n - wide)
+        _forward_tile(1, THIN_VECTORS, x, ix + j, off, taps, w, iw, b, ib, x, io + j, 0, act,
+                      x, ig + j)  # fmt: skip
+
+
+@jit
+def _weight_grads(source, layer, row, lines, offsets, ones, work, total):
+    """Add to dw and db what ``lines`` rows of dz give."""
+    x, n = source.z + row * source.line, layer.width * LANES
+    for m in range(0, layer.maps, layer.rows):
+        dz = layer.dz + row * layer.line + m * layer.pitch
+        dw = layer.dw + m * layer.dot_taps
+        if layer.rows == ROWS:
+            for k in range(0, layer.dot_taps, DOT_TAPS):
+                _dot_tile(ROWS, DOT_TAPS, work, dz, layer.pitch, layer.line, work, x, offsets,
+                          layer.dot_off + k, source.line, lines, n, total, dw + k,
+                          layer.dot_taps)  # fmt: skip
+            _dot_tile(ROWS, 1, work, dz, layer.pitch, layer.line, work, ones, _ZERO, 0, 0,
+                      lines, n, total, layer.db + m, 1)  # fmt: skip
+        else:
+            for k in range(0, layer.dot_taps, THIN_DOT_TAPS):
+                _dot_tile(1, THIN_DOT_TAPS, work, dz, layer.pitch, layer.line, work, x, offsets,
+                          layer.dot_off + k, source.line, lines, n, total, dw + k,
+                          layer.dot_taps)  # fmt: skip
+            _dot_tile(1, 1, work, dz, layer.pitch, layer.line, work, ones, _ZERO, 0, 0,
+                      lines, n, total, layer.db + m, 1)  # fmt: skip
+
+
+_ZERO = np.zeros(1, np.int64)
+_CHUNK = 4096
+
+
+@jit
+def _add_up(chunk, sums, total):
+    """total = the sum of all slots, one after the other, for one chunk of the gradients."""
+    start, end = chunk * _CHUNK, min((chunk + 1) * _CHUNK, sums.shape[1])
+    total[start:end] = sums[0, start:end]
+    for slot in range(1, len(sums)):
+        for i in range(start, end):
+            total[i] += sums[slot, i]
