@@ -47,19 +47,21 @@ SLOTS = 64  # partial sums of the gradients, at most; so many threads find work
 BLOCK = 4  # rows that flow together
 _LINE = 16  # floats of a cache line: where parts of the work space begin
 
-_LAYER = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "channels filters size height width "  # C, O, K and H, W of the output
-            "rows maps pad "  # maps of a tile; maps as stored; zeros between them
-            "pitch line z dz "  # floats from map to map, row to row; where z and dz begin
-            "taps off w b "  # of the layer: how many taps; where offsets, weights, biases are
-            "back_taps back_off back_w "  # of the gradient to its input
-            "dot_taps dot_off dw db"  # of the gradient to its weights; where the sums go
-        ).split()
-    ]
+_FIELDS = (
+    # C, O, K, and H, W of the output
+    *("channels", "filters", "size", "height", "width"),
+    # maps of a tile; maps as stored, whole tiles; zeros between them; what follows the sums
+    *("rows", "maps", "pad", "act"),
+    # floats from map to map, from row to row; where the output and its gradient begin
+    *("pitch", "line", "z", "dz"),
+    # the layer: how many taps; where their offsets, weights, biases begin
+    *("taps", "off", "w", "b"),
+    # the gradient to its input: the same
+    *("back_taps", "back_off", "back_w"),
+    # the gradient to its weights: the same, and where the sums go
+    *("dot_taps", "dot_off", "dw", "db"),
 )
+_LAYER = np.dtype([(name, np.int64) for name in _FIELDS])
 
 
 class _Plan(NamedTuple):
@@ -112,6 +114,7 @@ def _plan(shapes: tuple[tuple[int, int, int, int], ...], height: int, width: int
         floats = layer["line"] * layer["height"] + 2 * layer["pad"] * LANES
         layer["dz"] = reserve(floats) + layer["pad"] * LANES
         last = depth == len(shapes) - 1
+        layer["act"] = LINEAR if last else RELU
         layer["z"] = layer["dz"] if last else reserve(floats) + layer["pad"] * LANES
 
         u, c, v = np.meshgrid(range(size), range(channels), range(size), indexing="ij")
@@ -172,7 +175,7 @@ def loss_and_grads(layers: Layers, inputs: np.ndarray, labels: np.ndarray) -> tu
     total = np.empty(plan.sums, np.float32)
     parallel(_add_up, -(-plan.sums // _CHUNK), sums, total)
     grads = []
-    for (w, b), layer in zip(layers, plan.layers[1:], strict=True):
+    for (w, _), layer in zip(layers, plan.layers[1:], strict=True):
         dw = total[layer["dw"] : layer["db"]].reshape(layer["maps"], layer["dot_taps"])
         db = total[layer["db"] : layer["db"] + layer["filters"]]
         grads.append((dw[: len(w), : w[0].size].reshape(w.shape), db.copy()))
@@ -232,9 +235,9 @@ def _slot(slot, slots, layers, offsets, ones, weights, biases, inputs, labels, w
     """Loss and gradients of groups slot, slot + slots, ..., added up in that order."""
     depth = len(layers) - 1
     total = sums[slot]
-    total[:] = 0
     losses[slot] = 0
-    work[ones : ones + layers[0].width * LANES] = 1
+    _fill(total, 0, total.size, np.float32(0))
+    _fill(work, ones, layers[0].width * LANES, np.float32(1))
     for d in range(2, depth + 1):
         _zero_pads(layers[d], work)
     for first in range(slot * LANES, len(inputs), slots * LANES):
@@ -245,10 +248,9 @@ def _slot(slot, slots, layers, offsets, ones, weights, biases, inputs, labels, w
             for d in range(1, depth + 1):
                 there = done[d - 1] - layers[d].size + 1
                 for row in range(done[d], there):
-                    _layer_row(layers[d - 1], layers[d], row, d < depth, offsets, weights, biases,
-                               work)  # fmt: skip
+                    _layer_row(layers[d - 1], layers[d], row, offsets, weights, biases, work)
                 done[d] = max(there, done[d])
-        losses[slot] += _difference(labels, first, len(inputs), layers[depth], work)
+        losses[slot] += _difference(labels, first, layers[depth], work)
         for row in range(0, layers[1].height, BLOCK):
             for d in range(depth, 0, -1):
                 end = min(row + BLOCK, layers[d].height)
@@ -262,54 +264,60 @@ def _slot(slot, slots, layers, offsets, ones, weights, biases, inputs, labels, w
 
 @jit
 def _zero_pads(layer, work):
+    pad = layer.pad * LANES
     for m in range(layer.height * layer.maps + 1):
-        start = layer.dz + m * layer.pitch
-        work[start - layer.pad * LANES : start] = 0
+        _fill(work, layer.dz + m * layer.pitch - pad, pad, np.float32(0))
+
+
+@jit
+def _fill(array, start, count, value):
+    for i in range(start, start + count):
+        array[i] = value
 
 
 @jit
 def _take(images, first, layer, work):
     """The group of images (N, C, H, W) from ``first`` on, pixels innermost; absent ones are 0."""
-    for row in range(layer.height):
-        for c in range(layer.maps):
-            start = layer.z + row * layer.line + c * layer.pitch
-            for lane in range(LANES):
-                for col in range(layer.width):
-                    pixel = np.float32(0)
-                    if first + lane < len(images):
-                        pixel = images[first + lane, c, row, col]
-                    work[start + col * LANES + lane] = pixel
+    _, channels, height, width = images.shape
+    for lane in range(LANES):
+        there = first + lane < len(images)
+        for row in range(height):
+            for c in range(channels):
+                place = layer.z + row * layer.line + c * layer.pitch + lane
+                for col in range(width):
+                    pixel = images[first + lane, c, row, col] if there else np.float32(0)
+                    work[place + col * LANES] = pixel
 
 
 @jit
-def _difference(labels, first, batch, layer, work):
+def _difference(labels, first, layer, work):
     """dz = (z - label) / N of the last layer, in place; returns the sum of squares."""
+    batch, channels, height, width = labels.shape
     scale = np.float32(1) / np.float32(batch)
-    total = np.float32(0)
-    for row in range(layer.height):
-        for c in range(layer.maps):
-            start = layer.dz + row * layer.line + c * layer.pitch
-            squares = np.float32(0)
-            for lane in range(LANES):
-                for col in range(layer.width):
-                    place = start + col * LANES + lane
-                    if first + lane < batch:
-                        difference = work[place] - labels[first + lane, c, row, col]
-                        squares += difference * difference
-                        work[place] = difference * scale
-                    else:
-                        work[place] = np.float32(0)
-            total += squares
+    total = 0.0
+    for lane in range(LANES):
+        there = first + lane < batch
+        for row in range(height):
+            for c in range(channels):
+                place = layer.dz + row * layer.line + c * layer.pitch + lane
+                squares = np.float32(0)
+                for col in range(width):
+                    difference = np.float32(0)
+                    if there:
+                        difference = work[place + col * LANES] - labels[first + lane, c, row, col]
+                    squares += difference * difference
+                    work[place + col * LANES] = difference * scale
+                total += squares
     return total
 
 
 @jit
-def _layer_row(source, layer, row, relu, offsets, weights, biases, work):
+def _layer_row(source, layer, row, offsets, weights, biases, work):
     """One row of z = act(w * x + b)."""
     _correlate(
         layer.rows, work, source.z + row * source.line, offsets[layer.off :], layer.taps,
         weights, layer.w, layer.taps, biases, layer.b, layer.z + row * layer.line, layer.pitch,
-        layer.maps, layer.width * LANES, RELU if relu else LINEAR, 0,
+        layer.maps, layer.width * LANES, layer.act, layer.z,
     )  # fmt: skip
 
 
@@ -323,7 +331,7 @@ def _input_grad_row(source, layer, row, offsets, weights, biases, work):
         source.rows, work, layer.dz + row * layer.line, offsets[layer.back_off + top * line :],
         (bottom - top) * line, weights, layer.back_w + top * line * source.rows, layer.back_taps,
         biases, biases.size - source.maps, source.dz + row * source.line, source.pitch,
-        source.maps, source.width * LANES, GATE, source.z + row * source.line,
+        source.maps, source.width * LANES, np.int64(GATE), source.z + row * source.line,
     )  # fmt: skip
 
 
@@ -393,8 +401,7 @@ _CHUNK = 4096
 @jit
 def _add_up(chunk, sums, total):
     """total = the sum of all slots, one after the other, for one chunk of the gradients."""
-    start, end = chunk * _CHUNK, min((chunk + 1) * _CHUNK, sums.shape[1])
-    total[start:end] = sums[0, start:end]
-    for slot in range(1, len(sums)):
-        for i in range(start, end):
+    for i in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, total.size)):
+        total[i] = sums[0, i]
+        for slot in range(1, len(sums)):
             total[i] += sums[slot, i]
