@@ -81,17 +81,17 @@ def test_rescaled_copies_are_cut_as_images_of_their_own(rng):
 
 @pytest.mark.parametrize(("scale", "rescale"), [(2, (1.0,)), (3, RESCALED), (4, (0.6, 1.0))])
 def test_count_foretells_the_number(rng, scale, rescale):
-    cut = Cut(17, 5, 6)
+    cut = Cut(scale, 17, 5, 6, rescale=rescale)
     for shape in [(31, 40), (29, 30), (64, 22), (30, 101)]:
         (image,) = random_images(rng, shape)
         made = len(sub_images([image], scale, 17, 5, 6, rescale=rescale))
-        assert cut.count(*shape, scale, rescale) == made
+        assert cut.count(*shape) == made
 
 
 @pytest.mark.parametrize("offset", [0, 4, 6])
 def test_eight_orientations_and_the_label_turns_along(rng, offset):
-    pixels = rng.standard_normal((2, 25, 31)).astype(np.float32)
-    source = SubImages([(pixels, pixels)], Cut(11, 5, 4, offset), True)
+    pixels = rng.standard_normal((3, 25, 31)).astype(np.float32)
+    source = SubImages([(pixels, pixels)], Cut(3, 11, 5, 4, "rgb", label_offset=offset), True)
     plain, _ = in_order(source)
     expected = {}
     for turns, mirror in itertools.product(range(4), (False, True)):
@@ -126,8 +126,8 @@ def test_the_last_incomplete_batch_is_dropped(rng):
 
 def test_all_turns_are_drawn_only_where_wanted(rng):
     pixels = rng.standard_normal((1, 100, 100)).astype(np.float32)
-    turned = SubImages([(pixels, pixels)], Cut(11, 5, 4), True)
-    plain = SubImages([(pixels, pixels)], Cut(11, 5, 4), False)
+    turned = SubImages([(pixels, pixels)], Cut(3, 11, 5, 4), True)
+    plain = SubImages([(pixels, pixels)], Cut(3, 11, 5, 4), False)
     numbers = np.random.default_rng((0, 0))
     assert set(turned.shuffled(numbers)[1]) == set(range(8))
     assert set(plain.shuffled(numbers)[1]) == {0}
@@ -170,7 +170,9 @@ def test_a_grey_image_among_colours(rng):
 def test_small_images_give_none_and_none_at_all_is_an_error(rng):
     small, large = random_images(rng, (32, 200), (34, 35))
     assert len(sub_images([small, large], 2)) == 1
-    with pytest.raises(UserError, match="no image is as large as a sub-image, 33 x 33"):
+    with pytest.raises(
+        UserError, match="none of the 2 images can be used for sub-images of 33 x 33"
+    ):
         sub_images([small, small[:1, :1]], 2, rescale=RESCALED)
 
 

@@ -1,5 +1,6 @@
 """What to train on: sub-images of a folder of images, or of dead leaves made on the spot."""
 
-from npsrcnn.datasets.cutting import RESCALED, SubImages, sub_images
+from npsrcnn.datasets.cutting import COLORS, SubImages
+from npsrcnn.datasets.sources import RESCALED, Stream, sub_images
 
-__all__ = ["RESCALED", "SubImages", "sub_images"]
+__all__ = ["COLORS", "RESCALED", "Stream", "SubImages", "sub_images"]

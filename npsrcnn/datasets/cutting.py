@@ -10,151 +10,134 @@ whenever it is wanted. All of T91 takes 43 MB, 140 MB with its four rescaled cop
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from npsrcnn.color import luma, rgb2ycbcr
+from npsrcnn.color import luma, peak, rgb2ycbcr
 from npsrcnn.errors import UserError
 from npsrcnn.kernels.jit import jit
 from npsrcnn.resize import degrade, imresize, modcrop
 
 COLORS = {"y": 1, "rgb": 3, "ycbcr": 3}  # what the channels of a sub-image are, and how many
-RESCALED = (1.0, 0.9, 0.8, 0.7, 0.6)  # an image and its smaller copies (FSRCNN, ECCV 2016)
 ORIENTATIONS = 8  # of a square: four turns, each also mirrored
 
 Pair = tuple[np.ndarray, np.ndarray]  # blurred and sharp, each (C, H, W) float32
 Batch = tuple[np.ndarray, np.ndarray]  # inputs (N, C, size, size), labels smaller
 
 
-def sub_images(
-    images: Iterable[np.ndarray],
-    scale: int,
-    size: int = 33,
-    label_size: int = 21,
-    stride: int = 14,
-    *,
-    color: str = "y",
-    orientations: bool = False,
-    rescale: Sequence[float] = (1.0,),
-    label_offset: int | None = None,
-) -> SubImages:
-    """Cut images into sub-images and hold them in memory.
-
-    Parameters
-    ----------
-    images : iterable of ndarray, (H, W) or (H, W, 3)
-        uint8 or uint16, or floats in 0..1. Those smaller than a sub-image give none.
-    scale : int
-        By which each image is reduced and enlarged again.
-    size, label_size, stride : int
-        Pixels: side of the inputs, of the labels (``size`` minus the network's margin), and
-        from one sub-image to the next.
-    color : "y", "rgb" or "ycbcr"
-        One channel or three. A grey image is Y as it is, or grey RGB.
-    orientations : bool
-        Turn and mirror each sub-image at random, anew in each epoch (eight ways).
-    rescale : sequence of float
-        Sizes at which each image is used; 1 is its own. :data:`RESCALED` gives five.
-    label_offset : int
-        First row and column of the label in the sub-image; default the centre. (Filters of
-        even size take one pixel more from one side.)
-
-    Returns
-    -------
-    SubImages
+@dataclass(frozen=True)
+class Cut:
+    """How sub-images are made of an image; see :func:`npsrcnn.datasets.sub_images`.
 
     Raises
     ------
     UserError
-        No image is as large as a sub-image; or sizes that do not fit each other.
+        Values that do not fit each other.
     """
-    pairs = (pair for image in images for pair in blurred_pairs(image, scale, color, rescale))
-    return SubImages(pairs, Cut(size, label_size, stride, label_offset), orientations)
 
+    scale: int
+    size: int = 33
+    label_size: int = 21
+    stride: int = 14
+    color: str = "y"
+    rescale: tuple[float, ...] = (1.0,)
+    label_offset: int | None = None
 
-class Cut:
-    """How sub-images are cut: side of input and label, label's offset, and stride, in pixels."""
-
-    def __init__(
-        self, size: int, label_size: int, stride: int, label_offset: int | None = None
-    ) -> None:
-        if label_offset is None:
-            label_offset = (size - label_size) // 2
-        if not (1 <= label_size <= size and 0 <= label_offset <= size - label_size):
+    def __post_init__(self) -> None:
+        size, label_size, offset = self.size, self.label_size, self.label_offset
+        if offset is None:
+            offset = (size - label_size) // 2
+            object.__setattr__(self, "label_offset", offset)  # the way to set what is frozen
+        if not (1 <= label_size <= size and 0 <= offset <= size - label_size):
             raise UserError(
-                f"a label of {label_size} pixels at {label_offset} does not lie within "
+                f"a label of {label_size} pixels at {offset} does not lie within "
                 f"a sub-image of {size}"
             )
-        if stride < 1:
-            raise UserError(f"the stride between sub-images must be at least 1, not {stride}")
-        self.size, self.label_size = size, label_size
-        self.stride, self.label_offset = stride, label_offset
+        if self.scale < 1 or self.stride < 1:
+            raise UserError(f"scale {self.scale} and stride {self.stride} must both be at least 1")
+        if not self.rescale or not all(0 < factor <= 1 for factor in self.rescale):
+            raise UserError(f"sizes of copies lie between 0 and 1, not {self.rescale}")
+        if self.color not in COLORS:
+            raise UserError(f"no colours {self.color!r}; there are {', '.join(COLORS)}")
+
+    @property
+    def channels(self) -> int:
+        """Of a sub-image."""
+        return COLORS[self.color]
 
     def starts(self, length: int) -> np.ndarray:
         """Where sub-images begin along a side of ``length`` pixels."""
         return np.arange(0, length - self.size + 1, self.stride)
 
-    def count(self, height: int, width: int, scale: int, rescale: Sequence[float]) -> int:
-        """How many sub-images :func:`blurred_pairs` of an image of this size will give."""
-        total = 0
-        for factor in rescale:
-            h, w = (int(np.ceil(factor * side)) // scale * scale for side in (height, width))
-            total += len(self.starts(h)) * len(self.starts(w))
-        return total
+    def count(self, height: int, width: int) -> int:
+        """How many sub-images an image of this size gives, with its copies."""
+        copies = (self._copy(height, width, factor) for factor in self.rescale)
+        return sum(len(self.starts(h)) * len(self.starts(w)) for h, w in copies)
 
+    def bytes(self, height: int, width: int) -> int:
+        """How much memory an image of this size takes, blurred and sharp, with its copies."""
+        copies = (self._copy(height, width, factor) for factor in self.rescale)
+        return sum(h * w for h, w in copies) * self.channels * 2 * 4
 
-def blurred_pairs(
-    image: np.ndarray, scale: int, color: str, rescale: Sequence[float] = (1.0,)
-) -> Iterator[Pair]:
-    """An image and its rescaled copies, each blurred and sharp, (C, H, W) float32 in 0..1."""
-    planes = _planes(image, color)
-    for factor in rescale:
-        sharp = planes if factor == 1 else imresize(planes, factor).clip(0, 1)
-        if min(sharp.shape[:2]) < scale:
-            continue
-        sharp = modcrop(sharp, scale)
-        blurred = degrade(sharp, scale)
-        yield (
-            np.ascontiguousarray(blurred.transpose(2, 0, 1)),
-            np.ascontiguousarray(sharp.transpose(2, 0, 1)),
-        )
+    def _copy(self, height: int, width: int, factor: float) -> tuple[int, int]:
+        scale = self.scale
+        return tuple(int(np.ceil(factor * side)) // scale * scale for side in (height, width))
+
+    def pairs(self, image: np.ndarray) -> Iterator[Pair]:
+        """An image and its copies, each blurred and sharp, (C, H, W) float32 in 0..1."""
+        planes = _planes(np.asarray(image), self.color)
+        for factor in self.rescale:
+            sharp = planes if factor == 1 else imresize(planes, factor).clip(0, 1)
+            if min(sharp.shape[:2]) < self.scale:
+                continue
+            sharp = modcrop(sharp, self.scale)
+            both = degrade(sharp, self.scale), sharp
+            yield tuple(np.ascontiguousarray(each.transpose(2, 0, 1)) for each in both)
 
 
 def _planes(image: np.ndarray, color: str) -> np.ndarray:
     """(H, W, C) float32 in 0..1; integers are converted and rounded first, as in MATLAB."""
-    image = np.asarray(image)
-    if color not in COLORS:
-        raise UserError(f"no colours {color!r}; there are {', '.join(COLORS)}")
+    white = peak(image.dtype)
     if color == "y":
         image = luma(image)[:, :, None]
     elif image.ndim == 2:
         image = np.stack([image] * 3, axis=2)
         if color == "ycbcr":
-            image[:, :, 1:] = 128 if image.dtype == np.uint8 else round(_white(image) * 128 / 255)
+            image[:, :, 1:] = 128 * white / 255
     elif color == "ycbcr":
         image = rgb2ycbcr(image)
-    return image.astype(np.float32) / np.float32(_white(image))
+    return image.astype(np.float32) / np.float32(white)
 
 
-def _white(image: np.ndarray) -> float:
-    return np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1.0
+class NoSubImages(UserError):
+    """None of the images that could be read is as large as a sub-image."""
 
 
 class SubImages:
-    """Sub-images of images that are held in memory; what :func:`sub_images` returns.
+    """Sub-images of images that are held in memory; each read once and blurred as a whole.
 
     Attributes
     ----------
     size, label_size, channels : int
         Batches are (N, channels, size, size) and (N, channels, label_size, label_size).
+    skipped : sequence of (Path, str)
+        Files that could not be used, and why.
     """
 
-    def __init__(self, pairs: Iterable[Pair], cut: Cut, orientations: bool) -> None:
-        self.cut, self.orientations = cut, orientations
-        self.size, self.label_size = cut.size, cut.label_size
+    def __init__(
+        self,
+        pairs: Iterable[Pair],
+        cut: Cut,
+        orientations: bool,
+        skipped: Sequence[tuple[Path, str]] = (),
+    ) -> None:
+        self.cut, self.orientations, self.skipped = cut, orientations, skipped
+        self.size, self.label_size, self.channels = cut.size, cut.label_size, cut.channels
         blurred, sharp, places, pixels = [], [], [], 0
         for pair in pairs:
-            channels, height, width = pair[0].shape
+            height, width = pair[0].shape[1:]
             rows, columns = cut.starts(height), cut.starts(width)
             if not len(rows) * len(columns):
                 continue
@@ -166,8 +149,7 @@ class SubImages:
             sharp.append(pair[1].ravel())
             pixels += pair[0].size
         if not places:
-            raise UserError(f"no image is as large as a sub-image, {cut.size} x {cut.size} pixels")
-        self.channels = channels
+            raise NoSubImages(f"no image as large as a sub-image, {cut.size} x {cut.size} pixels")
         self._places = np.concatenate(places)  # of each: first pixel, pixels a row, a channel
         self._blurred = _joined(blurred)
         self._sharp = _joined(sharp)
