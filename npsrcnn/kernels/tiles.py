@@ -63,19 +63,19 @@ ROWS = 4 if REGISTERS == 16 else 8
 VECTORS = vectors_beside(ROWS)
 FEW_ROWS = 5
 """Maps of the tile for last layers: the five rows of a 5x5 filter."""
-FEW_VECTORS = vectors_beside(FEW_ROWS)
-THIN_VECTORS = vectors_beside(1)
+FEWVECTORS = vectors_beside(FEW_ROWS)
+THINVECTORS = vectors_beside(1)
 """The tile of a single map, for layers of fewer maps than ROWS in training."""
 DOT_TAPS, THIN_DOT_TAPS = VECTORS, 12
 """Taps of the dot tile of ROWS maps, and of a single one."""
 LINEAR, RELU, GATE = 0, 1, 2
 
-_F32, _I64 = ir.FloatType(), ir.IntType(64)
-_VECTOR = ir.VectorType(_F32, LANES)
-_ZERO = ir.Constant(_VECTOR, [0.0] * LANES)
+F32, I64 = ir.FloatType(), ir.IntType(64)
+VECTOR = ir.VectorType(F32, LANES)
+_ZERO = ir.Constant(VECTOR, [0.0] * LANES)
 
 
-class _Emitter:
+class Emitter:
     """The few instructions that tiles are made of, emitted by ``builder``."""
 
     def __init__(self, builder: ir.IRBuilder) -> None:
@@ -91,10 +91,10 @@ class _Emitter:
         self.builder.store(vector, self._vector_at(pointer, index)).align = 4
 
     def _vector_at(self, pointer: ir.Value, index: ir.Value | int) -> ir.Value:
-        return self.builder.bitcast(self.at(pointer, index), _VECTOR.as_pointer())
+        return self.builder.bitcast(self.at(pointer, index), VECTOR.as_pointer())
 
     def at(self, pointer: ir.Value, index: ir.Value | int) -> ir.Value:
-        index = ir.Constant(_I64, index) if isinstance(index, int) else index
+        index = ir.Constant(I64, index) if isinstance(index, int) else index
         return self.builder.gep(pointer, [index])
 
     def scalar(self, pointer: ir.Value, index: ir.Value | int) -> ir.Value:
@@ -102,7 +102,7 @@ class _Emitter:
 
     def splat(self, scalar: ir.Value) -> ir.Value:
         """The vector that holds ``scalar`` in every lane."""
-        undefined = ir.Constant(_VECTOR, ir.Undefined)
+        undefined = ir.Constant(VECTOR, ir.Undefined)
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         one = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
         return self.builder.shuffle_vector(one, undefined, zeros)
@@ -111,7 +111,7 @@ class _Emitter:
         """a * b + c, rounded once where the processor can."""
         if not HAS_FMA:
             return self.builder.fadd(self.builder.fmul(a, b), c)
-        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+        kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
         name = f"llvm.fma.v{LANES}f32"
         return self.builder.call(
             cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c]
@@ -142,13 +142,13 @@ class _Emitter:
         before, head, after = b.block, b.append_basic_block(), b.append_basic_block()
         b.branch(head)
         b.position_at_end(head)
-        index = b.phi(_I64)
-        index.add_incoming(ir.Constant(_I64, 0), before)
+        index = b.phi(I64)
+        index.add_incoming(ir.Constant(I64, 0), before)
         carried = [b.phi(value.type) for value in state]
         for phi, value in zip(carried, state, strict=True):
             phi.add_incoming(value, before)
         state = body(index, carried)
-        following = b.add(index, ir.Constant(_I64, step), flags=["nsw"])
+        following = b.add(index, ir.Constant(I64, step), flags=["nsw"])
         for phi, value in zip([index, *carried], [following, *state], strict=True):
             phi.add_incoming(value, b.block)
         b.cbranch(b.icmp_signed("<", following, count), head, after)
@@ -156,7 +156,7 @@ class _Emitter:
         return state
 
 
-def _forward_body(emit: _Emitter, rows: int, vectors: int, arguments: list) -> None:
+def _forward_body(emit: Emitter, rows: int, vectors: int, arguments: list) -> None:
     """out[m, j] = act(bias[m] + sum over k of w[k, m] * x[off[k] + j]), for one tile."""
     x, off, taps, w, bias, out, ldo, act, gate = arguments
     b = emit.builder
@@ -164,7 +164,7 @@ def _forward_body(emit: _Emitter, rows: int, vectors: int, arguments: list) -> N
     def tap(k: ir.Value, sums: list) -> list:
         there = emit.at(x, emit.scalar(off, k))
         pixels = [emit.load(there, v * LANES) for v in range(vectors)]
-        weights = emit.at(w, b.mul(k, ir.Constant(_I64, rows)))
+        weights = emit.at(w, b.mul(k, ir.Constant(I64, rows)))
         sums = list(sums)
         for m in range(rows):
             weight = emit.splat(emit.scalar(weights, m))
@@ -177,16 +177,16 @@ def _forward_body(emit: _Emitter, rows: int, vectors: int, arguments: list) -> N
 
     def write(result) -> None:
         for m in range(rows):
-            row = b.mul(ldo, ir.Constant(_I64, m))
+            row = b.mul(ldo, ir.Constant(I64, m))
             for v in range(vectors):
-                place = b.add(row, ir.Constant(_I64, v * LANES))
+                place = b.add(row, ir.Constant(I64, v * LANES))
                 emit.store(result(sums[m * vectors + v], place), out, place)
         b.ret_void()
 
     linear, relu, gated = (b.append_basic_block() for _ in range(3))
     choice = b.switch(act, linear)
-    choice.add_case(ir.Constant(_I64, RELU), relu)
-    choice.add_case(ir.Constant(_I64, GATE), gated)
+    choice.add_case(ir.Constant(I64, RELU), relu)
+    choice.add_case(ir.Constant(I64, GATE), gated)
     b.position_at_end(linear)
     write(lambda value, place: value)
     b.position_at_end(relu)
@@ -195,11 +195,11 @@ def _forward_body(emit: _Emitter, rows: int, vectors: int, arguments: list) -> N
     write(lambda value, place: emit.positive(emit.load(gate, place), value))
 
 
-def _dot_body(emit: _Emitter, rows: int, taps: int, arguments: list) -> None:
+def _dot_body(emit: Emitter, rows: int, taps: int, arguments: list) -> None:
     """dw[m, k] += sum over r, j of dy[m, r, j] * x[off[k] + r, j], for one tile."""
     dy, ldy, sy, x, off, sx, lines, n, dw, ldw = arguments
     b = emit.builder
-    maps = [emit.at(dy, b.mul(ldy, ir.Constant(_I64, m))) for m in range(rows)]
+    maps = [emit.at(dy, b.mul(ldy, ir.Constant(I64, m))) for m in range(rows)]
     views = [emit.at(x, emit.scalar(off, k)) for k in range(taps)]
 
     def line(r: ir.Value, sums: list) -> list:
@@ -223,12 +223,12 @@ def _dot_body(emit: _Emitter, rows: int, taps: int, arguments: list) -> None:
     sums = emit.loop(lines, 1, [_ZERO] * (rows * taps), line)
     for m in range(rows):
         for k in range(taps):
-            place = emit.at(dw, b.add(b.mul(ldw, ir.Constant(_I64, m)), ir.Constant(_I64, k)))
+            place = emit.at(dw, b.add(b.mul(ldw, ir.Constant(I64, m)), ir.Constant(I64, k)))
             b.store(b.fadd(b.load(place), emit.sum_lanes(sums[m * taps + k])), place)
     b.ret_void()
 
 
-def _call(builder: ir.IRBuilder, name: str, body, shape: tuple[int, int], values: list) -> None:
+def call_once(builder: ir.IRBuilder, name: str, body, shape: tuple[int, int], values: list) -> None:
     """Call the function ``name``; write it into the module first if it is not there yet."""
     name = f"npsrcnn.{name}.{shape[0]}x{shape[1]}"
     function = builder.module.globals.get(name)
@@ -238,12 +238,12 @@ def _call(builder: ir.IRBuilder, name: str, body, shape: tuple[int, int], values
         function.linkage = "internal"
         function.attributes.add("noinline")
         function.attributes.add("nounwind")
-        emit = _Emitter(ir.IRBuilder(function.append_basic_block()))
+        emit = Emitter(ir.IRBuilder(function.append_basic_block()))
         body(emit, *shape, list(function.args))
     builder.call(function, values)
 
 
-def _check_types(names: str, given: tuple) -> None:
+def check_types(names: str, given: tuple) -> None:
     """Refuse, while compiling, arrays that are not C-contiguous float32 (``off``: int64)."""
     for name, kind in zip(names.split(), given, strict=True):
         wanted = types.int64 if name == "off" else types.float32
@@ -251,7 +251,7 @@ def _check_types(names: str, given: tuple) -> None:
             raise TypingError(f"{name} must be a C-contiguous array of {wanted}, not {kind}")
 
 
-def _pointer(context, builder: ir.IRBuilder, kind, array: ir.Value, index: ir.Value) -> ir.Value:
+def pointer_to(context, builder: ir.IRBuilder, kind, array: ir.Value, index: ir.Value) -> ir.Value:
     return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
 
 
@@ -260,7 +260,7 @@ def _forward_tile(
     typing, rows, vectors, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, act, gate, ig
 ):
     """One call of the forward tile of rows x vectors (literals); each array with its start."""
-    _check_types("x off w bias out gate", (x, off, w, bias, out, gate))
+    check_types("x off w bias out gate", (x, off, w, bias, out, gate))
     i64 = types.int64
     signature = types.void(
         rows, vectors, x, i64, off, i64, w, i64, bias, i64, out, i64, i64, i64, gate, i64
@@ -269,13 +269,13 @@ def _forward_tile(
     def generate(context, builder, signature, values):
         def pointer(array: int) -> ir.Value:
             kind = signature.args[array]
-            return _pointer(context, builder, kind, values[array], values[array + 1])
+            return pointer_to(context, builder, kind, values[array], values[array + 1])
 
         offsets = context.make_array(off)(context, builder, values[4]).data
         arguments = [pointer(2), offsets, values[5], pointer(6), pointer(8), pointer(10),
                      values[12], values[13], pointer(14)]  # fmt: skip
         shape = rows.literal_value, vectors.literal_value
-        _call(builder, "forward", _forward_body, shape, arguments)
+        call_once(builder, "forward", _forward_body, shape, arguments)
         return context.get_dummy_value()
 
     return signature, generate
@@ -284,7 +284,7 @@ def _forward_tile(
 @intrinsic(prefer_literal=True)
 def _dot_tile(typing, rows, taps, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw):
     """One call of the dot tile of rows x taps (literals); each array with its start."""
-    _check_types("dy x off dw", (dy, x, off, dw))
+    check_types("dy x off dw", (dy, x, off, dw))
     i64 = types.int64
     signature = types.void(
         rows, taps, dy, i64, i64, i64, x, i64, off, i64, i64, i64, i64, dw, i64, i64
@@ -293,12 +293,12 @@ def _dot_tile(typing, rows, taps, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n,
     def generate(context, builder, signature, values):
         def pointer(array: int) -> ir.Value:
             kind = signature.args[array]
-            return _pointer(context, builder, kind, values[array], values[array + 1])
+            return pointer_to(context, builder, kind, values[array], values[array + 1])
 
         arguments = [pointer(2), *values[4:6], pointer(6), pointer(8), *values[10:13],
                      pointer(13), values[15]]  # fmt: skip
         shape = rows.literal_value, taps.literal_value
-        _call(builder, "dot", _dot_body, shape, arguments)
+        call_once(builder, "dot", _dot_body, shape, arguments)
         return context.get_dummy_value()
 
     return signature, generate
@@ -315,8 +315,8 @@ def forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n, act,
     if BOUNDSCHECK:
         _check_forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n)
         if act == GATE:
-            _check_range(gate.size, ig, (maps - 1) * ldo + n)
-    wide = (VECTORS if rows == ROWS else FEW_VECTORS) * LANES
+            check_range(gate.size, ig, (maps - 1) * ldo + n)
+    wide = (VECTORS if rows == ROWS else FEWVECTORS) * LANES
     j = 0
     while j < n:
         whole = j + wide <= n
@@ -331,7 +331,7 @@ def forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n, act,
                     _forward_tile(ROWS, 1, x, xj, off, taps, w, wm, bias, bm,
                                   out, om, ldo, act, gate, gm)  # fmt: skip
             elif whole:
-                _forward_tile(FEW_ROWS, FEW_VECTORS, x, xj, off, taps, w, wm, bias, bm,
+                _forward_tile(FEW_ROWS, FEWVECTORS, x, xj, off, taps, w, wm, bias, bm,
                               out, om, ldo, act, gate, gm)  # fmt: skip
             else:
                 _forward_tile(FEW_ROWS, 1, x, xj, off, taps, w, wm, bias, bm,
@@ -344,14 +344,14 @@ def _check_forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, 
     if maps % rows or n % LANES:
         raise ValueError("the forward tile takes whole tiles of maps and whole vectors")
     for k in range(taps):
-        _check_range(x.size, ix + off[k], n)
-    _check_range(w.size, iw, maps * taps)
-    _check_range(bias.size, ib, maps)
-    _check_range(out.size, io, (maps - 1) * ldo + n)
+        check_range(x.size, ix + off[k], n)
+    check_range(w.size, iw, maps * taps)
+    check_range(bias.size, ib, maps)
+    check_range(out.size, io, (maps - 1) * ldo + n)
 
 
 @jit
-def _check_range(size, start, length):
+def check_range(size, start, length):
     if start < 0 or start + length > size:
         raise IndexError("a tile would read or write out of bounds")
 
