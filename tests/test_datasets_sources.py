@@ -68,12 +68,12 @@ def test_groups_and_the_order_in_them_change_with_the_epoch(tmp_path):
     paths = [tmp_path / f"{i}.bmp" for i in range(20)]
     for i, path in enumerate(paths):  # of each image one can see which it is
         Image.new("L", SHAPE[::-1], i).save(path)
-    source = stream(paths, 19)  # four in a group
+    source = stream(paths, 19)  # five in the first group
     first = []
     for epoch in range(2):
-        labels = np.concatenate([y for _, y in source.batches(0, epoch, 4 * EACH)])
-        first.append(labels[: 4 * EACH, 0, 0, 0])
-        assert len(np.unique(first[-1])) == 4
+        labels = np.concatenate([y for _, y in source.batches(0, epoch, 5 * EACH)])
+        first.append(labels[: 5 * EACH, 0, 0, 0])
+        assert len(np.unique(first[-1])) == 5
         assert len(np.unique(first[-1][:12])) > 1
     assert set(first[0]) != set(first[1])
     ranks = [np.unique(order, return_inverse=True)[1] for order in first]
