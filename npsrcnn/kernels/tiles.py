@@ -64,7 +64,7 @@ VECTORS = vectors_beside(ROWS)
 FEW_ROWS = 5
 """Maps of the tile for last layers: the five rows of a 5x5 filter."""
 FEWVECTORS = vectors_beside(FEW_ROWS)
-THINVECTORS = vectors_beside(1)
+THIN_VECTORS = vectors_beside(1)
 """The tile of a single map, for layers of fewer maps than ROWS in training."""
 DOT_TAPS, THIN_DOT_TAPS = VECTORS, 12
 """Taps of the dot tile of ROWS maps, and of a single one."""
