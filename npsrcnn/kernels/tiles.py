@@ -63,7 +63,7 @@ ROWS = 4 if REGISTERS == 16 else 8
 VECTORS = vectors_beside(ROWS)
 FEW_ROWS = 5
 """Maps of the tile for last layers: the five rows of a 5x5 filter."""
-FEWVECTORS = vectors_beside(FEW_ROWS)
+FEW_VECTORS = vectors_beside(FEW_ROWS)
 THIN_VECTORS = vectors_beside(1)
 """The tile of a single map, for layers of fewer maps than ROWS in training."""
 DOT_TAPS, THIN_DOT_TAPS = VECTORS, 12
@@ -316,7 +316,7 @@ def forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n, act,
         _check_forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n)
         if act == GATE:
             check_range(gate.size, ig, (maps - 1) * ldo + n)
-    wide = (VECTORS if rows == ROWS else FEWVECTORS) * LANES
+    wide = (VECTORS if rows == ROWS else FEW_VECTORS) * LANES
     j = 0
     while j < n:
         whole = j + wide <= n
@@ -331,7 +331,7 @@ def forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n, act,
                     _forward_tile(ROWS, 1, x, xj, off, taps, w, wm, bias, bm,
                                   out, om, ldo, act, gate, gm)  # fmt: skip
             elif whole:
-                _forward_tile(FEW_ROWS, FEWVECTORS, x, xj, off, taps, w, wm, bias, bm,
+                _forward_tile(FEW_ROWS, FEW_VECTORS, x, xj, off, taps, w, wm, bias, bm,
                               out, om, ldo, act, gate, gm)  # fmt: skip
             else:
                 _forward_tile(FEW_ROWS, 1, x, xj, off, taps, w, wm, bias, bm,
