@@ -1,0 +1,58 @@
+"""How to train: the authors' recipe to the letter, and one that converges in minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes a training, besides data, network and time.
+
+    Rates belong to the loss of :func:`npsrcnn.kernels.reference.mse`, a sum over pixels: with
+    a mean over pixels the same steps need rates (pixels of a label) / 2 times as large.
+    """
+
+    init: str  # initial weights: "he", "paper", or a model file
+    optimizer: str  # "sgd" or "adam"
+    rate: float  # learning rate
+    momentum: float  # of SGD
+    warmup: int  # steps in which the rate rises to its value
+    decay: str  # then: "none", or "cosine" down to 0
+    clip: float | None  # largest norm of the gradient
+    average: float  # decay of the exponential average of the weights, 0: none
+    orientations: bool  # flips and transposes of the sub-images, drawn anew each epoch
+    rescale: tuple[float, ...]  # copies of the images at these sizes, besides the images
+
+
+RECIPES = {
+    # The authors' Caffe release: fixed rates, nothing else (TPAMI section 3.3).
+    "paper": Recipe(
+        init="paper",
+        optimizer="sgd",
+        rate=1e-4,
+        momentum=0.9,
+        warmup=0,
+        decay="none",
+        clip=None,
+        average=0.0,
+        orientations=False,
+        rescale=(),
+    ),
+    "default": Recipe(
+        init="he",
+        optimizer="sgd",
+        rate=1e-3,
+        momentum=0.9,
+        warmup=500,
+        decay="cosine",
+        clip=10.0,
+        average=0.999,
+        orientations=True,
+        rescale=(0.9, 0.8, 0.7, 0.6),
+    ),
+}
+
+# Where --optimizer adam takes the place of SGD: its steps do not depend on the gradient's size,
+# so there is nothing to clip, and another rate.
+ADAM = {"optimizer": "adam", "rate": 1e-3, "clip": None}

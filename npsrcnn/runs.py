@@ -1,0 +1,183 @@
+"""A training run: its progress, its log, and the files in its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import datetime
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from npsrcnn import model_files
+from npsrcnn.commands import write_atomically
+from npsrcnn.evaluate import Prepared, mean_psnr
+from npsrcnn.trainer import Trainer, save_checkpoint
+
+MEASURE_EVERY = 30.0  # seconds, where an epoch takes longer
+CHECKPOINT, LOG, BEST, LAST = "checkpoint.npz", "log.csv", "best.npz", "last.npz"
+COLUMNS = ("seconds", "epoch", "step", "sub_images", "rate", "loss", "psnr", "psnr_bicubic")
+
+
+@dataclass
+class Length:
+    """How long to train: a number of epochs, or of minutes."""
+
+    epochs: int | None = None
+    minutes: float | None = None
+
+    def progress(self, step: int, steps_per_epoch: int, seconds: float) -> float:
+        """The part of the run that is over: 1 and more at its end."""
+        if self.minutes is not None:
+            return seconds / (60 * self.minutes)
+        return step / (self.epochs * steps_per_epoch)
+
+    def __str__(self) -> str:
+        if self.minutes is not None:
+            return f"{self.minutes:g} minutes"
+        return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+
+
+@dataclass
+class Run:
+    """A trainer at work in a folder.
+
+    Every measurement writes the log, the last and, if it is, the best model, and then the
+    checkpoint, each beside the old one and renamed: a kill at any moment loses at most the work
+    since the last measurement.
+    """
+
+    folder: Path
+    trainer: Trainer
+    images: list[Prepared]  # to measure PSNR on
+    length: Length
+    settings: dict[str, Any]
+    started: float  # time.monotonic() at which the run, or its resumption, began
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # A resumed run goes on with the time of its last measurement.
+        self._seconds_before = self.log[-1]["seconds"] if self.log else 0.0
+        self._losses: list[float] = []
+        self._measured = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has lasted, not counting the time it was stopped."""
+        return self._seconds_before + time.monotonic() - self.started
+
+    def progress(self, step: int) -> float:
+        """The part of the run that is over."""
+        trainer = self.trainer
+        steps_per_epoch = len(trainer.source) // trainer.batch
+        return self.length.progress(step, steps_per_epoch, self.seconds)
+
+    def go(self, stop: threading.Event) -> None:
+        """Train until the end, or until ``stop`` is set; measure and save on the way."""
+        trainer = self.trainer
+        with self._bar() as bar:
+            while self.progress(trainer.step) < 1 and not stop.is_set():
+                epoch = trainer.run_epoch(self.progress)
+                with contextlib.closing(epoch):
+                    for loss in epoch:
+                        self._losses.append(loss)
+                        self._show(bar, loss)
+                        if stop.is_set() or self.progress(trainer.step) >= 1:
+                            break
+                        if time.monotonic() - self._measured > MEASURE_EVERY:
+                            self.measure()
+                if not stop.is_set():
+                    self.measure()
+        if stop.is_set():
+            self.measure()
+
+    def measure(self) -> None:
+        """Measure PSNR, say it, and save everything."""
+        if not self._losses:
+            return
+        trainer = self.trainer
+        net = trainer.averaged()
+        psnr, bicubic = mean_psnr(net, self.images)
+        best = max((row["psnr"] for row in self.log), default=-float("inf"))
+        row = {
+            "seconds": round(self.seconds, 3),
+            "epoch": trainer.epoch,
+            "step": trainer.step,
+            "sub_images": trainer.sub_images,
+            "rate": trainer.rate(trainer.step, self.progress(trainer.step)),
+            "loss": sum(self._losses) / len(self._losses),
+            "psnr": psnr,
+            "psnr_bicubic": bicubic,
+        }
+        self.log.append(row)
+        self._losses.clear()
+        tqdm.write(
+            f"{_clock(row['seconds'])}  epoch {row['epoch']}  "
+            f"{row['sub_images']:>9,} sub-images  loss {row['loss']:.4f}  "
+            f"PSNR {psnr:.2f} dB (bicubic {bicubic:.2f})"
+        )
+        net.metadata.update(
+            psnr_validation=round(psnr, 4),
+            psnr_bicubic_validation=round(bicubic, 4),
+            sub_images=row["sub_images"],
+            minutes=round(row["seconds"] / 60, 2),
+            date=datetime.date.today().isoformat(),
+        )
+        self._write_log()
+        if psnr > best:
+            model_files.save(net, self.folder / BEST)
+        model_files.save(net, self.folder / LAST)
+        facts = {"settings": self.settings, "length": vars(self.length), "log": self.log}
+        save_checkpoint(self.folder / CHECKPOINT, trainer, facts)
+        self._measured = time.monotonic()
+
+    def report(self) -> str:
+        """What came of it: the gain, every file, and how to use the model."""
+        folder = self.folder.resolve()
+        row = max(self.log, key=lambda row: row["psnr"])
+        scale = self.settings["scale"]
+        return "\n".join(
+            [
+                f"PSNR        {row['psnr_bicubic']:.2f} dB bicubic, {row['psnr']:.2f} dB now: "
+                f"{row['psnr'] - row['psnr_bicubic']:+.2f} dB, on {len(self.images)} images "
+                f"of {self.settings['eval'] or 'dead leaves not trained on'}",
+                f"best model  {folder / BEST}",
+                f"last model  {folder / LAST}",
+                f"log         {folder / LOG}",
+                f"checkpoint  {folder / CHECKPOINT}  (go on: --resume {folder})",
+                f"use it      python -m npsrcnn.upscale PICTURE --scale {scale} "
+                f"--model {folder / BEST}",
+            ]
+        )
+
+    def _write_log(self) -> None:
+        with (
+            write_atomically(self.folder / LOG) as path,
+            open(path, "w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.log)
+
+    def _bar(self) -> tqdm:
+        return tqdm(
+            total=1.0,
+            initial=min(1.0, self.progress(self.trainer.step)),
+            bar_format="{percentage:3.0f}% {bar} {elapsed}<{remaining} {postfix}",
+            disable=None,  # where nobody watches: no bar, only a line for each measurement
+            file=sys.stderr,
+        )
+
+    def _show(self, bar: tqdm, loss: float) -> None:
+        rate = len(self._losses) * self.trainer.batch / (time.monotonic() - self._measured)
+        bar.set_postfix_str(f"loss {loss:.4f}, {rate:,.0f} sub-images/s", refresh=False)
+        bar.update(min(1.0, self.progress(self.trainer.step)) - bar.n)
+
+
+def _clock(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=int(seconds)))

@@ -1,0 +1,324 @@
+"""`python -m npsrcnn.train`: from images to weights.
+
+Without arguments: 9-1-5 at x3 from generated dead-leaves images, in three minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import itertools
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npsrcnn import commands, datasets, evaluate, model_files
+from npsrcnn.errors import UsageError, UserError
+from npsrcnn.evaluate import Prepared
+from npsrcnn.network import SRCNN
+from npsrcnn.optimizers import SGD, Adam, paper_factors, rate_at
+from npsrcnn.recipes import ADAM, RECIPES, Recipe
+from npsrcnn.runs import CHECKPOINT, Length, Run
+from npsrcnn.trainer import Trainer, load_checkpoint, stop_on_signals
+
+DEAD_LEAVES = "dead-leaves"
+DEFAULT_MINUTES = 3.0
+SUB_IMAGE = 33  # pixels, f_sub of the paper
+DEAD_LEAVES_MEASURED = 10  # images, where no others are given to measure PSNR on
+OPTIONS = {"rate": "lr"}  # settings whose option has another name
+# What makes a run: --resume takes it from the checkpoint. None: as the recipe has it.
+DEFAULTS: dict[str, Any] = {
+    "data": [DEAD_LEAVES],
+    "scale": 3,
+    "network": "9-1-5",
+    "channels": "y",
+    "batch": 128,
+    "seed": 0,
+    "recipe": "default",
+    "eval": None,
+    "hold_out": 0,
+    "lr_factors": None,
+    **dict.fromkeys(asdict(RECIPES["default"])),
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = commands.parser("train", "Train SRCNN: from images to weights.", __doc__)
+    what = parser.add_argument_group("what to train on, and what")
+    what.add_argument("--data", nargs="+", metavar="FOLDER",
+        help="folders of images, or t91, or dead-leaves (default: dead-leaves, generated)")
+    what.add_argument("--scale", "--zoom_factor", type=int, choices=(2, 3, 4),
+        help="enlargement (default: 3)")
+    what.add_argument("--network", metavar="F1-F2-F3", help="9-1-5 (default), 9-3-5, 9-5-5, ...")
+    what.add_argument("--channels", choices=("y", "rgb", "ycbcr"), help="(default: y)")
+    what.add_argument("--eval", metavar="FOLDER",
+        help="images to measure PSNR on; also set5, set14 (default: dead leaves not trained on)")
+    what.add_argument("--hold-out", type=commands.positive_int, metavar="N",
+        help="measure PSNR on N images of --data, and do not train on them")
+
+    run = parser.add_argument_group("how long, and where")
+    length = run.add_mutually_exclusive_group()
+    length.add_argument("--epochs", "--nb_epochs", "--nb_epoch", type=commands.positive_int,
+        metavar="N", help="passes over the sub-images")
+    length.add_argument("--minutes", type=commands.positive_float, metavar="M",
+        help=f"time to train, compiling included (default: {DEFAULT_MINUTES:g})")
+    run.add_argument("--out", type=Path, metavar="FOLDER",
+        help="where the results go (default: a new folder in runs/)")
+    run.add_argument("--resume", nargs="?", const=True, metavar="FOLDER",
+        help="go on with the run in FOLDER (or --out), as if it had never stopped")
+    run.add_argument("--seed", type=int, metavar="N", help="of weights and order (default: 0)")
+    run.add_argument("--device", choices=("cpu", "cuda", "reference"), default="cpu")
+    run.add_argument("--cuda", action="store_const", const="cuda", dest="device",
+        help="the same as --device cuda")
+
+    how = parser.add_argument_group("the recipe, and what to change in it")
+    how.add_argument("--recipe", choices=tuple(RECIPES),
+        help="default: converges in minutes; paper: the authors', to the letter, for days")
+    how.add_argument("--optimizer", choices=("sgd", "adam"))
+    how.add_argument("--lr", type=commands.positive_float, dest="rate", metavar="RATE",
+        help="learning rate, for the loss as a sum over pixels")
+    how.add_argument("--lr-factors", type=_numbers, metavar="A,B,C",
+        help="of each layer (default: the paper's 1,1,0.1 with SGD, 1,1,1 with Adam)")
+    how.add_argument("--batch", type=commands.positive_int, metavar="N",
+        help="sub-images a step (default: 128)")
+    how.add_argument("--init", metavar="he|paper|MODEL", help="initial weights")
+    how.add_argument("--momentum", type=_fraction, help="of SGD")
+    how.add_argument("--warmup", type=int, metavar="STEPS", help="in which the rate rises")
+    how.add_argument("--decay", choices=("none", "cosine"), help="of the rate")
+    how.add_argument("--clip", type=commands.positive_float, metavar="NORM",
+        help="largest norm of the gradient")
+    how.add_argument("--average", type=_fraction, metavar="DECAY",
+        help="of the exponential average of the weights; 0: none")
+    how.add_argument("--orientations", action=argparse.BooleanOptionalAction, default=None,
+        help="train on flipped and transposed sub-images too")
+    how.add_argument("--rescale", type=_numbers, metavar="A,B,...",
+        help="train on rescaled copies of the images too")
+    return parser  # fmt: skip
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0..1 (below 1)")
+    return value
+
+
+def _numbers(text: str) -> list[float]:
+    return [commands.positive_float(part) for part in text.split(",") if part]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see ``--help``."""
+    return commands.run(make_parser, train, argv)
+
+
+def train(options: argparse.Namespace) -> int:
+    """One run, from its start or its checkpoint to its end, or to Ctrl-C."""
+    started = time.monotonic()
+    settings, folder, state, facts = open_run(options)
+    length = length_of(options, facts)
+    recipe = recipe_of(settings)
+    net = initial_network(settings, recipe, options.device)
+    net.metadata["command"] = command_of(settings, length)
+    training, evaluation = images_of(settings)
+    trainer = Trainer(
+        net,
+        datasets.sub_images(
+            training,
+            settings["scale"],
+            SUB_IMAGE,
+            SUB_IMAGE - net.margin,
+            color=settings["channels"],
+            orientations=recipe.orientations,
+            rescale=sorted({1.0, *recipe.rescale}, reverse=True),
+        ),
+        optimizer_of(net, recipe, settings["lr_factors"]),
+        functools.partial(rate_at, peak=recipe.rate, warmup=recipe.warmup, decay=recipe.decay),
+        batch=settings["batch"],
+        seed=settings["seed"],
+        clip=recipe.clip,
+        average=recipe.average,
+    )
+    if state is not None:
+        trainer.restore(state)
+    run = Run(folder, trainer, evaluation, length, settings, started, facts.get("log", []))
+    print(describe(settings, trainer, length))
+    with stop_on_signals() as stop:
+        run.go(stop)
+    print(run.report())
+    return commands.INTERRUPTED if stop.is_set() else 0
+
+
+def open_run(
+    options: argparse.Namespace,
+) -> tuple[dict[str, Any], Path, dict[str, np.ndarray] | None, dict[str, Any]]:
+    """Settings and folder of a new run; of one to resume also the checkpoint's state and facts."""
+    given = {name: getattr(options, name) for name in DEFAULTS}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in ("data", "eval", "init"):
+        if name in given:
+            given[name] = _absolute(given[name])
+    if options.resume is None:
+        settings = {**DEFAULTS, **given}
+        folder = options.out or _free_folder(settings)
+        if (folder / CHECKPOINT).exists():
+            raise UsageError(
+                f"{folder} already holds a run: --resume it, or choose another --out"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        return settings, folder, None, {}
+    folder = options.out if options.resume is True else Path(options.resume)
+    if folder is None:
+        raise UsageError("--resume needs the folder of the run: --resume FOLDER")
+    state, facts = load_checkpoint(folder / CHECKPOINT)
+    settings = facts["settings"]
+    changed = [f"--{n.replace('_', '-')}" for n, v in given.items() if settings.get(n) != v]
+    if changed:
+        raise UsageError(
+            f"--resume goes on as the run began, with another {' and '.join(changed)} "
+            "it would be another run"
+        )
+    return settings, folder, state, facts
+
+
+def _absolute(value: str | list[str]) -> str | list[str]:
+    """Folders as absolute paths, so that a run can be resumed from anywhere; names as they are."""
+    if isinstance(value, list):
+        return [_absolute(item) for item in value]
+    return str(Path(value).resolve()) if Path(value).exists() else value
+
+
+def _free_folder(settings: dict[str, Any]) -> Path:
+    """runs/9-1-5-x3-dead-leaves, or the same with the first number that is free."""
+    data = "-".join(Path(name).name for name in settings["data"])
+    name = f"{settings['network']}-x{settings['scale']}-{data}"
+    tries = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in itertools.count(1))
+    return next(folder for folder in tries if not (folder / CHECKPOINT).exists())
+
+
+def length_of(options: argparse.Namespace, facts: dict[str, Any]) -> Length:
+    """As asked for; else as the resumed run was; else three minutes."""
+    if options.epochs is not None or options.minutes is not None:
+        return Length(options.epochs, options.minutes)
+    return Length(**facts.get("length", {"minutes": DEFAULT_MINUTES}))
+
+
+def recipe_of(settings: dict[str, Any]) -> Recipe:
+    """The named recipe with the changes that were asked for."""
+    recipe = RECIPES[settings["recipe"]]
+    if settings["optimizer"] == "adam":
+        recipe = replace(recipe, **ADAM)
+    changes = {name: settings[name] for name in asdict(recipe) if settings[name] is not None}
+    return replace(recipe, **changes)
+
+
+def initial_network(settings: dict[str, Any], recipe: Recipe, device: str) -> SRCNN:
+    """Random weights, or those of a model file."""
+    facts = {
+        "scale": settings["scale"],
+        "color": settings["channels"],
+        "recipe": asdict(recipe),
+        "data": [Path(name).name for name in settings["data"]],
+        "seed": settings["seed"],
+        "batch": settings["batch"],
+    }
+    channels = datasets.COLORS[settings["channels"]]
+    if recipe.init in ("he", "paper"):
+        return SRCNN(
+            settings["network"],
+            channels,
+            init=recipe.init,
+            seed=settings["seed"],
+            device=device,
+            metadata=facts,
+        )
+    net = model_files.load(recipe.init, device=device)
+    if (net.name, net.channels) != (settings["network"], channels):
+        raise UserError(
+            f"{recipe.init} is {net.name} with {net.channels} channels, "
+            f"but {settings['network']} with {channels} is to be trained"
+        )
+    net.metadata = facts
+    return net
+
+
+def optimizer_of(
+    net: SRCNN, recipe: Recipe, lr_factors: Sequence[float] | None
+) -> SGD | Adam:
+    """The recipe's optimizer, each layer at its rate."""
+    depth = len(net.layers)
+    factors = paper_factors(depth) if recipe.optimizer == "sgd" else [(1.0, 1.0)] * depth
+    if lr_factors is not None:
+        if len(lr_factors) != depth:
+            raise UsageError(f"--lr-factors: {net.name} has {depth} layers, not {len(lr_factors)}")
+        factors = [(f, b) for f, (_, b) in zip(lr_factors, factors, strict=True)]
+    if recipe.optimizer == "adam":
+        return Adam(net.layers, factors)
+    return SGD(net.layers, factors, recipe.momentum)
+
+
+def images_of(settings: dict[str, Any]) -> tuple[list[np.ndarray | Path], list[Prepared]]:
+    """What to train on, images or their files; and the images to measure PSNR on."""
+    scale, seed = settings["scale"], settings["seed"]
+    generated = DEAD_LEAVES in settings["data"]
+    paths = [
+        path for name in settings["data"] if name != DEAD_LEAVES for path in evaluate.paths_of(name)
+    ]
+    measured: list[Path] = evaluate.paths_of(settings["eval"]) if settings["eval"] else []
+    if settings["hold_out"]:
+        if settings["hold_out"] >= len(paths):
+            raise UsageError(
+                f"--hold-out {settings['hold_out']} leaves nothing of {len(paths)} images of --data"
+            )
+        order = np.random.default_rng(seed).permutation(len(paths))
+        measured += [paths[i] for i in np.sort(order[: settings["hold_out"]])]
+        paths = [paths[i] for i in np.sort(order[settings["hold_out"] :])]
+    leaves = list(datasets.dead_leaves(seed=seed)) if generated else []
+    prepared = [evaluate.read(path, scale) for path in measured]
+    if not prepared:
+        unseen = datasets.dead_leaves(DEAD_LEAVES_MEASURED, seed=seed + 1)
+        prepared = [evaluate.prepare(image, scale) for image in unseen]
+    return [*leaves, *paths], prepared
+
+
+def command_of(settings: dict[str, Any], length: Length) -> str:
+    """The command that repeats the run, for the model's metadata."""
+    words = ["python", "-m", "npsrcnn.train"]
+    changed = {name: value for name, value in settings.items() if value != DEFAULTS[name]}
+    for name, value in {**changed, **vars(length)}.items():
+        option = f"--{OPTIONS.get(name, name).replace('_', '-')}"
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            words.append(option if value else option.replace("--", "--no-", 1))
+        elif name == "data":
+            words += [option, *(Path(item).name for item in value)]
+        elif isinstance(value, list):
+            words += [option, ",".join(f"{item:g}" for item in value)]
+        elif isinstance(value, float):
+            words += [option, f"{value:g}"]
+        else:
+            words += [option, Path(value).name if name == "eval" else str(value)]
+    return shlex.join(words)
+
+
+def describe(settings: dict[str, Any], trainer: Trainer, length: Length) -> str:
+    """One line: what is about to happen."""
+    return (
+        f"{settings['network']} at x{settings['scale']} from {len(trainer.source):,} sub-images "
+        f"of {', '.join(settings['data'])}, recipe {settings['recipe']}, for {length}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
