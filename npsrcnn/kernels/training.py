@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npsrcnn.kernels.jit import jit
+from npsrcnn.kernels.jit import BOUNDSCHECK, jit
 from npsrcnn.kernels.threads import parallel
 from npsrcnn.kernels.tiles import (
     DOT_TAPS,
@@ -37,6 +37,7 @@ from npsrcnn.kernels.tiles import (
     VECTORS,
     _dot_tile,
     _forward_tile,
+    check_range,
     pack,
     round_up,
 )
@@ -164,7 +165,7 @@ def loss_and_grads(layers: Layers, inputs: np.ndarray, labels: np.ndarray) -> tu
     slots = min(groups, SLOTS)
     weights, biases = _packed(layers, plan.layers)
     sums = np.empty((slots, plan.sums), np.float32)
-    losses = np.empty(slots, np.float64)
+    losses = np.empty(groups * LANES, np.float32)
 
     def work(slot: int) -> None:
         space = _space(plan.work)
@@ -179,7 +180,7 @@ def loss_and_grads(layers: Layers, inputs: np.ndarray, labels: np.ndarray) -> tu
         dw = total[layer["dw"] : layer["db"]].reshape(layer["maps"], layer["dot_taps"])
         db = total[layer["db"] : layer["db"] + layer["filters"]]
         grads.append((dw[: len(w), : w[0].size].reshape(w.shape), db.copy()))
-    return float(losses.sum() / (2 * len(inputs))), grads
+    return float(losses.sum(dtype=np.float64) / (2 * len(inputs))), grads
 
 
 def _checked(
@@ -235,7 +236,6 @@ def _slot(slot, slots, layers, offsets, ones, weights, biases, inputs, labels, w
     """Loss and gradients of groups slot, slot + slots, ..., added up in that order."""
     depth = len(layers) - 1
     total = sums[slot]
-    losses[slot] = 0
     _fill(total, 0, total.size, np.float32(0))
     _fill(work, ones, layers[0].width * LANES, np.float32(1))
     for d in range(2, depth + 1):
@@ -250,7 +250,7 @@ def _slot(slot, slots, layers, offsets, ones, weights, biases, inputs, labels, w
                 for row in range(done[d], there):
                     _layer_row(layers[d - 1], layers[d], row, offsets, weights, biases, work)
                 done[d] = max(there, done[d])
-        losses[slot] += _difference(labels, first, layers[depth], work)
+        _difference(labels, first, layers[depth], work, losses)
         for row in range(0, layers[1].height, BLOCK):
             for d in range(depth, 0, -1):
                 end = min(row + BLOCK, layers[d].height)
@@ -290,25 +290,25 @@ def _take(images, first, layer, work):
 
 
 @jit
-def _difference(labels, first, layer, work):
-    """dz = (z - label) / N of the last layer, in place; returns the sum of squares."""
+def _difference(labels, first, layer, work, losses):
+    """dz = (z - label) / N of the last layer, in place; a sum of squares for each sub-image."""
     batch, channels, height, width = labels.shape
     scale = np.float32(1) / np.float32(batch)
-    total = 0.0
     for lane in range(LANES):
         there = first + lane < batch
+        loss = np.float32(0)
         for row in range(height):
+            squares = np.float32(0)
             for c in range(channels):
                 place = layer.dz + row * layer.line + c * layer.pitch + lane
-                squares = np.float32(0)
                 for col in range(width):
                     difference = np.float32(0)
                     if there:
                         difference = work[place + col * LANES] - labels[first + lane, c, row, col]
                     squares += difference * difference
                     work[place + col * LANES] = difference * scale
-                total += squares
-    return total
+            loss += squares
+        losses[first + lane] = loss
 
 
 @jit
@@ -338,6 +338,13 @@ def _input_grad_row(source, layer, row, offsets, weights, biases, work):
 @jit
 def _correlate(rows, x, ix, off, taps, w, iw, ldw, b, ib, io, ldo, maps, n, act, ig):
     """x[io + m * ldo + j] = act(b[m] + sum over k < taps of w[m, k] * x[ix + off[k] + j])."""
+    if BOUNDSCHECK:
+        for k in range(taps):
+            check_range(x.size, ix + off[k], n)
+        check_range(w.size, iw, (maps - rows) * ldw + taps * rows)
+        check_range(b.size, ib, maps)
+        check_range(x.size, io, (maps - 1) * ldo + n)
+        check_range(x.size, ig, (maps - 1) * ldo + n)
     if rows == 1:
         for m in range(maps):
             _thin(x, ix, off, taps, w, iw + m * ldw, b, ib + m, io + m * ldo, n, act, ig + m * ldo)
@@ -375,6 +382,14 @@ def _thin(x, ix, off, taps, w, iw, b, ib, io, n, act, ig):
 def _weight_grads(source, layer, row, lines, offsets, ones, work, total):
     """Add to dw and db what ``lines`` rows of dz give."""
     x, n = source.z + row * source.line, layer.width * LANES
+    if BOUNDSCHECK:
+        dz = layer.dz + row * layer.line
+        check_range(work.size, dz, (lines - 1) * layer.line + (layer.maps - 1) * layer.pitch + n)
+        for k in range(layer.dot_taps):
+            tap = x + offsets[layer.dot_off + k]
+            check_range(work.size, tap, (lines - 1) * source.line + n)
+        check_range(total.size, layer.dw, layer.maps * layer.dot_taps)
+        check_range(total.size, layer.db, layer.maps)
     for m in range(0, layer.maps, layer.rows):
         dz = layer.dz + row * layer.line + m * layer.pitch
         dw = layer.dw + m * layer.dot_taps
