@@ -1,0 +1,144 @@
+"""What an image file says besides its pixels: colour profile, EXIF, XMP, texts, resolution.
+
+It is read from any format and written to any that has a place for it.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+ORIENTATION = 0x0112  # the EXIF tag
+TIFF_ICC, TIFF_XMP = 34675, 700  # TIFF tags, and those of EXIF that describe, not lay out, an image
+TIFF_TEXTS = (270, 271, 272, 305, 306, 315, 33432)
+TIFF_DIRECTORIES = (0x8769, 0x8825)  # EXIF proper, GPS
+INTEROPERABILITY = 0xA005
+XMP_IN_PNG = "XML:com.adobe.xmp"
+
+
+@dataclass
+class Metadata:
+    """What a file says about a picture. EXIF and XMP say that it is upright, as read() made it."""
+
+    icc_profile: bytes | None = None
+    exif: bytes | None = None  # from its TIFF header on
+    xmp: bytes | None = None
+    text: dict[str, str] = field(default_factory=dict)
+    dpi: tuple[float, float] | None = None
+    gamma: float | None = None  # PNG's, where no profile says better
+
+
+def metadata_of(image: Image.Image) -> tuple[Metadata, int]:
+    """What an opened image file says, and the orientation of its pixels (EXIF: 1 to 8)."""
+    if image.format == "PNG":
+        image.load()  # chunks may follow the pixels
+    info = image.info
+    if image.format == "TIFF":
+        orientation, exif = image.tag_v2.get(ORIENTATION, 1), _exif_of_tiff(image.getexif())
+    else:
+        orientation, exif = _upright(info.get("exif", b"").removeprefix(b"Exif\0\0"))
+    texts = {
+        key: str(text)
+        for key, text in getattr(image, "text", {}).items()
+        if key != XMP_IN_PNG and not key.startswith("Raw profile type")
+    }
+    comment = info.get("comment")
+    if comment and image.format in ("JPEG", "MPO", "GIF"):  # JPEG 2000 has its encoder's name there
+        texts["Comment"] = comment.decode("latin-1") if isinstance(comment, bytes) else str(comment)
+    xmp = info.get("xmp") or info.get(XMP_IN_PNG)
+    if isinstance(xmp, str):
+        xmp = xmp.encode()
+    if xmp and orientation != 1:
+        xmp = re.sub(rb"(tiff:Orientation(?:=\"|='|>))[2-8]", rb"\g<1>1", xmp)
+    dpi = info.get("dpi")
+    if dpi:
+        dpi = tuple(float(value) for value in dpi)
+        dpi = dpi if all(1 < value < 1e6 for value in dpi) else None  # TIFF's 1: unknown
+    return Metadata(
+        info.get("icc_profile") or None, exif or None, xmp or None, texts, dpi, info.get("gamma")
+    ), orientation
+
+
+def _upright(exif: bytes) -> tuple[int, bytes]:
+    """The orientation in an EXIF block, and the block with 1 in its place and nothing else changed.
+
+    A damaged block is dropped: the picture is worth more.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    try:
+        position = struct.unpack_from(f"{order}I", exif, 4)[0]
+        for i in range(struct.unpack_from(f"{order}H", exif, position)[0]):
+            entry = position + 2 + 12 * i
+            tag, _, _, orientation = struct.unpack_from(f"{order}HHIH", exif, entry)
+            if tag == ORIENTATION:
+                value = struct.pack(f"{order}H", 1)
+                return orientation, exif[: entry + 8] + value + exif[entry + 10 :]
+    except struct.error:
+        return 1, b""
+    return 1, exif
+
+
+def _exif_of_tiff(tags: Image.Exif) -> bytes:
+    """The tags of a TIFF file that describe the picture, as an EXIF block."""
+    exif = Image.Exif()
+    for tag in TIFF_TEXTS:
+        if tag in tags:
+            exif[tag] = tags[tag]
+    for tag in TIFF_DIRECTORIES:
+        directory = _directory(tags, tag)
+        if directory:
+            exif[tag] = directory
+    return exif.tobytes() if len(exif) else b""
+
+
+def _directory(exif: Image.Exif, tag: int) -> dict[int, object]:
+    """A directory within EXIF, without what points to yet another one."""
+    return {key: value for key, value in exif.get_ifd(tag).items() if key != INTEROPERABILITY}
+
+
+def exif_with_prefix(metadata: Metadata) -> bytes:
+    """EXIF as JPEG and Pillow want it, or nothing."""
+    return b"Exif\0\0" + metadata.exif if metadata.exif else b""
+
+
+def png_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
+    """Names and contents of the chunks of a PNG file that say it."""
+    chunks = []
+    if metadata.icc_profile:
+        chunks.append((b"iCCP", b"ICC\0\0" + zlib.compress(metadata.icc_profile)))
+    elif metadata.gamma:
+        chunks.append((b"gAMA", struct.pack(">I", round(metadata.gamma * 100000))))
+    if metadata.dpi:
+        x, y = (round(value / 0.0254) for value in metadata.dpi)
+        chunks.append((b"pHYs", struct.pack(">IIB", x, y, 1)))
+    if metadata.exif:
+        chunks.append((b"eXIf", metadata.exif))
+    for key, text in metadata.text.items():
+        chunks.append((b"iTXt", key.encode("latin-1") + b"\0\0\0\0\0" + text.encode()))
+    if metadata.xmp:
+        chunks.append((b"iTXt", XMP_IN_PNG.encode() + b"\0\0\0\0\0" + metadata.xmp))
+    return chunks
+
+
+def tiff_tags(metadata: Metadata) -> dict[int, object]:
+    """The tags of a TIFF file that say it."""
+    tags: dict[int, object] = {}
+    if metadata.exif:
+        exif = Image.Exif()
+        exif.load(exif_with_prefix(metadata))
+        tags |= {tag: exif[tag] for tag in TIFF_TEXTS if tag in exif}
+        for tag in TIFF_DIRECTORIES:
+            directory = _directory(exif, tag)
+            if directory:
+                tags[tag] = directory
+    if metadata.icc_profile:
+        tags[TIFF_ICC] = metadata.icc_profile
+    if metadata.xmp:
+        tags[TIFF_XMP] = metadata.xmp
+    if metadata.dpi:
+        tags |= {282: metadata.dpi[0], 283: metadata.dpi[1], 296: 2}  # 2: per inch
+    return tags
