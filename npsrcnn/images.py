@@ -64,7 +64,8 @@ FORMATS = {
 ALIASES = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif", ".pgm": ".ppm", ".pnm": ".ppm"}
 READ_ONLY = {".gif", ".pbm"}  # suffixes; holding too few colours for a result
 READ_ONLY_FORMATS = ("GIF", "MPO", "DIB", "ICO", "PCX", "PSD", "QOI", "SGI")  # no EPS: a program
-SUFFIXES = FORMATS.keys() | ALIASES.keys() | READ_ONLY
+WRITABLE = FORMATS.keys() | ALIASES.keys()  # suffixes
+SUFFIXES = WRITABLE | READ_ONLY
 STILL = ("MPO", "PSD", "ICO")  # hold several images, of which the first is the picture
 
 # What decoders raise when a file is damaged
