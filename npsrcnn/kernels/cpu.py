@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from npsrcnn.kernels import training
+from npsrcnn.kernels import inference, training
 from npsrcnn.kernels.jit import jit
 from npsrcnn.kernels.threads import parallel
 
@@ -158,6 +158,8 @@ def mse_grad(y: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 def forward(layers: Layers, images: np.ndarray, padding: str = "replicate") -> np.ndarray:
     """The whole network on (N, C, H, W), its size kept: edges padded before every layer."""
+    if images.dtype == np.float32:
+        return inference.forward(layers, images, padding)
     x = images
     mode = {"replicate": "edge", "zeros": "constant"}[padding]
     for depth, (w, b) in enumerate(layers):
