@@ -55,4 +55,4 @@ RECIPES = {
 
 # Where --optimizer adam takes the place of SGD: its steps do not depend on the gradient's size,
 # so there is nothing to clip, and another rate.
-ADAM = {"optimizer": "adam", "rate": 1e-3, "clip": None}
+ADAM = {"optimizer": "adam", "rate": 3e-3, "clip": None}

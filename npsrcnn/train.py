@@ -53,12 +53,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser = commands.parser("train", "Train SRCNN: from images to weights.", __doc__)
     what = parser.add_argument_group("what to train on, and what")
     what.add_argument("--data", nargs="+", metavar="FOLDER",
-        help="folders of images, or t91, or dead-leaves (default: dead-leaves, generated)")
+        help="folders of images, files or patterns; t91; dead-leaves, generated (default)")
     what.add_argument("--scale", "--zoom_factor", type=int, choices=(2, 3, 4),
         help="enlargement (default: 3)")
     what.add_argument("--network", metavar="F1-F2-F3", help="9-1-5 (default), 9-3-5, 9-5-5, ...")
     what.add_argument("--channels", choices=("y", "rgb", "ycbcr"), help="(default: y)")
-    what.add_argument("--eval", metavar="FOLDER",
+    what.add_argument("--eval", nargs="+", metavar="FOLDER",
         help="images to measure PSNR on; also set5, set14 (default: dead leaves not trained on)")
     what.add_argument("--hold-out", type=commands.positive_int, metavar="N",
         help="measure PSNR on N images of --data, and do not train on them")
@@ -85,7 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     how.add_argument("--lr", type=commands.positive_float, dest="rate", metavar="RATE",
         help="learning rate, for the loss as a sum over pixels")
     how.add_argument("--lr-factors", type=_numbers, metavar="A,B,C",
-        help="of each layer (default: the paper's 1,1,0.1 with SGD, 1,1,1 with Adam)")
+        help="of each layer relative to --lr (default: the paper's 1,1,0.1)")
     how.add_argument("--batch", type=commands.positive_int, metavar="N",
         help="sub-images a step (default: 128)")
     how.add_argument("--init", metavar="he|paper|MODEL", help="initial weights")
@@ -195,12 +195,18 @@ def _absolute(value: str | list[str]) -> str | list[str]:
     """Folders as absolute paths, so that a run can be resumed from anywhere; names as they are."""
     if isinstance(value, list):
         return [_absolute(item) for item in value]
-    return str(Path(value).resolve()) if Path(value).exists() else value
+    return str(Path(value).resolve()) if Path(value).exists() or "*" in value else value
+
+
+def _label(name: str) -> str:
+    """What a folder, file or pattern is called where its place does not matter."""
+    path = Path(name)
+    return f"{path.parent.name}/{path.name}" if "*" in name else path.name
 
 
 def _free_folder(settings: dict[str, Any]) -> Path:
     """runs/9-1-5-x3-dead-leaves, or the same with the first number that is free."""
-    data = "-".join(Path(name).name for name in settings["data"])
+    data = "-".join(_label(name).split("/")[0] for name in settings["data"])
     name = f"{settings['network']}-x{settings['scale']}-{data}"
     tries = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in itertools.count(1))
     return next(folder for folder in tries if not (folder / CHECKPOINT).exists())
@@ -228,7 +234,8 @@ def initial_network(settings: dict[str, Any], recipe: Recipe, device: str) -> SR
         "scale": settings["scale"],
         "color": settings["channels"],
         "recipe": asdict(recipe),
-        "data": [Path(name).name for name in settings["data"]],
+        "data": [_label(name) for name in settings["data"]],
+        "eval": [_label(name) for name in settings["eval"] or [DEAD_LEAVES]],
         "seed": settings["seed"],
         "batch": settings["batch"],
     }
@@ -257,7 +264,7 @@ def optimizer_of(
 ) -> SGD | Adam:
     """The recipe's optimizer, each layer at its rate."""
     depth = len(net.layers)
-    factors = paper_factors(depth) if recipe.optimizer == "sgd" else [(1.0, 1.0)] * depth
+    factors = paper_factors(depth)
     if lr_factors is not None:
         if len(lr_factors) != depth:
             raise UsageError(f"--lr-factors: {net.name} has {depth} layers, not {len(lr_factors)}")
@@ -274,7 +281,7 @@ def images_of(settings: dict[str, Any]) -> tuple[list[np.ndarray | Path], list[P
     paths = [
         path for name in settings["data"] if name != DEAD_LEAVES for path in evaluate.paths_of(name)
     ]
-    measured: list[Path] = evaluate.paths_of(settings["eval"]) if settings["eval"] else []
+    measured = [path for name in settings["eval"] or [] for path in evaluate.paths_of(name)]
     if settings["hold_out"]:
         if settings["hold_out"] >= len(paths):
             raise UsageError(
@@ -301,14 +308,14 @@ def command_of(settings: dict[str, Any], length: Length) -> str:
             continue
         if isinstance(value, bool):
             words.append(option if value else option.replace("--", "--no-", 1))
-        elif name == "data":
-            words += [option, *(Path(item).name for item in value)]
+        elif name in ("data", "eval"):
+            words += [option, *(_label(item) for item in value)]
         elif isinstance(value, list):
             words += [option, ",".join(f"{item:g}" for item in value)]
         elif isinstance(value, float):
             words += [option, f"{value:g}"]
         else:
-            words += [option, Path(value).name if name == "eval" else str(value)]
+            words += [option, str(value)]
     return shlex.join(words)
 
 
@@ -316,7 +323,7 @@ def describe(settings: dict[str, Any], trainer: Trainer, length: Length) -> str:
     """One line: what is about to happen."""
     return (
         f"{settings['network']} at x{settings['scale']} from {len(trainer.source):,} sub-images "
-        f"of {', '.join(settings['data'])}, recipe {settings['recipe']}, for {length}"
+        f"of {', '.join(map(_label, settings['data']))}, recipe {settings['recipe']}, for {length}"
     )
 
 
