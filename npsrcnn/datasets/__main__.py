@@ -1,0 +1,79 @@
+"""`python -m npsrcnn.datasets`: fetch the paper's images, or make dead leaves to look at."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from npsrcnn import commands
+
+EXAMPLES = """\
+examples:
+  python -m npsrcnn.datasets fetch t91 set5        into NPSRCNN_DATA, else the user's cache;
+                                                   then: train --data t91 --eval set5
+  python -m npsrcnn.datasets dead-leaves 12 -o leaves/
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    from npsrcnn.datasets.downloads import SETS
+
+    parser = commands.parser("datasets", "Images to train on and to measure with.", EXAMPLES)
+    parser.set_defaults(action=None)
+    actions = parser.add_subparsers(metavar="fetch | dead-leaves", required=True)
+
+    fetch = actions.add_parser("fetch", help="download the paper's images")
+    fetch.set_defaults(action=_fetch)
+    fetch.add_argument("names", nargs="+", choices=tuple(SETS), metavar="NAME")
+    fetch.add_argument("-o", "--out", type=Path, metavar="FOLDER")
+    fetch.add_argument("--mirror", metavar="URL")
+    fetch.description = (
+        f"Download {', '.join(SETS)}, each into a folder of its own in FOLDER (default: "
+        "NPSRCNN_DATA, else the user's cache), from the public copy, or from the folder at URL "
+        "that has T91, Set5 and Set14 in it. Every file is checked; those here are left alone."
+    )
+    leaves = actions.add_parser("dead-leaves", help="write generated images as PNG files")
+    leaves.set_defaults(action=_dead_leaves)
+    leaves.add_argument("count", type=commands.positive_int, metavar="N")
+    leaves.add_argument("-o", "--out", type=Path, metavar="FOLDER", required=True)
+    leaves.add_argument("--size", type=commands.positive_int, default=256, metavar="PIXELS")
+    leaves.add_argument("--seed", type=int, default=0, metavar="N")
+    leaves.description = "Write N generated images, PIXELS high and wide (default 256), to FOLDER."
+    for action in (fetch, leaves):
+        action.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see ``--help``."""
+    return commands.run(make_parser, lambda options: options.action(options), argv)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from npsrcnn.datasets.downloads import checksums, fetch
+
+    for name in options.names:
+        folder = fetch(name, options.out, options.mirror)
+        print(f"{folder}: {len(checksums(name))} images, complete")
+
+
+def _dead_leaves(options: argparse.Namespace) -> None:
+    from PIL import Image
+
+    from npsrcnn.datasets.leaves import AT_ONCE, dead_leaves
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    shape = (options.size, options.size)
+    for first in range(0, options.count, AT_ONCE):
+        some = min(AT_ONCE, options.count - first)
+        for i, image in enumerate(dead_leaves(some, shape, options.seed, first=first)):
+            with commands.write_atomically(options.out / f"leaves-{first + i:05}.png") as path:
+                Image.fromarray(image).save(path)
+    print(f"{options.out.resolve()}: {options.count} images of {shape[0]} x {shape[1]} pixels")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
