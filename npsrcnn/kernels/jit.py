@@ -31,3 +31,23 @@ def jit(function: Callable) -> Callable:
         if "no locator available" not in str(error):
             raise
         return numba.njit(**options)(function)
+
+
+def helper(function: Callable) -> Callable:
+    """Compile ``function`` as a part of kernels, which alone may call it, never Python.
+
+    Its code is in each kernel that calls it, so it has no wrapper for Python and no cache of its
+    own, which shortens compiling.
+    """
+    return numba.njit(
+        nogil=True,
+        error_model="numpy",
+        boundscheck=BOUNDSCHECK,
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+    )(function)
+
+
+def inlined(function: Callable) -> Callable:
+    """A helper that is compiled as if written out where it is called."""
+    return numba.njit(inline="always")(function)

@@ -34,7 +34,7 @@ from numba.core.codegen import get_host_cpu_features
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from npsrcnn.kernels.jit import BOUNDSCHECK, jit
+from npsrcnn.kernels.jit import BOUNDSCHECK, helper
 
 
 def _registers() -> tuple[int, int, bool]:
@@ -235,7 +235,7 @@ def call_once(builder: ir.IRBuilder, name: str, body, shape: tuple[int, int], va
     if function is None:
         kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
         function = ir.Function(builder.module, kind, name)
-        function.linkage = "internal"
+        function.linkage = "linkonce_odr"
         function.attributes.add("noinline")
         function.attributes.add("nounwind")
         emit = Emitter(ir.IRBuilder(function.append_basic_block()))
@@ -304,7 +304,7 @@ def _dot_tile(typing, rows, taps, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n,
     return signature, generate
 
 
-@jit
+@helper
 def forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n, act, gate, ig):
     """out[m, j] = act(bias[m] + sum over k of w[k, m] * x[off[k] + j]), m < maps, j < n.
 
@@ -339,7 +339,7 @@ def forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n, act,
         j += wide if whole else LANES
 
 
-@jit
+@helper
 def _check_forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n):
     if maps % rows or n % LANES:
         raise ValueError("the forward tile takes whole tiles of maps and whole vectors")
@@ -350,7 +350,7 @@ def _check_forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, 
     check_range(out.size, io, (maps - 1) * ldo + n)
 
 
-@jit
+@helper
 def check_range(size, start, length):
     if start < 0 or start + length > size:
         raise IndexError("a tile would read or write out of bounds")

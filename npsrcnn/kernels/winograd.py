@@ -24,7 +24,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from npsrcnn.kernels.jit import BOUNDSCHECK, jit
+from npsrcnn.kernels.jit import BOUNDSCHECK, helper
 from npsrcnn.kernels.tiles import (
     I64,
     LANES,
@@ -170,21 +170,33 @@ def _transform(typing, kind, k, x, ix, off, out, io, ldo, n):
     return signature, generate
 
 
-@jit
-def transform(kind, k, x, ix, off, out, io, ldo, n):
-    """out[i, j] = sum over l of M[i, l] * x[off[l] + j], j < n, M = B^T (INPUT) or A^T (OUTPUT).
+@helper
+def transform_input(k, x, ix, off, out, io, ldo, n):
+    """out[i, j] = sum over l of B^T[i, l] * x[off[l] + j] for i < k + 3, j < n.
 
     ``k`` is one of SIZES, ``n`` a multiple of LANES; row i starts at ``out[io + i * ldo]``.
     """
     if BOUNDSCHECK:
-        for i in range(k + STEP - 1):
-            check_range(x.size, ix + off[i], n)
-        check_range(out.size, io, ((k + STEP - 1 if kind == INPUT else STEP) - 1) * ldo + n)
-    if kind == INPUT and k == 3:
+        _check_transform(k + STEP - 1, k + STEP - 1, x, ix, off, out, io, ldo, n)
+    if k == 3:
         _transform(INPUT, 3, x, ix, off, out, io, ldo, n)
-    elif kind == INPUT:
+    else:
         _transform(INPUT, 5, x, ix, off, out, io, ldo, n)
-    elif k == 3:
+
+
+@helper
+def transform_output(k, x, ix, off, out, io, ldo, n):
+    """out[i, j] = sum over l of A^T[i, l] * x[off[l] + j] for i < 4, j < n."""
+    if BOUNDSCHECK:
+        _check_transform(k + STEP - 1, STEP, x, ix, off, out, io, ldo, n)
+    if k == 3:
         _transform(OUTPUT, 3, x, ix, off, out, io, ldo, n)
     else:
         _transform(OUTPUT, 5, x, ix, off, out, io, ldo, n)
+
+
+@helper
+def _check_transform(columns, rows, x, ix, off, out, io, ldo, n):
+    for i in range(columns):
+        check_range(x.size, ix + off[i], n)
+    check_range(out.size, io, (rows - 1) * ldo + n)
