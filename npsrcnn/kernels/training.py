@@ -38,14 +38,13 @@ from npsrcnn.kernels.tiles import (
     _dot_tile,
     _forward_tile,
     check_range,
-    pack,
     round_up,
 )
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 SLOTS = 64  # partial sums of the gradients, at most; so many threads find work
-BLOCK = 4  # rows that flow together
+BLOCK = 5  # rows that flow together
 _LINE = 16  # floats of a cache line: where parts of the work space begin
 
 _FIELDS = (
@@ -55,6 +54,8 @@ _FIELDS = (
     *("rows", "maps", "pad", "act"),
     # floats from map to map, from row to row; where the output and its gradient begin
     *("pitch", "line", "z", "dz"),
+    # rows of the gradient that are kept: all, or the first layer's block
+    "kept",
     # the layer: how many taps; where their offsets, weights, biases begin
     *("taps", "off", "w", "b"),
     # the gradient to its input: the same
@@ -70,6 +71,8 @@ class _Plan(NamedTuple):
 
     layers: np.ndarray  # (depth + 1,) of _LAYER; the first stands for the input
     offsets: np.ndarray  # int64, of every tap
+    weights: int  # floats of all weights as the tiles read them
+    biases: int  # floats of all biases, and then as many zeros as a layer has maps
     sums: int  # floats of all gradients of a slot
     work: int  # floats of work space
     ones: int  # where in it a row of ones is
@@ -112,11 +115,14 @@ def _plan(shapes: tuple[tuple[int, int, int, int], ...], height: int, width: int
         layer["pad"] = size - 1 if depth > 0 else 0
         layer["pitch"] = (layer["pad"] + layer["width"]) * LANES
         layer["line"] = layer["pitch"] * layer["maps"]
-        floats = layer["line"] * layer["height"] + 2 * layer["pad"] * LANES
-        layer["dz"] = reserve(floats) + layer["pad"] * LANES
         last = depth == len(shapes) - 1
         layer["act"] = LINEAR if last else RELU
-        layer["z"] = layer["dz"] if last else reserve(floats) + layer["pad"] * LANES
+        layer["kept"] = layer["height"] if depth > 0 or last else BLOCK
+        pad = layer["pad"] * LANES
+        layer["dz"] = reserve(layer["line"] * layer["kept"] + 2 * pad) + pad
+        layer["z"] = layer["dz"]
+        if not last:
+            layer["z"] = reserve(layer["line"] * layer["height"] + 2 * pad) + pad
 
         u, c, v = np.meshgrid(range(size), range(channels), range(size), indexing="ij")
         there = u * source["line"] + c * source["pitch"] + v * LANES
@@ -134,7 +140,10 @@ def _plan(shapes: tuple[tuple[int, int, int, int], ...], height: int, width: int
         sums = layer["db"] + layer["maps"]
     layers["back_w"] += w
     ones = reserve(width * LANES)
-    return _Plan(layers, np.concatenate(offsets).astype(np.int64), int(sums), int(work), ones)
+    zeros = layers["maps"].max()
+    return _Plan(
+        layers, np.concatenate(offsets), int(w + back_w), int(b + zeros), int(sums), work, ones
+    )
 
 
 def loss_and_grads(layers: Layers, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, Layers]:
@@ -163,7 +172,9 @@ def loss_and_grads(layers: Layers, inputs: np.ndarray, labels: np.ndarray) -> tu
     inputs, labels = np.ascontiguousarray(inputs), np.ascontiguousarray(labels)
     groups = -(-len(inputs) // LANES)
     slots = min(groups, SLOTS)
-    weights, biases = _packed(layers, plan.layers)
+    parameters = np.concatenate([array.ravel() for layer in layers for array in layer])
+    weights, biases = np.empty(plan.weights, np.float32), np.empty(plan.biases, np.float32)
+    _pack(plan.layers, parameters, weights, biases)
     sums = np.empty((slots, plan.sums), np.float32)
     losses = np.empty(groups * LANES, np.float32)
 
@@ -188,9 +199,9 @@ def _checked(
 ) -> tuple[tuple[int, int, int, int], ...]:
     """The shapes of the filters, if everything fits together and is float32."""
     arrays = [inputs, labels, *(array for layer in layers for array in layer)]
-    wrong = sorted({str(array.dtype) for array in arrays} - {"float32"})
-    if wrong:
-        raise TypeError(f"the training kernels take float32, not {', '.join(wrong)}")
+    for array in arrays:
+        if array.dtype != np.float32:
+            raise TypeError(f"the training kernels take float32, not {array.dtype}")
     shape = inputs.shape
     for w, b in layers:
         if (
@@ -205,17 +216,38 @@ def _checked(
     return tuple(w.shape for w, _ in layers)
 
 
-def _packed(layers: Layers, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All weights in the order in which the tiles read them, and all biases and zeros."""
-    forward, backward, biases = [], [], []
-    for depth, (w, b) in enumerate(layers):
-        layer, source = places[depth + 1], places[depth]
-        forward.append(pack(w.swapaxes(1, 2).reshape(len(w), -1), layer["rows"]))
-        if depth > 0:
-            backward.append(pack(w.transpose(1, 2, 0, 3).reshape(w.shape[1], -1), source["rows"]))
-        biases.append(np.pad(b, (0, layer["maps"] - len(b))))
-    zeros = np.zeros(places["maps"].max(), np.float32)
-    return np.concatenate(forward + backward), np.concatenate([*biases, zeros])
+@jit
+def _pack(layers, parameters, weights, biases):
+    """All weights in the order in which the tiles read them, and all biases, zeros around."""
+    _fill(weights, 0, weights.size, np.float32(0))
+    _fill(biases, 0, biases.size, np.float32(0))
+    w = 0
+    for d in range(1, len(layers)):
+        layer, rows = layers[d], layers[d - 1].rows
+        size, channels = layer.size, layer.channels
+        b = w + layer.filters * channels * size * size
+        for o in range(layer.filters):
+            for c in range(channels):
+                for u in range(size):
+                    for v in range(size):
+                        weight = parameters[w + ((o * channels + c) * size + u) * size + v]
+                        tap = (u * channels + c) * size + v
+                        weights[layer.w + _packed(o, layer.taps, layer.rows) + tap * layer.rows] = (
+                            weight
+                        )
+                        tap = (u * layer.filters + o) * size + v
+                        if d > 1:
+                            weights[
+                                layer.back_w + _packed(c, layer.back_taps, rows) + tap * rows
+                            ] = weight
+            biases[layer.b + o] = parameters[b + o]
+        w = b + layer.filters
+
+
+@jit
+def _packed(m, taps, rows):
+    """Where the first weight of map m lies: tile after tile, in each (taps, rows)."""
+    return m // rows * rows * taps + m % rows
 
 
 _local = threading.local()
@@ -330,8 +362,9 @@ def _input_grad_row(source, layer, row, offsets, weights, biases, work):
     _correlate(
         source.rows, work, layer.dz + row * layer.line, offsets[layer.back_off + top * line :],
         (bottom - top) * line, weights, layer.back_w + top * line * source.rows, layer.back_taps,
-        biases, biases.size - source.maps, source.dz + row * source.line, source.pitch,
-        source.maps, source.width * LANES, np.int64(GATE), source.z + row * source.line,
+        biases, biases.size - source.maps, source.dz + row % source.kept * source.line,
+        source.pitch, source.maps, source.width * LANES,
+        np.int64(GATE), source.z + row * source.line,
     )  # fmt: skip
 
 
@@ -383,7 +416,7 @@ def _weight_grads(source, layer, row, lines, offsets, ones, work, total):
     """Add to dw and db what ``lines`` rows of dz give."""
     x, n = source.z + row * source.line, layer.width * LANES
     if BOUNDSCHECK:
-        dz = layer.dz + row * layer.line
+        dz = layer.dz + row % layer.kept * layer.line
         check_range(work.size, dz, (lines - 1) * layer.line + (layer.maps - 1) * layer.pitch + n)
         for k in range(layer.dot_taps):
             tap = x + offsets[layer.dot_off + k]
@@ -391,7 +424,7 @@ def _weight_grads(source, layer, row, lines, offsets, ones, work, total):
         check_range(total.size, layer.dw, layer.maps * layer.dot_taps)
         check_range(total.size, layer.db, layer.maps)
     for m in range(0, layer.maps, layer.rows):
-        dz = layer.dz + row * layer.line + m * layer.pitch
+        dz = layer.dz + row % layer.kept * layer.line + m * layer.pitch
         dw = layer.dw + m * layer.dot_taps
         if layer.rows == ROWS:
             for k in range(0, layer.dot_taps, DOT_TAPS):
@@ -410,13 +443,14 @@ def _weight_grads(source, layer, row, lines, offsets, ones, work, total):
 
 
 _ZERO = np.zeros(1, np.int64)
-_CHUNK = 4096
+_CHUNK = 16384
 
 
 @jit
 def _add_up(chunk, sums, total):
     """total = the sum of all slots, one after the other, for one chunk of the gradients."""
-    for i in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, total.size)):
-        total[i] = sums[0, i]
-        for slot in range(1, len(sums)):
+    start, end = chunk * _CHUNK, min((chunk + 1) * _CHUNK, total.size)
+    _fill(total, start, end - start, np.float32(0))
+    for slot in range(len(sums)):
+        for i in range(start, end):
             total[i] += sums[slot, i]
