@@ -111,7 +111,7 @@ def test_eight_orientations_and_the_label_turns_along(rng, offset):
 def test_an_epoch_draws_each_sub_image_once(rng):
     source = sub_images(random_images(rng, (60, 75), (41, 50)), 3, 17, 5, 8)
     batches = list(source.batches(5, 2, 3))
-    assert len(batches) == len(source) // 3
+    assert len(batches) == source.steps(3) == len(source) // 3
     assert len(source) % 3 == 0  # so that nothing is left over
     drawn = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
     np.testing.assert_array_equal(rows(drawn), rows(in_order(source)))

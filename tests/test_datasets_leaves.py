@@ -91,7 +91,8 @@ def test_slopes_and_waves():
     np.testing.assert_allclose(painted(rows)[:, :, 1], expected, atol=1e-6)  # float32
 
 
-def test_nothing_stays_open():
+def test_nothing_stays_open(monkeypatch):
+    monkeypatch.setattr(leaves, "DEPTH", 0.5)  # so that the background shows
     rows = leaves._drawn(np.random.default_rng(0), SHAPE, Style(gradient=0, textured=0))
     rows[:, leaves.RED : leaves.BLUE + 1] = 1
     assert painted(rows[None]).min() > 0.99

@@ -85,7 +85,7 @@ def test_groups_and_the_order_in_them_change_with_the_epoch(tmp_path):
 def test_a_stream_is_resumable(files, batch_size):
     source = stream(files, orientations=True)
     batches = list(source.batches(7, 1, batch_size))
-    assert len(batches) == len(source) // batch_size
+    assert len(batches) == source.steps(batch_size) == len(source) // batch_size
     for start in {0, 1, len(batches) // 2, len(batches) - 1, len(batches)}:
         assert_same(
             batches[start:], stream(files, orientations=True).batches(7, 1, batch_size, start)

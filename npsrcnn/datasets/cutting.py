@@ -157,6 +157,10 @@ class SubImages:
     def __len__(self) -> int:
         return len(self._places)
 
+    def steps(self, batch_size: int) -> int:
+        """How many batches make an epoch."""
+        return len(self) // batch_size
+
     def batches(self, seed: int, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
         """Each sub-image once, in an order drawn from ``(seed, epoch)``.
 

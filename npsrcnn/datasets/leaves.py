@@ -81,7 +81,7 @@ class Style:
 
 
 def dead_leaves(
-    count: int,
+    count: int = 200,
     shape: tuple[int, int] = (256, 256),
     seed: int = 0,
     style: Style | None = None,
@@ -92,7 +92,7 @@ def dead_leaves(
     Parameters
     ----------
     count : int
-        How many images.
+        How many images; the default gives 51,200 sub-images, in a second.
     shape : (rows, columns)
     seed : int
     style : Style

@@ -1,6 +1,6 @@
 """Sources of batches: from images in memory, or from files read again in each epoch.
 
-Either has ``len(source)``, ``size``, ``label_size``, ``channels``, ``skipped`` and
+Either has ``len(source)``, ``steps(batch_size)``, ``size``, ``label_size``, ``channels``, ``skipped`` and
 ``batches(seed, epoch, batch_size, start=0)``, which gives the same batches for the same seed,
 epoch and batch size, wherever it starts.
 """
@@ -206,6 +206,10 @@ class Stream:
 
     def __len__(self) -> int:
         return int(self._counts.sum())
+
+    def steps(self, batch_size: int) -> int:
+        """How many batches make an epoch."""
+        return len(self) // batch_size
 
     def _part(self, height: int, width: int) -> tuple[int, int]:
         """The size of the part of an image that one epoch takes: all of it, if small enough."""
