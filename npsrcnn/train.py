@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from npsrcnn import commands, datasets, evaluate, model_files
+from npsrcnn.datasets.cutting import check_batch_size
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.evaluate import Prepared
 from npsrcnn.network import SRCNN
@@ -30,7 +31,8 @@ from npsrcnn.trainer import Trainer, load_checkpoint, stop_on_signals
 DEAD_LEAVES = "dead-leaves"
 DEFAULT_MINUTES = 3.0
 SUB_IMAGE = 33  # pixels, f_sub of the paper
-DEAD_LEAVES_MEASURED = 10  # images, where no others are given to measure PSNR on
+DEAD_LEAVES_TRAINED = 600  # images
+DEAD_LEAVES_MEASURED = 10  # others, where none are given to measure PSNR on
 OPTIONS = {"rate": "lr"}  # settings whose option has another name
 # What makes a run: --resume takes it from the checkpoint. None: as the recipe has it.
 DEFAULTS: dict[str, Any] = {
@@ -130,19 +132,22 @@ def train(options: argparse.Namespace) -> int:
     recipe = recipe_of(settings)
     net = initial_network(settings, recipe, options.device)
     net.metadata["command"] = command_of(settings, length)
+    optimizer = optimizer_of(net, recipe, settings["lr_factors"])
     training, evaluation = images_of(settings)
+    source = datasets.sub_images(
+        training,
+        settings["scale"],
+        SUB_IMAGE,
+        SUB_IMAGE - net.margin,
+        color=settings["channels"],
+        orientations=recipe.orientations,
+        rescale=sorted({1.0, *recipe.rescale}, reverse=True),
+    )
+    check_batch_size(len(source), settings["batch"])
     trainer = Trainer(
         net,
-        datasets.sub_images(
-            training,
-            settings["scale"],
-            SUB_IMAGE,
-            SUB_IMAGE - net.margin,
-            color=settings["channels"],
-            orientations=recipe.orientations,
-            rescale=sorted({1.0, *recipe.rescale}, reverse=True),
-        ),
-        optimizer_of(net, recipe, settings["lr_factors"]),
+        source,
+        optimizer,
         functools.partial(rate_at, peak=recipe.rate, warmup=recipe.warmup, decay=recipe.decay),
         batch=settings["batch"],
         seed=settings["seed"],
@@ -290,7 +295,7 @@ def images_of(settings: dict[str, Any]) -> tuple[list[np.ndarray | Path], list[P
         order = np.random.default_rng(seed).permutation(len(paths))
         measured += [paths[i] for i in np.sort(order[: settings["hold_out"]])]
         paths = [paths[i] for i in np.sort(order[settings["hold_out"] :])]
-    leaves = list(datasets.dead_leaves(seed=seed)) if generated else []
+    leaves = datasets.dead_leaves(DEAD_LEAVES_TRAINED, seed=seed) if generated else []
     prepared = [evaluate.read(path, scale) for path in measured]
     if not prepared:
         unseen = datasets.dead_leaves(DEAD_LEAVES_MEASURED, seed=seed + 1)
