@@ -1,8 +1,8 @@
 """Sources of batches: from images in memory, or from files read again in each epoch.
 
-Either has ``len(source)``, ``steps(batch_size)``, ``size``, ``label_size``, ``channels``, ``skipped`` and
-``batches(seed, epoch, batch_size, start=0)``, which gives the same batches for the same seed,
-epoch and batch size, wherever it starts.
+Either has ``len(source)``, ``steps(batch_size)``, ``size``, ``label_size``, ``channels``,
+``skipped`` and ``batches(seed, epoch, batch_size, start=0)``, which gives the same batches for
+the same seed, epoch and batch size, wherever it starts.
 """
 
 from __future__ import annotations
