@@ -38,4 +38,7 @@ def choose(device: str) -> ModuleType:
     """
     if device not in DEVICES:
         raise UserError(f"no device {device!r}; there are {', '.join(DEVICES)}")
-    return importlib.import_module(f"npsrcnn.kernels.{device}")
+    kernels = importlib.import_module(f"npsrcnn.kernels.{device}")
+    if device == "cuda":
+        kernels.require()
+    return kernels

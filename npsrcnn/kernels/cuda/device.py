@@ -1,0 +1,157 @@
+"""The one place that imports ``numba.cuda``, and that says what is missing where it cannot run.
+
+Two packages offer ``numba.cuda``: Numba itself, whose target is frozen, and ``numba-cuda``, its
+successor on the same import (the extra ``cuda``). Kernels use what both share: ``cuda.jit``,
+shared memory, thread and block indices, ``syncthreads``. A package that is to replace them is
+swapped in here. (Not ``min`` and ``max``: Numba's own target, 0.68, cannot compile them.)
+
+``NUMBA_ENABLE_CUDASIM=1`` in the environment runs every kernel in Python threads, without a GPU:
+slowly, for tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numba.core import config
+
+from npsrcnn.errors import UserError
+
+try:
+    from numba import cuda
+except ImportError:  # a Numba that has left its CUDA target to numba-cuda
+    cuda = None
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+OLDEST = (7, 5)
+"""The compute capability that kernels are tested for (Turing, 2018), and all that are newer."""
+SHARED = 48 << 10
+"""Bytes of shared memory that a block may declare on every GPU."""
+INSTALL = "pip install 'npsrcnn[cuda]'"
+_CPU = "or use --device cpu"
+MISSING = f"--device cuda needs the package numba-cuda: {INSTALL}, {_CPU}"
+
+
+def registers(threads: int) -> int:
+    """How many registers a thread may have for a block of ``threads`` to fit: of 65,536."""
+    return min(255, (1 << 16) // threads // 8 * 8)
+
+
+def jit(threads: int) -> Callable[[Callable], Callable]:
+    """Compile a kernel for blocks of up to ``threads``: IEEE float32, no fast-math.
+
+    Raises
+    ------
+    UserError
+        numba-cuda is missing.
+    """
+    if cuda is None:
+        raise UserError(MISSING)
+    if SIMULATED:  # knows no such option
+        return cuda.jit
+    return cuda.jit(max_registers=registers(threads))
+
+
+def inline(function: Callable) -> Callable:
+    """Let kernels call ``function``. (One that uses ``cuda`` works only in its own file.)"""
+    try:
+        from numba.cuda.extending import register_jitable
+    except ImportError:  # Numba's own target
+        from numba.extending import register_jitable
+    return register_jitable(function)
+
+
+@functools.cache
+def require() -> None:
+    """Make sure that kernels can run here.
+
+    Raises
+    ------
+    UserError
+        No numba-cuda, no driver, no GPU, one that is too old, or no compiler: one line that
+        names the fix. Never a silent CPU.
+    """
+    if cuda is None:
+        raise UserError(MISSING)
+    if SIMULATED:
+        return
+    with errors_for_people():
+        capability = tuple(cuda.get_current_device().compute_capability)
+    if capability < OLDEST:
+        raise UserError(
+            f"this GPU has compute capability {capability[0]}.{capability[1]}, and "
+            f"{OLDEST[0]}.{OLDEST[1]} is needed (Turing or newer); use --device cpu"
+        )
+    from numba.cuda.cudadrv import nvvm
+
+    with errors_for_people():
+        nvvm.NVVM()
+
+
+@contextlib.contextmanager
+def errors_for_people() -> Iterator[None]:
+    """Turn what CUDA raises into one line that says what to do; other errors pass.
+
+    Raises
+    ------
+    UserError
+    """
+    if cuda is None or SIMULATED:
+        yield
+        return
+    from numba.cuda.cudadrv import driver, error
+
+    try:
+        yield
+    except (error.CudaSupportError, error.NvvmError, driver.CudaAPIError, driver.LinkerError) as e:
+        raise UserError(explain(str(e))) from e
+    except OSError as e:  # a library of CUDA that cannot be loaded
+        if "nvvm" not in str(e).lower():
+            raise
+        raise UserError(explain(str(e))) from e
+
+
+_EXPLANATIONS = (
+    # (what CUDA's message has in it, in capitals; what to say)
+    ("OUT_OF_MEMORY", "the GPU is out of memory: a smaller --batch, or close what else uses it"),
+    ("UNSUPPORTED_PTX", "the NVIDIA driver is older than the CUDA compiler: update the driver, or "
+        "install a compiler as old: pip install 'numba-cuda[cu12]'"),
+    ("UNSUPPORTED TOOLCHAIN", "the NVIDIA driver is older than the CUDA compiler: update the "
+        "driver, or install a compiler as old: pip install 'numba-cuda[cu12]'"),
+    ("INSUFFICIENT", "the NVIDIA driver is too old: update it"),
+    ("MISMATCH", "the NVIDIA driver in memory is not the one installed: restart the machine"),
+    ("NVVM", f"CUDA's compiler libNVVM is missing: {INSTALL}"),
+    ("NO_DEVICE", "no NVIDIA GPU is visible (nvidia-smi lists them, CUDA_VISIBLE_DEVICES hides)"),
+    ("NO CUDA-CAPABLE", "no NVIDIA GPU is visible (nvidia-smi lists them, CUDA_VISIBLE_DEVICES "
+        "hides)"),
+    ("LIBRARY CANNOT BE FOUND", "no NVIDIA driver on this machine: install it"),
+    ("DRIVER LIBRARY", "no NVIDIA driver on this machine: install it"),
+)  # fmt: skip
+
+
+def explain(message: str) -> str:
+    """One line for what CUDA said: what happened, and the fix."""
+    text = " ".join(message.split())
+    for sign, meaning in _EXPLANATIONS:
+        if sign in text.upper():
+            return f"{meaning}, {_CPU}"
+    return f"the GPU reports an error: {text}; {_CPU[3:]} if it stays"
+
+
+def free_memory() -> int:
+    """Bytes of the GPU's memory that can be allocated now."""
+    free = cuda.current_context().get_memory_info()[0]
+    return int(min(free, 1 << 50))  # the simulator's is infinite
+
+
+def floats(count: int) -> object:
+    """An array of ``count`` float32 on the device, its values undefined."""
+    return cuda.device_array(count, np.float32)
+
+
+def up(multiple: int, value: int) -> int:
+    """``value``, or the next multiple of ``multiple`` above it."""
+    return -(-value // multiple) * multiple

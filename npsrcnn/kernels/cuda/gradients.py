@@ -1,0 +1,222 @@
+"""The gradients of a layer to its weights and biases, summed in a fixed order.
+
+dw[o, c, u, v] is the sum over all samples and pixels of dy[o, i, j] x[c, i + u, j + v]. A block
+takes a few samples and copies band after band of their pixels to shared memory. Each of its
+threads has a tile of the gradient in registers (some maps o, some channels c, one filter row u,
+all v), and adds up four neighbouring pixels at a time. Where a block has more threads than
+tiles, they share the pixels, and their sums are added up one after the other.
+
+The blocks' sums go to different places of ``partials``, added up in their order by
+:mod:`npsrcnn.kernels.cuda.steps`. There are no atomic additions: the same batch gives the same
+bits, on any GPU, since how samples are grouped depends on their number alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from numba.core import types
+
+from npsrcnn.kernels.cuda import device, tiles
+from npsrcnn.kernels.cuda.convolution import Shape, even
+from npsrcnn.kernels.cuda.device import cuda, up
+from npsrcnn.kernels.cuda.planes import Extent, Planes
+from npsrcnn.kernels.cuda.shared import copy_pixels, spread
+from npsrcnn.kernels.cuda.tiles import add_tile, gradient_tile, zero_tile
+
+THREADS = 256
+"""Most threads of a block."""
+GROUPS = 128
+"""Most groups of samples, each with its own partial sums."""
+SUMS = 72
+"""Most sums that a thread keeps in registers."""
+BAND = 32
+"""Most columns of a band."""
+
+
+class Blocking(NamedTuple):
+    """How the work is cut up."""
+
+    maps: int  # of a thread's tile
+    channels: int
+    block_maps: int  # of a block
+    block_channels: int
+    rows: int  # of a band
+    columns: int
+
+    def tiles(self, size: int) -> int:
+        """Tiles of a block: a thread has one."""
+        return (self.block_maps // self.maps) * (self.block_channels // self.channels) * size
+
+    def slices(self, size: int, threads: int) -> int:
+        """Threads that share the pixels of a tile."""
+        return max(1, threads // self.tiles(size))
+
+    def pitch(self, size: int) -> int:
+        """Floats of a row of x in shared memory."""
+        return self.columns - 4 + tiles.window(4, size)
+
+    def floats(self, size: int) -> tuple[int, int]:
+        """Of shared memory, for x and for dy."""
+        return (
+            self.block_channels * (self.rows + size - 1) * self.pitch(size),
+            self.block_maps * self.rows * self.columns,
+        )
+
+    def sums(self, size: int) -> int:
+        """Floats of the gradient that a block computes."""
+        return self.tiles(size) * self.maps * self.channels * size
+
+
+class Geometry(NamedTuple):
+    """Where the pixels are; known only when a kernel runs."""
+
+    n: int
+    x: Extent
+    y: Extent
+    stride: int  # of partials, from one group of samples to the next
+    first: int  # of this layer's weights, in partials; then its biases
+
+
+@functools.lru_cache(maxsize=256)
+def blocking(shape: Shape, columns: int) -> Blocking:
+    """How to cut up the work for maps dy of ``columns``."""
+    size = shape.size
+    maps = even(shape.maps, max(1, min(8, SUMS // size)))
+    channels = fair(shape.channels, max(1, min(8, SUMS // (maps * size))))
+    block_maps = maps * even(-(-shape.maps // maps), 8)
+    tiles_each = block_maps // maps * size  # of a block, for each of its tiles' channels
+    sums_each = 4 * tiles_each * maps * channels * size  # their bytes
+    most = max(1, min(THREADS // tiles_each, 64 // channels, device.SHARED // sums_each))
+    block_channels = channels * fair(-(-shape.channels // channels), most)
+    band = min(BAND, up(4, columns))
+    parts = Blocking(maps, channels, block_maps, block_channels, 1, band)
+    while parts.rows < 8:
+        taller = parts._replace(rows=parts.rows + 1)
+        if 4 * sum(taller.floats(size)) > device.SHARED - 1024:
+            break
+        parts = taller
+    return parts
+
+
+def fair(total: int, most: int) -> int:
+    """Parts of at most ``most``: of equal size where that is not much less, else nearly."""
+    best = max(part for part in range(1, most + 1) if total % part == 0)
+    return best if 2 * best >= most else even(total, most)
+
+
+def groups(n: int) -> int:
+    """How many groups ``n`` samples make."""
+    return -(-n // -(-n // GROUPS))
+
+
+@functools.lru_cache(maxsize=256)
+def kernel(shape: Shape, parts: Blocking, threads: int):
+    """The compiled kernel ``add_up(x, dy, partials, geometry)``.
+
+    Grid: (groups of samples, blocks of maps times blocks of channels).
+    """
+    all_channels, all_maps, size = shape.channels, shape.maps, shape.size
+    maps, channels, block_maps, block_channels, rows, columns = parts
+    tile_count, slices = parts.tiles(size), parts.slices(size, threads)
+    map_tiles, map_blocks = block_maps // maps, -(-all_maps // block_maps)
+    lines, pitch, taps = rows + size - 1, parts.pitch(size), size * size
+    across_x, across_y = spread(threads, pitch // 4, lines), spread(threads, columns // 4, rows)
+    across, fours = columns // 4, rows * columns // 4
+    each = maps * channels * size  # sums of a tile
+    x_floats, y_floats = parts.floats(size)
+    helpers = max(1, threads // block_maps)  # threads that share the bias gradient of a map
+    share = -(-rows * columns // helpers)
+    sixteens = -(-max(x_floats + y_floats, parts.sums(size), threads) // 4)
+    if 16 * sixteens > device.SHARED:
+        raise ValueError(f"no room for filters of {size} x {size} in shared memory")
+
+    @device.jit(threads)
+    def add_up(x, dy, partials, geometry):
+        shared = cuda.shared.array(sixteens, types.complex128).view(np.float32)
+        g = geometry
+        t = cuda.threadIdx.x
+        first_map = cuda.blockIdx.y % map_blocks * block_maps
+        first_channel = cuda.blockIdx.y // map_blocks * block_channels
+        tile, part = t % tile_count, t // tile_count
+        o = tile % map_tiles * maps
+        u = tile // map_tiles % size
+        c = tile // (map_tiles * size) * channels
+        per_group = (g.n + cuda.gridDim.x - 1) // cuda.gridDim.x
+        first = cuda.blockIdx.x * per_group
+        last = first + per_group if first + per_group < g.n else g.n
+        # Maps beyond the last are left undefined; their sums are dropped.
+        x_maps, y_maps = all_channels - first_channel, all_maps - first_map
+        x_maps = x_maps if x_maps < block_channels else block_channels
+        y_maps = y_maps if y_maps < block_maps else block_maps
+        zero = np.float32(0)
+
+        acc = zero_tile(maps, channels, size)
+        bias_sum = zero
+        for n in range(first, last):
+            for top in range(0, g.y.rows, rows):
+                for left in range(0, g.y.columns, columns):
+                    cuda.syncthreads()
+                    # What lies outside is 0 in both: 0 times the undefined would not be.
+                    copy_pixels(
+                        shared, 0, lines, pitch // 4, (t, *across_x), x, g.x,
+                        n * all_channels + first_channel, x_maps, top, left, True,
+                    )  # fmt: skip
+                    copy_pixels(
+                        shared, x_floats, rows, columns // 4, (t, *across_y), dy, g.y,
+                        n * all_maps + first_map, y_maps, top, left, True,
+                    )  # fmt: skip
+                    cuda.syncthreads()
+                    if part < slices:
+                        for k in range(part, fours, slices):
+                            i, j = k // across, k % across * 4
+                            acc = gradient_tile(
+                                acc, maps, channels, size,
+                                shared, x_floats + (o * rows + i) * columns + j, rows * columns,
+                                shared, (c * lines + i + u) * pitch + j, lines * pitch,
+                            )  # fmt: skip
+                    if t < block_maps * helpers:
+                        start = t % helpers * share
+                        stop = start + share if start + share < rows * columns else rows * columns
+                        base = x_floats + t // helpers * (rows * columns)
+                        for k in range(start, stop):
+                            bias_sum += shared[base + k]
+
+        target = cuda.blockIdx.x * g.stride + g.first
+        for s in range(slices):
+            cuda.syncthreads()
+            if part == s:
+                add_tile(acc, maps, channels, size, shared, tile * each, s == 0)
+        cuda.syncthreads()
+        for k in range(t, tile_count * each, threads):
+            my_tile, at = k // each, k % each
+            m = first_map + my_tile % map_tiles * maps + at // (channels * size)
+            ch = first_channel + my_tile // (map_tiles * size) * channels
+            ch += at // size % channels
+            if m < all_maps and ch < all_channels:
+                tap = my_tile // map_tiles % size * size + at % size
+                partials[target + (ch * taps + tap) * all_maps + m] = shared[k]
+        cuda.syncthreads()
+        shared[t] = bias_sum
+        cuda.syncthreads()
+        m = first_map + t
+        if t < block_maps and m < all_maps and first_channel == 0:
+            total = zero
+            for k in range(helpers):
+                total += shared[t * helpers + k]
+            partials[target + all_channels * taps * all_maps + m] = total
+
+    return add_up
+
+
+def weight_gradients(
+    x: Planes, dy: Planes, shape: Shape, partials: object, stride: int, first: int
+) -> None:
+    """Put each group's dw (C, K, K, O) and then db at ``first`` in its part of ``partials``."""
+    parts = blocking(shape, dy.columns)
+    geometry = Geometry(x.n, x.extent, dy.extent, stride, first)
+    blocks = -(-shape.maps // parts.block_maps) * -(-shape.channels // parts.block_channels)
+    grid = groups(x.n), blocks
+    kernel(shape, parts, THREADS)[grid, THREADS](x.data, dy.data, partials, geometry)

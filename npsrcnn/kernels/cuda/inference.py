@@ -1,0 +1,116 @@
+"""The whole network on whole images, in strips where they do not fit in the GPU's memory.
+
+The first two layers go in one pass (:mod:`npsrcnn.kernels.cuda.fused`), what follows layer by
+layer. A strip takes with it the rows that the filters reach around it; every kernel pads only
+where the image ends, so strips come out identical, to the last bit, to one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from npsrcnn.errors import UserError
+from npsrcnn.kernels.cuda import device, fused
+from npsrcnn.kernels.cuda.convolution import convolve
+from npsrcnn.kernels.cuda.fused import before
+from npsrcnn.kernels.cuda.planes import ALIGNED, Planes, allocate, upload
+from npsrcnn.kernels.cuda.weights import Layers, Weights
+
+SHARE = 0.6
+"""How much of the GPU's free memory to fill."""
+
+Rows = tuple[int, int]  # from, and up to
+
+
+class Network:
+    """A network on the device, for images that are there too or in main memory.
+
+    Parameters
+    ----------
+    layers : list of (w, b)
+    padding : "replicate" or "zeros"
+    """
+
+    def __init__(self, layers: Layers, padding: str = "replicate") -> None:
+        self.weights = Weights(layers)
+        self.zeros = {"replicate": False, "zeros": True}[padding]
+        shapes = self.weights.shapes
+        self.pair = None
+        if len(shapes) > 2:  # both of the two have a ReLU behind them
+            (c, n1, f1, *_), (_, n2, f2, *_) = shapes[:2]
+            pair = fused.Pair(c, n1, f1, n2, f2)
+            self.pair = pair if fused.blocking(pair) is not None else None
+
+    def ranges(self, rows: Rows, height: int) -> list[Rows]:
+        """The rows of the image, then of each layer's output, that ``rows`` of the result need."""
+        result = [rows]
+        for shape in reversed(self.weights.shapes):
+            first, last = result[0]
+            first, last = first - before(shape.size), last + shape.size // 2
+            result.insert(0, (max(0, first), min(height, last)))
+        return result
+
+    def run(self, x: Planes, rows: Rows, height: int) -> Planes:
+        """``rows`` of the result from ``x``, which holds the rows of the image they need."""
+        ranges, shapes, layers = self.ranges(rows, height), self.weights.shapes, self.weights.layers
+        first = 0
+        if self.pair is not None:
+            (start, _), (top, bottom) = ranges[0], ranges[2]
+            y = allocate(x.n, self.pair.n2, bottom - top, x.columns)
+            x = fused.two_layers(
+                x, layers[0], layers[1], self.pair, y,
+                shift=top - start, top=top, rows=height, zeros=self.zeros,
+            )  # fmt: skip
+            first = 2
+        for i in range(first, len(shapes)):
+            (start, _), (top, bottom), reach = ranges[i], ranges[i + 1], before(shapes[i].size)
+            y = allocate(x.n, shapes[i].maps, bottom - top, x.columns)
+            x = convolve(
+                x, *layers[i], shapes[i], y,
+                row=top - reach - start, column=-reach, zeros=self.zeros,
+            )  # fmt: skip
+        return x
+
+    def strip_rows(self, n: int, height: int, width: int, memory: int) -> int:
+        """How many rows of the result to compute at once in ``memory`` bytes.
+
+        Raises
+        ------
+        UserError
+            Not even a few fit.
+        """
+        shapes = self.weights.shapes
+        maps = [s.maps for s in shapes[0 if self.pair is None else 1 :]]
+        row = 4 * n * (sum(maps) + shapes[0].channels) * device.up(ALIGNED, width)
+        around = sum(s.size - 1 for s in shapes) + 2 * ALIGNED
+        if height + around <= memory // row:
+            return height
+        rows = (memory // row - around) // fused.TILE * fused.TILE
+        if rows < fused.TILE:
+            raise UserError(
+                f"the GPU has too little free memory for images {width} pixels wide "
+                f"({memory >> 20} MB to use): close what else uses it, or use --device cpu"
+            )
+        return rows
+
+    def strips(self, images: np.ndarray, memory: int) -> Iterator[tuple[Rows, np.ndarray]]:
+        """Each strip of the result, with its rows."""
+        n, _, height, width = images.shape
+        step = self.strip_rows(n, height, width, memory)
+        for top in range(0, height, step):
+            rows = top, min(height, top + step)
+            start, stop = self.ranges(rows, height)[0]
+            yield rows, self.run(upload(images[:, :, start:stop]), rows, height).download()
+
+
+def forward(layers: Layers, images: np.ndarray, padding: str = "replicate") -> np.ndarray:
+    """The whole network on (N, C, H, W), its size kept: edges padded before every layer."""
+    network = Network(layers, padding)
+    n, _, height, width = images.shape
+    result = np.empty((n, network.weights.shapes[-1].maps, height, width), np.float32)
+    memory = int(device.free_memory() * SHARE)
+    for (top, bottom), strip in network.strips(images, memory):
+        result[:, :, top:bottom] = strip
+    return result
