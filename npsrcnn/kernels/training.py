@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npsrcnn.kernels.jit import BOUNDSCHECK, jit
+from npsrcnn.kernels.jit import BOUNDSCHECK, helper, jit
 from npsrcnn.kernels.threads import parallel
 from npsrcnn.kernels.tiles import (
     DOT_TAPS,
@@ -244,7 +244,7 @@ def _pack(layers, parameters, weights, biases):
         w = b + layer.filters
 
 
-@jit
+@helper
 def _packed(m, taps, rows):
     """Where the first weight of map m lies: tile after tile, in each (taps, rows)."""
     return m // rows * rows * taps + m % rows
@@ -294,20 +294,20 @@ def _slot(slot, slots, layers, offsets, ones, weights, biases, inputs, labels, w
                         _input_grad_row(layers[d - 1], layers[d], r, offsets, weights, biases, work)
 
 
-@jit
+@helper
 def _zero_pads(layer, work):
     pad = layer.pad * LANES
     for m in range(layer.height * layer.maps + 1):
         _fill(work, layer.dz + m * layer.pitch - pad, pad, np.float32(0))
 
 
-@jit
+@helper
 def _fill(array, start, count, value):
     for i in range(start, start + count):
         array[i] = value
 
 
-@jit
+@helper
 def _take(images, first, layer, work):
     """The group of images (N, C, H, W) from ``first`` on, pixels innermost; absent ones are 0."""
     _, channels, height, width = images.shape
@@ -321,7 +321,7 @@ def _take(images, first, layer, work):
                     work[place + col * LANES] = pixel
 
 
-@jit
+@helper
 def _difference(labels, first, layer, work, losses):
     """dz = (z - label) / N of the last layer, in place; a sum of squares for each sub-image."""
     batch, channels, height, width = labels.shape
@@ -343,7 +343,7 @@ def _difference(labels, first, layer, work, losses):
         losses[first + lane] = loss
 
 
-@jit
+@helper
 def _layer_row(source, layer, row, offsets, weights, biases, work):
     """One row of z = act(w * x + b)."""
     _correlate(
@@ -353,7 +353,7 @@ def _layer_row(source, layer, row, offsets, weights, biases, work):
     )  # fmt: skip
 
 
-@jit
+@helper
 def _input_grad_row(source, layer, row, offsets, weights, biases, work):
     """One row of the gradient to the layer's input, through the ReLU that made that input."""
     top = max(0, row - layer.height + 1)  # taps above and below the map read zeros: left out
@@ -368,7 +368,7 @@ def _input_grad_row(source, layer, row, offsets, weights, biases, work):
     )  # fmt: skip
 
 
-@jit
+@helper
 def _correlate(rows, x, ix, off, taps, w, iw, ldw, b, ib, io, ldo, maps, n, act, ig):
     """x[io + m * ldo + j] = act(b[m] + sum over k < taps of w[m, k] * x[ix + off[k] + j])."""
     if BOUNDSCHECK:
@@ -397,7 +397,7 @@ def _correlate(rows, x, ix, off, taps, w, iw, ldw, b, ib, io, ldo, maps, n, act,
         j += wide if whole else LANES
 
 
-@jit
+@helper
 def _thin(x, ix, off, taps, w, iw, b, ib, io, n, act, ig):
     """The same for one map; the last tile overlaps the one before."""
     wide = THIN_VECTORS * LANES
@@ -411,7 +411,7 @@ def _thin(x, ix, off, taps, w, iw, b, ib, io, n, act, ig):
                       x, ig + j)  # fmt: skip
 
 
-@jit
+@helper
 def _weight_grads(source, layer, row, lines, offsets, ones, work, total):
     """Add to dw and db what ``lines`` rows of dz give."""
     x, n = source.z + row * source.line, layer.width * LANES
