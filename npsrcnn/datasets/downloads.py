@@ -129,7 +129,10 @@ def _set(name: str) -> tuple[str, str]:
     try:
         return SETS[name.lower()]
     except KeyError:
-        raise UserError(f"no images {name!r} to fetch; there are {', '.join(SETS)}") from None
+        names = ", ".join(SETS)
+        raise UserError(
+            f"{name}: no such file or folder, and no set of images that can be fetched ({names})"
+        ) from None
 
 
 def _data_folder() -> Iterator[Path]:

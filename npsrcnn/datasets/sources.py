@@ -173,6 +173,8 @@ def _shape(path: Path) -> tuple[int, int]:
 
 def _reason(error: Exception, path: Path) -> str:
     """What is wrong, without the path where the message begins with it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return " ".join(str(error).removeprefix(f"{path}: ").split())
 
 
