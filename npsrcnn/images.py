@@ -63,7 +63,8 @@ FORMATS = {
 }
 ALIASES = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif", ".pgm": ".ppm", ".pnm": ".ppm"}
 READ_ONLY = {".gif", ".pbm"}  # suffixes; holding too few colours for a result
-READ_ONLY_FORMATS = ("GIF", "MPO", "DIB", "ICO", "PCX", "PSD", "QOI", "SGI")  # no EPS: a program
+READABLE = [format.name for format in FORMATS.values()]
+READABLE += ["GIF", "MPO", "DIB", "ICO", "PCX", "PSD", "QOI", "SGI"]  # no EPS, which is a program
 WRITABLE = FORMATS.keys() | ALIASES.keys()  # suffixes
 SUFFIXES = WRITABLE | READ_ONLY
 STILL = ("MPO", "PSD", "ICO")  # hold several images, of which the first is the picture
@@ -71,7 +72,7 @@ STILL = ("MPO", "PSD", "ICO")  # hold several images, of which the first is the 
 # What decoders raise when a file is damaged
 DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-    AttributeError, struct.error, zlib.error, MemoryError,
+    AttributeError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
 
 TURNED = {  # how to bring an image upright, by its value: EXIF 2.32, 4.6.5
@@ -83,7 +84,34 @@ TURNED = {  # how to bring an image upright, by its value: EXIF 2.32, 4.6.5
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
-_warnings_lock = threading.Lock()
+
+
+class _Quiet:
+    """Ignores Pillow's warnings about odd files, on any number of threads.
+
+    (warnings.catch_warnings changes what is common to all threads: entered and left by several
+    out of order, it would leave the warnings off for good.)
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.inside == 0:
+                self.caught = warnings.catch_warnings()
+                self.caught.__enter__()
+                warnings.simplefilter("ignore")
+            self.inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.caught.__exit__(*error)
+
+
+_quiet = _Quiet()
 
 
 @dataclass
@@ -144,7 +172,8 @@ def read(path: str | Path) -> Picture:
     path = Path(path)
     data = _contents(path)
     try:
-        picture = _decode(data)
+        with _quiet:
+            return _decode(data)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
@@ -156,7 +185,6 @@ def read(path: str | Path) -> Picture:
     except DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: damaged or truncated ({reason})") from error
-    return picture
 
 
 def read_array(path: str | Path) -> np.ndarray:
@@ -211,6 +239,7 @@ def writable(suffix: str) -> Format:
         raise UserError(
             f"cannot write {suffix or 'a file without suffix'}: use {', '.join(FORMATS)}"
         )
+    Image.preinit()
     if kind.name not in Image.SAVE:
         Image.init()
     if kind.name not in Image.SAVE:
@@ -285,16 +314,18 @@ def _decode(data: bytes) -> Picture:
 
 def _open(data: bytes) -> tuple[Image.Image, Metadata, int]:
     """Read the headers: the image, not yet decoded, what is said of it, and how it is turned."""
-    Image.init()
-    known = [kind.name for kind in FORMATS.values()] + list(READ_ONLY_FORMATS)
-    with _warnings_lock, warnings.catch_warnings():  # which is not safe for threads
-        warnings.simplefilter("ignore")
-        image = Image.open(io.BytesIO(data), formats=[name for name in known if name in Image.OPEN])
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format not in STILL:
-            what = "pages" if image.format == "TIFF" else "frames (animated)"
-            raise UserError(f"{image.format} of {frames} {what}: only single pictures are taken")
-        return image, *metadata_of(image)
+    file = io.BytesIO(data)
+    Image.preinit()  # the commonest formats; loading all takes a tenth of a second
+    try:
+        image = Image.open(file, formats=[name for name in READABLE if name in Image.OPEN])
+    except UnidentifiedImageError:
+        Image.init()
+        image = Image.open(file, formats=[name for name in READABLE if name in Image.OPEN])
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format not in STILL:
+        what = "pages" if image.format == "TIFF" else "frames (animated)"
+        raise UserError(f"{image.format} of {frames} {what}: only single pictures are taken")
+    return image, *metadata_of(image)
 
 
 def _samples(image: Image.Image, metadata: Metadata) -> np.ndarray:

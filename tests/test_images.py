@@ -1,0 +1,460 @@
+"""Pictures of every kind in and out, and files that are none."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageOps
+
+from npsrcnn.errors import UserError
+from npsrcnn.images import Metadata, Picture, list_images, read, read_array, writable, write
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+LOSSLESS = {  # suffix: dtypes, channels
+    ".png": ((np.uint8, np.uint16), (1, 2, 3, 4)),
+    ".tif": ((np.uint8, np.uint16, np.float32), (1, 2, 3, 4)),
+    ".bmp": ((np.uint8,), (1, 3)),
+    ".ppm": ((np.uint8,), (1, 3)),
+    ".tga": ((np.uint8,), (1, 3, 4)),
+    ".jp2": ((np.uint8,), (1, 2, 3, 4)),
+}
+FLOAT_TIFF_OF_PILLOW = (1,)  # channels of float that Pillow reads
+
+
+def random_samples(rng, shape, dtype):
+    if np.dtype(dtype).kind == "u":
+        return rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def smooth_samples(shape):
+    """A picture that lossy formats keep nearly as it is."""
+    y, x, c = np.mgrid[: shape[0], : shape[1], : shape[2]]
+    return (120 + 60 * np.sin(y / 9 + c) + 50 * np.cos(x / 11 - c)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "dtype", "channels"),
+    [
+        (suffix, dtype, channels)
+        for suffix, (dtypes, counts) in LOSSLESS.items()
+        for dtype in dtypes
+        for channels in counts
+        if np.dtype(dtype).kind == "u" or channels in FLOAT_TIFF_OF_PILLOW
+    ],
+)
+def test_a_lossless_file_gives_back_what_was_written(tmp_path, rng, suffix, dtype, channels):
+    samples = random_samples(rng, (41, 37, channels), dtype)
+    write(tmp_path / f"a{suffix}", Picture.from_samples(samples))
+    picture = read(tmp_path / f"a{suffix}")
+    assert picture.pixels.dtype == dtype
+    assert picture.pixels.ndim == (2 if channels < 3 else 3)
+    assert (picture.alpha is not None) == (channels in (2, 4))
+    np.testing.assert_array_equal(picture.samples(), samples)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "channels"), [(".jpg", 1), (".jpg", 3), (".webp", 3), (".webp", 4), (".jpeg", 3)]
+)
+def test_a_lossy_file_is_close(tmp_path, suffix, channels):
+    samples = smooth_samples((64, 48, channels))
+    write(tmp_path / f"a{suffix}", samples)
+    result = read(tmp_path / f"a{suffix}").samples()
+    assert result.shape == samples.shape
+    assert np.abs(result.astype(int) - samples).mean() < 2
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_others_read_what_is_written(tmp_path, rng, suffix, channels):
+    samples = random_samples(rng, (300, 411, channels), np.uint8)  # more than one block or strip
+    write(tmp_path / f"a{suffix}", samples)
+    with Image.open(tmp_path / f"a{suffix}") as image:
+        assert image.mode == {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+        np.testing.assert_array_equal(np.atleast_3d(image), samples)
+    wide = random_samples(rng, (50, 60, channels), np.uint16)
+    write(tmp_path / f"b{suffix}", wide)
+    with Image.open(tmp_path / f"b{suffix}") as image:  # 16-bit colour as the upper 8 bits
+        expected = wide if channels == 1 else wide >> 8
+        np.testing.assert_array_equal(np.atleast_3d(image), expected)
+
+
+def pillow_cases():
+    rng = np.random.default_rng(3)
+    rgb = Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8))
+    rgba = Image.fromarray(rng.integers(0, 256, (20, 30, 4), np.uint8))
+    grey = rgb.convert("L")
+    palette = rgb.quantize(16)
+    grey_palette = grey.convert("P")
+    yield "bits.png", grey.convert("1"), {}, np.asarray(grey.convert("1").convert("L")), None
+    yield "bits.tif", grey.convert("1"), {}, np.asarray(grey.convert("1").convert("L")), None
+    yield "grey.png", grey, {}, np.asarray(grey), None
+    yield "palette.png", palette, {}, np.asarray(palette.convert("RGB")), None
+    yield "palette.gif", palette, {}, np.asarray(palette.convert("RGB")), None
+    yield "grey_palette.png", grey_palette, {}, np.asarray(grey), None
+    hidden = np.where(np.asarray(palette) == 3, 0, 255)
+    yield "hole.png", palette, {"transparency": 3}, np.asarray(palette.convert("RGB")), hidden
+    levels = bytes(range(0, 160, 10))
+    opacity = np.frombuffer(levels, np.uint8)[np.asarray(palette)]
+    yield (
+        "levels.png",
+        palette,
+        {"transparency": levels},
+        np.asarray(palette.convert("RGB")),
+        opacity,
+    )
+    key = rgb.getpixel((4, 7))
+    hidden = np.where((np.asarray(rgb) == key).all(axis=2), 0, 255)
+    yield "key.png", rgb, {"transparency": key}, np.asarray(rgb), hidden
+    yield "rgba.png", rgba, {}, np.asarray(rgba)[..., :3], np.asarray(rgba)[..., 3]
+    yield (
+        "rgba.tif",
+        rgba,
+        {"compression": "tiff_lzw"},
+        np.asarray(rgba)[..., :3],
+        np.asarray(rgba)[..., 3],
+    )
+    yield "cmyk.tif", rgb.convert("CMYK"), {}, np.asarray(rgb.convert("CMYK").convert("RGB")), None
+    wide = rng.integers(0, 65536, (20, 30), np.uint16)
+    for name in ("wide.png", "wide.tif", "wide.pgm"):
+        yield name, Image.fromarray(wide), {}, wide, None
+    floats = rng.standard_normal((20, 30)).astype(np.float32)
+    yield "floats.tif", Image.fromarray(floats), {}, floats, None
+
+
+@pytest.mark.parametrize("case", list(pillow_cases()), ids=lambda case: case[0])
+def test_pictures_of_every_kind(tmp_path, case):
+    name, image, options, pixels, alpha = case
+    image.save(tmp_path / name, **options)
+    picture = read(tmp_path / name)
+    assert picture.pixels.dtype == pixels.dtype
+    np.testing.assert_array_equal(picture.pixels, pixels)
+    if alpha is None:
+        assert picture.alpha is None
+    else:
+        np.testing.assert_array_equal(picture.alpha, alpha)
+
+
+def test_cmyk_becomes_srgb(tmp_path):
+    image = Image.fromarray(smooth_samples((32, 32, 3))).convert("CMYK")
+    image.save(tmp_path / "plain.jpg", quality=95)
+    plain = read(tmp_path / "plain.jpg")
+    assert plain.pixels.shape == (32, 32, 3) and plain.metadata.icc_profile is None
+    assert np.abs(plain.pixels.astype(int) - np.asarray(image.convert("RGB"))).mean() < 3
+    image.save(tmp_path / "profile.jpg", quality=95, icc_profile=SRGB)  # one that is not of CMYK
+    assert read(tmp_path / "profile.jpg").metadata.icc_profile is None
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp", "wide.png", "wide.tif"])
+def test_the_picture_is_upright(tmp_path, rng, name, orientation):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "Maker"
+    samples = random_samples(rng, (5, 7, 3), np.uint8)
+    path = tmp_path / name
+    if name.startswith("wide"):
+        write(path, Picture.from_samples(np.uint16(257) * samples))
+        turn_16_bit(path, exif, orientation)
+    else:
+        Image.fromarray(samples).save(path, exif=exif, lossless=True)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    picture = read(path)
+    np.testing.assert_array_equal(
+        picture.pixels // (257 if name.startswith("wide") else 1), expected
+    )
+    write(tmp_path / "b.png", picture)  # and says so
+    with Image.open(tmp_path / "b.png") as image:
+        np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(image)), expected)
+        assert image.getexif().get(0x0112, 1) == 1
+        assert name == "wide.tif" or image.getexif()[0x010F] == "Maker"
+
+
+def turn_16_bit(path, exif, orientation):
+    """Say in a 16-bit file how it is turned."""
+    picture = read(path)
+    if path.suffix == ".png":
+        picture.metadata.exif = exif.tobytes().removeprefix(b"Exif\0\0")
+        write(path, picture)
+        return
+    from npsrcnn import tiff
+
+    path.write_bytes(tiff.encode(picture.samples(), {0x0112: orientation}))
+
+
+def full_metadata():
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    exif.get_ifd(0x8769)[0x9003] = "2020:01:02 03:04:05"
+    exif.get_ifd(0x8825)[1] = "N"
+    return Metadata(
+        SRGB, exif.tobytes().removeprefix(b"Exif\0\0"), XMP, {"Comment": "a täxt"}, (300.0, 300.0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kept"),
+    [
+        (".png", {"icc_profile", "exif", "xmp", "text", "dpi"}),
+        (".tif", {"icc_profile", "exif", "xmp", "dpi"}),
+        (".jpg", {"icc_profile", "exif", "xmp", "dpi"}),
+        (".webp", {"icc_profile", "exif", "xmp"}),
+        (".bmp", {"dpi"}),
+    ],
+)
+def test_profile_and_metadata_are_kept(tmp_path, suffix, kept):
+    metadata = full_metadata()
+    write(tmp_path / f"a{suffix}", Picture(smooth_samples((9, 9, 3)), None, metadata))
+    found = read(tmp_path / f"a{suffix}").metadata
+    if "icc_profile" in kept:
+        assert found.icc_profile == SRGB
+    if "exif" in kept:
+        exif = Image.Exif()
+        exif.load(b"Exif\0\0" + found.exif)
+        assert exif[0x010F] == "Maker"
+        assert exif.get_ifd(0x8769)[0x9003] == "2020:01:02 03:04:05"
+        assert exif.get_ifd(0x8825)[1] == "N"
+    if "xmp" in kept:
+        assert found.xmp == XMP
+    if "text" in kept:
+        assert found.text == {"Comment": "a täxt"}
+    if "dpi" in kept:
+        assert found.dpi == pytest.approx((300, 300), abs=0.05)
+
+
+def test_xmp_says_upright_as_well(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(smooth_samples((9, 8, 3))).save(tmp_path / "a.webp", exif=exif, xmp=XMP)
+    assert read(tmp_path / "a.webp").metadata.xmp == XMP.replace(b'"6"', b'"1"')
+
+
+def test_gamma_and_texts_of_png(tmp_path):
+    picture = Picture(np.zeros((2, 2), np.uint8), None, Metadata(gamma=0.5, text={"Title": "x"}))
+    write(tmp_path / "a.png", picture)
+    found = read(tmp_path / "a.png").metadata
+    assert found.gamma == 0.5 and found.text == {"Title": "x"}
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\xff\0", b"Exif\0\0junk" * 9])
+def test_damaged_exif_costs_no_picture(tmp_path, exif):
+    samples = smooth_samples((9, 9, 3))
+    Image.fromarray(samples).save(tmp_path / "a.webp", exif=exif, lossless=True)
+    np.testing.assert_array_equal(read(tmp_path / "a.webp").pixels, samples)
+
+
+def animation(path, count=3):
+    frames = [Image.new("RGB", (8, 8), (80 * i, 0, 0)) for i in range(count)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+def test_animations_are_refused(tmp_path, suffix):
+    animation(tmp_path / f"a{suffix}")
+    with pytest.raises(UserError, match=r"a\.\w+: \w+ of 3 frames \(animated\)"):
+        read(tmp_path / f"a{suffix}")
+
+
+def test_pages_are_refused_but_not_a_picture_that_comes_with_others(tmp_path):
+    animation(tmp_path / "a.tif")
+    with pytest.raises(UserError, match=r"a\.tif: TIFF of 3 pages"):
+        read(tmp_path / "a.tif")
+    animation(tmp_path / "a.mpo", 2)
+    assert read(tmp_path / "a.mpo").pixels.shape == (8, 8, 3)
+
+
+def encoded(suffix, dtype=np.uint8):
+    samples = random_samples(np.random.default_rng(5), (60, 60, 3), dtype)
+    if np.dtype(dtype) == np.uint8:
+        file = io.BytesIO()
+        Image.fromarray(samples).save(file, Image.registered_extensions()[suffix])
+        return file.getvalue()
+    from npsrcnn import png, tiff
+
+    return png.encode(samples, []) if suffix == ".png" else tiff.encode(samples, {})
+
+
+def giant_png():
+    """Says 100000 x 100000 pixels, holds none."""
+    data = encoded(".png")
+    size = (100_000).to_bytes(4, "big")
+    header = b"IHDR" + size + size + data[24:29]
+    import zlib
+
+    return data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]
+
+
+BAD = {
+    "text.png": (lambda: b"this is no picture\n", "not an image, or of an unknown format"),
+    "empty.png": (lambda: b"", "empty"),
+    "cut.jpg": (lambda: encoded(".jpg")[:-2000], "damaged or truncated"),
+    "cut.png": (lambda: encoded(".png")[:-2000], "damaged or truncated"),
+    "cut16.png": (lambda: encoded(".png", np.uint16)[:-2000], "damaged|truncated"),
+    "cut.tif": (lambda: encoded(".tif")[:4000], "damaged|truncated|not an image"),
+    "cut16.tif": (lambda: encoded(".tif", np.uint16)[:4000], "damaged|truncated|not an image"),
+    "cut.webp": (lambda: encoded(".webp")[:1000], "damaged or truncated|not an image"),
+    "head.png": (lambda: encoded(".png")[:20], "damaged|not an image"),
+    "head.bmp": (lambda: encoded(".bmp")[:20], "damaged|not an image"),
+    "giant.png": (giant_png, "decompression bomb"),
+    "program.eps": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", list(BAD))
+def test_a_bad_file_is_one_clear_line(tmp_path, name):
+    content, message = BAD[name]
+    path = tmp_path / name
+    path.write_bytes(content())
+    with pytest.raises(UserError, match=message) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_a_flipped_byte_does_no_harm(tmp_path, rng):
+    """Whatever a damaged file holds: a picture, or one line."""
+    for suffix, dtype in ((".png", np.uint8), (".png", np.uint16), (".tif", np.uint16),
+                          (".jpg", np.uint8), (".webp", np.uint8), (".gif", np.uint8)):  # fmt: skip
+        good = encoded(suffix, dtype)
+        for _ in range(40):
+            data = bytearray(good)
+            for place in rng.integers(0, min(len(data), 400), 3):
+                data[place] = rng.integers(256)
+            (tmp_path / "a").write_bytes(data)
+            try:
+                assert read(tmp_path / "a").pixels.size > 0
+            except UserError as error:
+                assert "\n" not in str(error)
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "missing.png")
+    with pytest.raises(UserError, match="a folder, not an image"):
+        read(tmp_path)
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UserError, match="not a regular file"):
+        read(tmp_path / "pipe.png")
+
+
+def test_floats_without_a_known_white_are_no_training_image(tmp_path):
+    write(tmp_path / "a.tif", np.zeros((3, 3), np.float32))
+    with pytest.raises(UserError, match="floats"):
+        read_array(tmp_path / "a.tif")
+    Image.fromarray(np.full((3, 3), np.nan, np.float32)).save(tmp_path / "b.tif")
+    with pytest.raises(UserError, match="not finite"):
+        read(tmp_path / "b.tif")
+
+
+def test_integers_of_32_bits(tmp_path):
+    Image.fromarray(np.array([[0, 65535]], np.int32)).save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_array(tmp_path / "a.tif"), [[0, 65535]])
+    Image.fromarray(np.array([[0, 65536]], np.int32)).save(tmp_path / "b.tif")
+    with pytest.raises(UserError, match="32 bits"):
+        read(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "shape", "message"),
+    [
+        ("a.jpg", np.uint16, (4, 4, 3), "JPEG holds no 16 bits a channel: write PNG or TIFF"),
+        ("a.png", np.float32, (4, 4, 3), "PNG holds no 32 bits a channel: write TIFF"),
+        ("a.jpg", np.uint8, (4, 4, 4), "JPEG holds no transparency"),
+        ("a.webp", np.uint8, (1, 16384), "at most 16383 pixels a side"),
+        ("a.gif", np.uint8, (4, 4), r"cannot write \.gif: use \.png, "),
+        ("a", np.uint8, (4, 4), "a file without suffix"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(tmp_path, name, dtype, shape, message):
+    with pytest.raises(UserError, match=message):
+        write(tmp_path / name, np.zeros(shape, dtype))
+    assert not list(tmp_path.iterdir())
+
+
+def test_full_opacity_is_no_transparency(tmp_path):
+    samples = smooth_samples((16, 16, 4))
+    samples[..., 3] = 255
+    write(tmp_path / "a.jpg", samples)
+    assert read(tmp_path / "a.jpg").alpha is None
+
+
+def test_a_format_that_this_pillow_cannot_write(monkeypatch):
+    monkeypatch.delitem(Image.SAVE, "WEBP", raising=False)
+    monkeypatch.setattr(Image, "init", lambda: None)
+    with pytest.raises(UserError, match="built without WEBP"):
+        writable(".webp")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, code):
+    path = tmp_path / "a.png"
+    write(path, np.zeros((4, 4), np.uint8))
+    before = path.read_bytes()
+
+    def fail(self, data):
+        raise OSError(code, os.strerror(code), str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(OSError, match=os.strerror(code)) as caught:
+        write(path, np.ones((4, 4), np.uint8))
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        write(tmp_path / "no" / "a.png", np.zeros((4, 4), np.uint8))
+    assert caught.value.filename == str(tmp_path / "no" / "a.png")
+
+
+@pytest.mark.parametrize("samples", [np.zeros((4, 4, 5), np.uint8), np.zeros(4, np.uint8),
+                                     np.zeros((0, 4), np.uint8)])  # fmt: skip
+def test_arrays_that_are_no_picture(samples):
+    with pytest.raises(ValueError, match="no image"):
+        Picture.from_samples(samples)
+
+
+def test_array_types_that_are_no_picture():
+    with pytest.raises(TypeError, match="float64"):
+        Picture.from_samples(np.zeros((4, 4)))
+
+
+def test_list_images(tmp_path):
+    for name in ("b.PNG", "a.jpg", "c.txt", ".hidden.png", "d.tiff"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in list_images(tmp_path)] == ["a.jpg", "b.PNG", "d.tiff"]
+    with pytest.raises(UserError, match="no such folder"):
+        list_images(tmp_path / "missing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no image files"):
+        list_images(tmp_path / "empty")
+
+
+def test_warnings_are_as_before_after_many_threads(tmp_path):
+    (tmp_path / "a.tif").write_bytes(encoded(".tif")[:4000])
+    (tmp_path / "b.png").write_bytes(encoded(".png"))
+    before = list(warnings.filters)
+
+    def work():
+        for _ in range(20):
+            for name in ("a.tif", "b.png"):
+                try:
+                    read(tmp_path / name)
+                except UserError:
+                    continue
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before
