@@ -113,10 +113,14 @@ class WeightAverage:
         self.steps = 0
         self.layers = [(w.copy(), b.copy()) for w, b in layers]
 
+    def advance(self) -> float:
+        """Count one more step; return d, how much of the average stays in it."""
+        self.steps += 1
+        return min(self.decay, (1 + self.steps) / (10 + self.steps))
+
     def update(self, layers: Layers) -> None:
         """Take in the weights after one more step."""
-        self.steps += 1
-        keep = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        keep = self.advance()
         for a, p in zip(parameters(self.layers), parameters(layers), strict=True):
             a += np.float32(1 - keep) * (p - a)
 

@@ -144,7 +144,7 @@ def train(options: argparse.Namespace) -> int:
         rescale=sorted({1.0, *recipe.rescale}, reverse=True),
     )
     check_batch_size(len(source), settings["batch"])
-    trainer = Trainer(
+    trainer = _trainer_on(options.device)(
         net,
         source,
         optimizer,
@@ -162,6 +162,15 @@ def train(options: argparse.Namespace) -> int:
         run.go(stop)
     print(run.report())
     return commands.INTERRUPTED if stop.is_set() else 0
+
+
+def _trainer_on(device: str) -> type[Trainer]:
+    """The training loop for ``device``; a GPU's is imported only where it is asked for."""
+    if device != "cuda":
+        return Trainer
+    from npsrcnn.device_trainer import DeviceTrainer
+
+    return DeviceTrainer
 
 
 def open_run(

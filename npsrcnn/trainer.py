@@ -34,6 +34,14 @@ class Source(Protocol):
         """The batches of an epoch from the ``start``-th on: always the same for one seed."""
 
 
+def divergence(step: int, rate: float) -> UserError:
+    """The error to raise where the loss or a gradient is not finite."""
+    return UserError(
+        f"the loss is not finite after {step} steps (learning rate {rate:.3g}): "
+        "training has diverged; try a smaller --lr, or --clip"
+    )
+
+
 class Trainer:
     """A network in training: its weights, their average, the optimizer, the place in the data.
 
@@ -111,10 +119,7 @@ class Trainer:
         loss, grads = self.net.loss_and_grads(inputs, labels)
         finite = np.isfinite(loss) and all(np.isfinite(g).all() for g in parameters(grads))
         if not finite:
-            raise UserError(
-                f"the loss is not finite after {self.step} steps (learning rate {rate:.3g}): "
-                "training has diverged; try a smaller --lr, or --clip"
-            )
+            raise divergence(self.step, rate)
         if self.clip is not None:
             clip_norm(grads, self.clip)
         self.optimizer.step(self.net.layers, grads, rate)

@@ -193,6 +193,11 @@ class SubImages:
             self.gather(order[now], turns[now], *batch)
             yield batch
 
+    def pixels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What :meth:`gather` reads: all images' pixels, blurred and sharp, and for each
+        sub-image its first pixel, pixels a row, and pixels a channel."""
+        return self._blurred, self._sharp, self._places
+
     def shuffled(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """The numbers of all sub-images in random order, and how to turn each: 0 is not at all."""
         order = rng.permutation(len(self))

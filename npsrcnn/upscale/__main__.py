@@ -68,6 +68,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--json", metavar="FILE", help="what was done, as JSON; - is the output"
     )  # fmt: skip
     parser.add_argument("--device", choices=DEVICES, default="cpu")
+    parser.add_argument(
+        "--cuda", action="store_const", const="cuda", dest="device", help="the same as --device cuda"
+    )
     return parser
 
 

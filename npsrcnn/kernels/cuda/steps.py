@@ -145,8 +145,10 @@ def updating(threads: int, rule: int):
     rate factor. ``report[step.slot]`` becomes the batch's sum of squared differences.
 
     Where the loss or the gradient is not finite nothing changes, and report[0] becomes 1: then
-    nothing changes any more. The weights stay those of the last good step.
+    nothing changes any more, and what is reported is NaN. The weights stay those of the last
+    good step.
     """
+    nan = np.float32(np.nan)
 
     @device.jit(threads)
     def update(weights, state, grads, squares, losses, report, step):
@@ -164,7 +166,7 @@ def updating(threads: int, rule: int):
         finite = check - check == 0  # neither infinite nor NaN
         stopped = report[0] > 0
         if i == 0:
-            report[step.slot] = loss
+            report[step.slot] = loss if finite and not stopped else nan
             if not finite:
                 report[0] = np.float32(1)
         if finite and not stopped and i < step.count:

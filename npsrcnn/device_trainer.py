@@ -1,0 +1,148 @@
+"""The training loop on a GPU: the same steps as :class:`npsrcnn.trainer.Trainer`, done there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from npsrcnn.datasets import SubImages
+from npsrcnn.kernels.cuda import steps, training
+from npsrcnn.network import SRCNN
+from npsrcnn.optimizers import SGD, Adam, parameters
+from npsrcnn.trainer import Source, Trainer, divergence, prefetch
+
+BETWEEN = 32
+"""Steps between two looks at the losses: looking waits for the GPU."""
+
+
+class DeviceTrainer(Trainer):
+    """A network in training whose weights, averages and images stay on the GPU.
+
+    Parameters are those of :class:`npsrcnn.trainer.Trainer`. Sub-images that are held in memory
+    are copied to the GPU once and drawn there, in the same order; others batch by batch. The
+    arrays of ``net``, ``optimizer`` and ``average`` are up to date after :meth:`state` and
+    :meth:`averaged`.
+    """
+
+    def __init__(
+        self,
+        net: SRCNN,
+        source: Source,
+        optimizer: SGD | Adam,
+        rate: Callable[[int, float], float],
+        **options,
+    ) -> None:
+        super().__init__(net, source, optimizer, rate, **options)
+        self._adam = isinstance(optimizer, Adam)
+        factors = optimizer.factors
+        self._session = training.Session(
+            net.layers,
+            list(zip(factors[::2], factors[1::2], strict=True)),
+            steps.ADAM if self._adam else steps.SGD,
+            self.batch,
+            source.size,
+            source.label_size,
+        )
+        if isinstance(source, SubImages):
+            self._session.hold(*source.pixels())
+
+    def run_epoch(self, progress: Callable[[int], float]) -> Iterator[float]:
+        """Do what is left of the epoch, some steps at a time; then yield the loss of each.
+
+        Raises
+        ------
+        UserError
+            The loss is not finite: training has diverged. The weights are then those of the
+            step before.
+        """
+        undone = 0
+        with contextlib.closing(self._batches()) as ready:
+            for _ in ready:
+                self._step_there(self.rate(self.step, progress(self.step)))
+                undone += 1
+                if undone == BETWEEN:
+                    undone = 0
+                    yield from self._losses(progress)
+        yield from self._losses(progress)
+        self.epoch += 1
+        self.position = 0
+
+    def _batches(self) -> Iterator[None]:
+        """Put the rest of the epoch's batches on the device, one after the other."""
+        source = self.source
+        if not isinstance(source, SubImages):
+            batches = source.batches(self.seed, self.epoch, self.batch, start=self.position)
+            with contextlib.closing(prefetch(batches)) as ready:
+                for inputs, labels in ready:
+                    self._session.put(inputs, labels)
+                    yield
+            return
+        self._session.order(*source.shuffled(np.random.default_rng((self.seed, self.epoch))))
+        for number in range(self.position, source.steps(self.batch)):
+            self._session.draw(number * self.batch, source.cut.label_offset)
+            yield
+
+    def _step_there(self, rate: float) -> None:
+        keep = self.average.advance()
+        if self._adam:
+            adam = self.optimizer
+            self._session.step(
+                rate, betas=(adam.beta1, adam.beta2), epsilon=float(adam.epsilon),
+                steps_done=adam.steps, clip=self.clip, keep_average=keep,
+            )  # fmt: skip
+            adam.steps += 1
+        else:
+            momentum = float(self.optimizer.momentum)
+            self._session.step(rate, momentum=momentum, clip=self.clip, keep_average=keep)
+        self.step += 1
+        self.position += 1
+
+    def _losses(self, progress: Callable[[int], float]) -> list[float]:
+        losses, diverged = self._session.losses()
+        if diverged:  # the steps from the first bad one on changed nothing
+            self._count_back(int(np.isnan(losses).sum()))
+            raise divergence(self.step, self.rate(self.step, progress(self.step)))
+        return losses.tolist()
+
+    def _count_back(self, steps: int) -> None:
+        for counter in (self.average, *([self.optimizer] if self._adam else [])):
+            counter.steps -= steps
+        self.step -= steps
+        self.position -= steps
+
+    def averaged(self) -> SRCNN:
+        """A copy of the network with the average of its weights."""
+        self._download()
+        return super().averaged()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that :meth:`restore` needs to go on to the same bits as if never stopped."""
+        self._download()
+        return super().state()
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Go back to where :meth:`state` was taken, with the same network and source."""
+        super().restore(state)
+        for part, arrays in self._kept().items():
+            self._session.upload(part, list(zip(arrays[::2], arrays[1::2], strict=True)))
+
+    def _download(self) -> None:
+        for part, arrays in self._kept().items():
+            for ours, theirs in zip(arrays, parameters(self._session.download(part)), strict=True):
+                ours[...] = theirs
+
+    def _kept(self) -> dict[str, list[np.ndarray]]:
+        """This side's copies of what the session keeps."""
+        optimizer = self.optimizer
+        moments = (
+            {"first": optimizer.mean, "second": optimizer.square}
+            if self._adam
+            else {"first": optimizer.velocity}
+        )
+        return {
+            "weights": parameters(self.net.layers),
+            "average": parameters(self.average.layers),
+            **moments,
+        }

@@ -1,0 +1,167 @@
+"""A whole training on the device: sub-images are drawn, used and learnt from there.
+
+Weights, their average and the optimizer's state stay on the device between steps, and so do the
+images. Per step the host sends a few numbers (the learning rate, where in the order of sub-images
+to read) and waits for nothing; losses come back many at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from npsrcnn.kernels.cuda import steps
+from npsrcnn.kernels.cuda.backpropagation import Backpropagation
+from npsrcnn.kernels.cuda.device import cuda, errors_for_people, floats, up
+from npsrcnn.kernels.cuda.planes import ALIGNED, Extent, Planes
+from npsrcnn.kernels.cuda.weights import Layers, Weights, pack, unpack
+
+REPORT = 256
+"""Steps whose losses are kept until :meth:`Session.losses` fetches them."""
+
+
+class Session:
+    """A network in training on the device.
+
+    Parameters
+    ----------
+    layers : list of (w, b)
+        Initial weights: copied.
+    factors : sequence of (float, float)
+        Rate factors of each layer's weights and biases.
+    rule : steps.SGD or steps.ADAM
+    batch, size, label_size : int
+        Sub-images in a step; pixels of a side of an input and of a label.
+    """
+
+    @errors_for_people()
+    def __init__(
+        self,
+        layers: Layers,
+        factors: Sequence[tuple[float, float]],
+        rule: int,
+        batch: int,
+        size: int,
+        label_size: int,
+    ) -> None:
+        self.rule, self.batch = rule, batch
+        self.weights = Weights(layers)
+        x, t = _extent(size), _extent(label_size)
+        channels = self.weights.shapes[0].channels
+        middle = batch * channels * x.height * x.pitch
+        self._batch = floats(middle + batch * channels * t.height * t.pitch)
+        self.inputs = Planes(self._batch[:middle], batch, channels, x)
+        self.labels = Planes(self._batch[middle:], batch, channels, t)
+        self._step = Backpropagation(self.weights, self.inputs, self.labels)
+        rates = [
+            (np.full(w.shape, f), np.full(b.shape, g))
+            for (w, b), (f, g) in zip(layers, factors, strict=True)
+        ]
+        count = self.weights.count
+        self._state = cuda.to_device(np.zeros(4 * count, np.float32))
+        self._parts = {
+            name: self._state[i * count : (i + 1) * count]
+            for i, name in enumerate(("first", "second", "average", "factors"))
+        }
+        self._parts["weights"] = self.weights.flat
+        self.upload("average", layers)
+        self.upload("factors", rates)
+        self._report = cuda.to_device(np.zeros(1 + REPORT, np.float32))
+        self._done = 0  # steps since losses() was called last
+
+    @errors_for_people()
+    def upload(self, part: str, layers: Layers) -> None:
+        """Set a part of what is kept: "weights", "first" (the velocity or the mean of
+        gradients), "second" (their mean square) or "average" (of the weights)."""
+        self._parts[part].copy_to_device(pack(layers))
+
+    @errors_for_people()
+    def download(self, part: str) -> Layers:
+        """A part of what is kept as it is now."""
+        return unpack(self._parts[part].copy_to_host(), self.weights.shapes)
+
+    @errors_for_people()
+    def hold(self, blurred: np.ndarray, sharp: np.ndarray, places: np.ndarray) -> None:
+        """Keep on the device the images that :meth:`draw` cuts: all pixels, and for each
+        sub-image its first pixel, pixels a row and pixels a channel."""
+        self._sharp = len(blurred)
+        self._pixels = cuda.device_array(len(blurred) + len(sharp), np.float32)
+        self._pixels[: len(blurred)].copy_to_device(blurred)
+        self._pixels[len(blurred) :].copy_to_device(sharp)
+        self._places = cuda.to_device(np.ascontiguousarray(places, np.int64).reshape(-1))
+
+    def order(self, order: np.ndarray, turns: np.ndarray) -> None:
+        """The numbers of the sub-images of an epoch, and how to turn each."""
+        self._order = cuda.to_device(order.astype(np.int32))
+        self._turns = cuda.to_device(np.ascontiguousarray(turns, np.uint8))
+
+    def draw(self, first: int, offset: int) -> None:
+        """Cut the batch that begins at ``first`` in the order; labels lie at ``offset``."""
+        geometry = steps.Gathering(
+            first, self._sharp, self.inputs.data.size, self.inputs.channels,
+            self.inputs.extent, self.labels.extent, offset,
+        )  # fmt: skip
+        steps.gathering(steps.THREADS)[self.batch, steps.THREADS](
+            self._pixels, self._places, self._order, self._turns, self._batch, geometry
+        )
+
+    def put(self, inputs: np.ndarray, labels: np.ndarray) -> None:
+        """Take a batch from main memory instead."""
+        for planes, array in ((self.inputs, inputs), (self.labels, labels)):
+            shape = (planes.n, planes.channels, planes.extent.height, planes.extent.pitch)
+            padded = np.zeros(shape, np.float32)
+            padded[:, :, : planes.rows, : planes.columns] = array
+            planes.data.copy_to_device(padded.reshape(-1))
+
+    @errors_for_people()
+    def step(
+        self,
+        rate: float,
+        *,
+        momentum: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        steps_done: int = 0,
+        clip: float | None = None,
+        keep_average: float = 0.0,
+    ) -> None:
+        """One step on the batch that is there; see :mod:`npsrcnn.optimizers` for the rules.
+
+        ``steps_done``: by Adam, before this one. ``keep_average``: the part of the average of
+        the weights that stays.
+        """
+        if self._done == REPORT:
+            raise ValueError(f"more than {REPORT} steps without asking for losses()")
+        self._step.run()
+        self._done += 1
+        correct = [1 / (1 - beta ** (steps_done + 1)) for beta in betas]
+        count, threads = self.weights.count, steps.THREADS
+        numbers = (
+            rate, momentum, 1 - betas[0], 1 - betas[1], *correct, epsilon, clip or 0.0,
+            1 - keep_average,
+        )  # fmt: skip
+        arguments = steps.Step(
+            count, steps.blocks_of_squares(count), self.batch, self._done,
+            *(np.float32(number) for number in numbers),
+        )  # fmt: skip
+        steps.updating(threads, self.rule)[-(-count // threads), threads](
+            self.weights.flat, self._state, self._step.grads, self._step.squares,
+            self._step.losses, self._report, arguments,
+        )  # fmt: skip
+
+    @errors_for_people()
+    def losses(self) -> tuple[np.ndarray, bool]:
+        """The loss of each step since the last call, and whether training has diverged.
+
+        A step with a loss or a gradient that is not finite, and all steps since, changed nothing:
+        their losses are NaN.
+        """
+        report = self._report.copy_to_host()
+        losses = report[1 : 1 + self._done] / np.float32(2 * self.batch)
+        self._done = 0
+        return losses, bool(report[0] > 0)
+
+
+def _extent(size: int) -> Extent:
+    return Extent(size, size, up(ALIGNED, size), up(ALIGNED, size))
