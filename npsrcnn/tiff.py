@@ -35,8 +35,10 @@ def decode_16_bit(data: bytes) -> np.ndarray | None:
 
     C is 2 for grey with alpha, 3 RGB, 4 RGBA. None where the file is of another kind.
     """
+    if data[:4] == b"MM\0\x2b":
+        raise UserError("a BigTIFF of big-endian numbers, which is not supported: save it as TIFF")
     file = io.BytesIO(data)
-    tags = Directory(data[: 16 if data[2:4] in (b"\x2b\0", b"\0\x2b") else 8])  # BigTIFF, TIFF
+    tags = Directory(data[: 16 if data[2] == 43 else 8])  # BigTIFF, TIFF
     file.seek(tags.next)
     tags.load(file)
     channels = tags.get(SAMPLES, 1)
