@@ -1,0 +1,87 @@
+"""Pictures to judge by eye: a crop of bicubic, restored and original, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from npsrcnn.color import ycbcr2rgb
+from npsrcnn.commands import write_atomically
+from npsrcnn.evaluate import Prepared, in_color, rounded
+
+SIDE = 100  # pixels of the crop
+ZOOM = 3  # each of them is shown as a square of this side
+CAPTION = 24  # pixels of height
+GAP = 6
+
+
+def save(
+    folder: Path, method: str, image: Prepared, restored: np.ndarray, scores: dict[str, float]
+) -> None:
+    """Write <name>_bicubic.png, <name>_<method>.png, and <name>_compared.png.
+
+    Parameters
+    ----------
+    restored
+        Y or YCbCr as the method made it.
+    scores
+        The row of :func:`npsrcnn.evaluate.score`; its PSNR goes into the captions.
+    """
+    bicubic = picture_of(image, image.bicubic)
+    result = picture_of(image, restored)
+    panels = [
+        (f"bicubic, {scores['psnr_bicubic']:.2f} dB", bicubic),
+        (f"{'SRCNN' if method == 'srcnn' else method}, {scores['psnr']:.2f} dB", result),
+        ("original", image.picture),
+    ]
+    stem = Path(image.name).stem
+    for name, picture in (
+        (f"{stem}_bicubic", bicubic),
+        (f"{stem}_{method}", result),
+        (f"{stem}_compared", side_by_side(panels, hardest(image))),
+    ):
+        with write_atomically(folder / f"{name}.png") as temporary:
+            Image.fromarray(picture).save(temporary)
+
+
+def picture_of(image: Prepared, restored: np.ndarray) -> np.ndarray:
+    """The restored image, uint8, grey or RGB as the original."""
+    if image.picture.ndim == 2:
+        return rounded(restored if restored.ndim == 2 else restored[..., 0])
+    return rounded(ycbcr2rgb(np.asarray(in_color(image, restored), np.float64)))
+
+
+def hardest(image: Prepared, side: int = SIDE) -> tuple[slice, slice]:
+    """The square of an image, ``side`` pixels wide or all there are, that bicubic fails most."""
+    error = np.square(image.bicubic - image.truth / 255)
+    sums = np.pad(error, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    h, w = (min(side, length) for length in error.shape)
+    total = sums[h:, w:] - sums[:-h, w:] - sums[h:, :-w] + sums[:-h, :-w]
+    top, left = np.unravel_index(total.argmax(), total.shape)
+    return slice(top, top + h), slice(left, left + w)
+
+
+def side_by_side(
+    panels: list[tuple[str, np.ndarray]], crop: tuple[slice, slice], zoom: int = ZOOM
+) -> np.ndarray:
+    """(H, W, 3) uint8: the same crop of several images, each pixel ``zoom`` wide, with captions.
+
+    Parameters
+    ----------
+    panels
+        (caption, uint8 image (H, W) or (H, W, 3)), from left to right.
+    crop
+        Rows and columns.
+    """
+    crops = [np.repeat(np.repeat(a[crop], zoom, axis=0), zoom, axis=1) for _, a in panels]
+    height, width = crops[0].shape[:2]
+    canvas = Image.new("RGB", (len(panels) * (width + GAP) - GAP, height + CAPTION), "white")
+    draw = ImageDraw.Draw(canvas)
+    for i, ((caption, _), part) in enumerate(zip(panels, crops, strict=True)):
+        left = i * (width + GAP)
+        canvas.paste(Image.fromarray(part), (left, CAPTION))
+        font = ImageFont.load_default(15)
+        draw.text((left + width // 2, CAPTION // 2), caption, "black", font, anchor="mm")
+    return np.asarray(canvas)

@@ -1,0 +1,490 @@
+"""`python -m npsrcnn.evaluate`: how much better than bicubic, in the paper's own protocol.
+
+Each image is cropped so that it divides by the scale, made smaller by bicubic interpolation,
+enlarged again to its size by bicubic interpolation and by the method, and both are compared with
+the original: PSNR and SSIM of Y, rounded to 8 bits, as many pixels as the scale shaved from every
+side. With the authors' weights this gives the figures of their papers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npsrcnn import commands, images, model_files
+from npsrcnn.color import luma, rgb2ycbcr, ycbcr2rgb
+from npsrcnn.errors import UsageError, UserError
+from npsrcnn.kernels import DEVICES, PADDINGS
+from npsrcnn.metrics import WINDOW, psnr, shave, ssim
+from npsrcnn.network import SRCNN
+from npsrcnn.resize import imresize, modcrop
+
+PEAK = 255
+KEYS = ("psnr_bicubic", "psnr", "ssim_bicubic", "ssim")
+COLOR_KEYS = ("cb", "cr", "ycbcr", "rgb")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image ready to be compared with: what a method gets, and what it should make of it.
+
+    All is worked out when first asked for, and kept: evaluating many times, as in training, costs
+    no more than the network. Floats are float64, 0 black and 1 white of the 8 bits.
+    """
+
+    name: str
+    picture: np.ndarray  # uint8 (H, W) or (H, W, 3), both sides multiples of the scale
+    scale: int
+    edge: str = "clamp"
+
+    @cached_property
+    def truth(self) -> np.ndarray:
+        """Y of the image, uint8 (H, W); a grey image is taken as it is."""
+        return luma(self.picture)
+
+    @cached_property
+    def low(self) -> np.ndarray:
+        """Y of the small image, (H / scale, W / scale)."""
+        return imresize(self.truth / PEAK, 1 / self.scale, edge=self.edge)
+
+    @cached_property
+    def bicubic(self) -> np.ndarray:
+        """Y enlarged by bicubic interpolation, (H, W): what SRCNN restores."""
+        return imresize(self.low, self.scale, edge=self.edge)
+
+    @cached_property
+    def truth_ycbcr(self) -> np.ndarray:
+        """Y, Cb and Cr of the image, uint8 (H, W, 3)."""
+        if self.picture.ndim == 3:
+            return rgb2ycbcr(self.picture)
+        grey = np.full_like(self.picture, 128)
+        return np.stack([self.picture, grey, grey], axis=2)
+
+    @cached_property
+    def bicubic_ycbcr(self) -> np.ndarray:
+        """Y, Cb and Cr enlarged by bicubic interpolation, (H, W, 3)."""
+        chroma = self._down_up(self.truth_ycbcr[..., 1:])
+        return np.concatenate([self.bicubic[..., None], chroma], axis=2)
+
+    @cached_property
+    def bicubic_rgb(self) -> np.ndarray:
+        """R, G and B enlarged by bicubic interpolation, (H, W, 3)."""
+        grey = self.picture.ndim == 2
+        return self._down_up(np.stack([self.picture] * 3, axis=2) if grey else self.picture)
+
+    @cached_property
+    def psnr_bicubic(self) -> float:
+        """PSNR of Y of :attr:`bicubic`, in dB."""
+        return self.psnr(self.bicubic)
+
+    @cached_property
+    def ssim_bicubic(self) -> float:
+        """SSIM of Y of :attr:`bicubic`."""
+        return self.ssim(self.bicubic)
+
+    def psnr(self, y: np.ndarray) -> float:
+        """PSNR in dB of an Y (H, W), rounded to 8 bits and shaved."""
+        return psnr(self._shaved(rounded(y)), self._shaved(self.truth), PEAK)
+
+    def ssim(self, y: np.ndarray) -> float:
+        """SSIM of an Y (H, W), rounded to 8 bits and shaved."""
+        return ssim(self._shaved(rounded(y)), self._shaved(self.truth), PEAK)
+
+    def psnr_color(self, ycbcr: np.ndarray) -> dict[str, float]:
+        """PSNR in dB of Cb, of Cr, of Y, Cb and Cr together, and of R, G and B together.
+
+        TPAMI Table 5 prints that of Y, Cb and Cr together under the name RGB.
+        """
+        mine, truth = rounded(ycbcr), self.truth_ycbcr
+        pairs = {
+            "cb": (mine[..., 1], truth[..., 1]),
+            "cr": (mine[..., 2], truth[..., 2]),
+            "ycbcr": (mine, truth),
+            "rgb": (rounded(ycbcr2rgb(ycbcr)), self.picture),
+        }
+        return {k: psnr(self._shaved(a), self._shaved(b), PEAK) for k, (a, b) in pairs.items()}
+
+    def _shaved(self, image: np.ndarray) -> np.ndarray:
+        return shave(image, self.scale)
+
+    def _down_up(self, image: np.ndarray) -> np.ndarray:
+        small = imresize(image / PEAK, 1 / self.scale, edge=self.edge)
+        return imresize(small, self.scale, edge=self.edge)
+
+
+# A method enlarges: from what a Prepared offers (low, bicubic, scale) to Y, (H, W), or to Y, Cb
+# and Cr, (H, W, 3), floats in 0..1. It must not look at picture or truth.
+Method = Callable[[Prepared], np.ndarray]
+
+
+def prepare(image: np.ndarray, scale: int, edge: str = "clamp", name: str = "") -> Prepared:
+    """Crop an image to whole multiples of ``scale``, and take it to 8 bits.
+
+    Parameters
+    ----------
+    image
+        (H, W) or (H, W, 3), uint8, uint16, or a float type in 0..1.
+    scale
+        2 or more.
+    edge
+        "clamp" or "mirror": what lies outside of the image, for bicubic interpolation.
+
+    Raises
+    ------
+    UserError
+        The image is too small to be compared at this scale.
+    """
+    image = np.asarray(image)
+    if image.dtype.kind == "f":
+        image = rounded(image)
+    elif image.dtype == np.uint16:
+        image = rounded(image / np.iinfo(np.uint16).max)
+    height, width = image.shape[:2]
+    least = 2 * scale + WINDOW
+    if min(height - height % scale, width - width % scale) < least:
+        raise UserError(
+            f"{name or 'image'}: {width} x {height} pixels are too few to compare at x{scale}; "
+            f"it takes {-(-least // scale) * scale} on each side"
+        )
+    return Prepared(name, modcrop(image, scale), scale, edge)
+
+
+def rounded(image: np.ndarray) -> np.ndarray:
+    """Floats in 0..1 as 8 bits, as MATLAB's ``uint8(255 * image)``."""
+    return np.floor(image * PEAK + 0.5).clip(0, PEAK).astype(np.uint8)
+
+
+def by_network(net: SRCNN) -> Method:
+    """The method that a network is, for any colours that it works in."""
+
+    def restore(image: Prepared) -> np.ndarray:
+        if net.color == "y":
+            return net.forward(image.bicubic)
+        blurred = image.bicubic_rgb if net.color == "rgb" else image.bicubic_ycbcr
+        restored = net.forward(blurred.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0)
+        if net.color == "ycbcr":
+            return restored
+        if image.picture.ndim == 2:
+            return restored.mean(axis=2)
+        return rgb2ycbcr(restored.clip(0, 1))
+
+    return restore
+
+
+def mean_psnr(net: SRCNN, prepared: Sequence[Prepared]) -> tuple[float, float]:
+    """Mean PSNR in dB of Y over images: by the network, and by bicubic interpolation."""
+    method = by_network(net)
+    restored = [image.psnr(_luma_of(method(image))) for image in prepared]
+    return float(np.mean(restored)), float(np.mean([image.psnr_bicubic for image in prepared]))
+
+
+def score(image: Prepared, restored: np.ndarray, color: bool = False) -> dict[str, Any]:
+    """One image's row: its name, then PSNR and SSIM of Y, bicubic and restored.
+
+    With ``color``, also PSNR of Cb, Cr, YCbCr and RGB (see :meth:`Prepared.psnr_color`), unless
+    the image is grey. Of a method that restores Y alone, Cb and Cr are bicubic.
+    """
+    y = _luma_of(restored)
+    row = {
+        "name": image.name,
+        "psnr_bicubic": image.psnr_bicubic,
+        "psnr": image.psnr(y),
+        "ssim_bicubic": image.ssim_bicubic,
+        "ssim": image.ssim(y),
+    }
+    if color and image.picture.ndim == 3:
+        for suffix, ycbcr in (("_bicubic", image.bicubic_ycbcr), ("", in_color(image, restored))):
+            scores = image.psnr_color(ycbcr)
+            row |= {f"psnr_{key}{suffix}": value for key, value in scores.items()}
+    return row
+
+
+def in_color(image: Prepared, restored: np.ndarray) -> np.ndarray:
+    """(H, W, 3): Y, Cb and Cr as restored; Cb and Cr bicubic where only Y was."""
+    if restored.ndim == 3:
+        return restored
+    return np.concatenate([restored[..., None], image.bicubic_ycbcr[..., 1:]], axis=2)
+
+
+def summary(scale: int, edge: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The whole result: scale, protocol, all rows, and their mean."""
+    keys = list(dict.fromkeys(key for row in rows for key in row if key != "name"))
+    mean = {key: float(np.mean([row[key] for row in rows if key in row])) for key in keys}
+    return {"scale": scale, "protocol": protocol(scale, edge), "images": rows, "mean": mean}
+
+
+def protocol(scale: int, edge: str) -> str:
+    """How the figures are measured, in one line."""
+    return (
+        f"x{scale}; Y as MATLAB's rgb2ycbcr; modcrop; bicubic down and up, antialiased, in "
+        f"floating point, edges {'clamped' if edge == 'clamp' else 'mirrored'}; rounded to "
+        f"8 bits; {scale} pixels shaved; PSNR with peak {PEAK}; SSIM 11x11, sigma 1.5"
+    )
+
+
+def evaluate(
+    method: SRCNN | Method, folder: str | Path, scale: int, edge: str = "clamp",
+    color: bool | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """PSNR and SSIM of a network, or another method, on the images of a folder.
+
+    Parameters
+    ----------
+    method
+        A network, or a function from a :class:`Prepared` to Y or YCbCr.
+    folder
+        A folder of images, or one image.
+    scale
+        2 or more.
+    edge
+        "clamp" (the paper) or "mirror" (newer MATLAB): bicubic interpolation at the edge.
+    color
+        Measure Cb, Cr and RGB as well. Default: for networks of three channels.
+
+    Returns
+    -------
+    dict
+        {"scale", "protocol", "images": [{"name", "psnr_bicubic", "psnr", "ssim_bicubic",
+        "ssim"}, ...], "mean": {the same keys}}; PSNR in dB.
+
+    Raises
+    ------
+    UserError
+        No such folder, no images, one that cannot be read or is too small; a network that was
+        trained for another scale.
+    """
+    if isinstance(method, SRCNN):
+        check_scale(method, scale)
+        color = method.channels == 3 if color is None else color
+        method = by_network(method)
+    prepared = (read(path, scale, edge) for path in paths_of(folder))
+    return summary(scale, edge, [score(p, method(p), bool(color)) for p in prepared])
+
+
+def check_scale(net: SRCNN, scale: int) -> None:
+    """Refuse a network that was trained for another scale, where that is known."""
+    if net.scale is not None and net.scale != scale:
+        raise UserError(
+            f"this model was trained for x{net.scale:g}, not x{scale}: "
+            f"use --scale {net.scale:g}, or a model for x{scale}"
+        )
+
+
+def paths_of(data: str | Path) -> list[Path]:
+    """The images of a folder, a pattern (folder/a*.png), a set by name (set5, t91), or a file."""
+    path = Path(data)
+    if path.is_file():
+        return [path]
+    if "*" in path.name and (found := sorted(path.parent.glob(path.name))):
+        return found
+    if not path.exists():
+        from npsrcnn import datasets
+
+        path = datasets.find(str(data))
+    return images.list_images(path)
+
+
+def read(path: Path, scale: int, edge: str = "clamp") -> Prepared:
+    """Read an image file and prepare it."""
+    return prepare(images.read_array(path), scale, edge, path.name)
+
+
+def _luma_of(restored: np.ndarray) -> np.ndarray:
+    return restored if restored.ndim == 2 else restored[..., 0]
+
+
+# The command
+
+
+def _network(options: argparse.Namespace) -> tuple[Method, int, str, bool]:
+    """--method srcnn: the method, its scale, its title, and whether it restores colour."""
+    if options.model is None and options.scale is None:
+        raise UsageError("give --scale, or --model, or both")
+    name = options.model or model_files.best_for(options.scale)
+    net = model_files.load(name, options.device, options.padding)
+    scale = options.scale or net.scale
+    if scale is None or scale != int(scale):
+        raise UsageError(f"{name} does not say for which scale it is: give --scale")
+    check_scale(net, scale)
+    title = f"SRCNN {net.name}, {name}, edges {'replicated' if net.padding == 'replicate' else 0}"
+    return by_network(net), int(scale), title, net.channels == 3
+
+
+# Another method registers here: a name, and a function from the options to what _network returns.
+METHODS: dict[str, Callable[[argparse.Namespace], tuple[Method, int, str, bool]]] = {
+    "srcnn": _network,
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = commands.parser("evaluate", "Measure PSNR and SSIM in the paper's protocol.", __doc__)
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="FOLDER",
+        help="images to measure on: a folder, an image, or set5, set14, t91",
+    )
+    parser.add_argument(
+        "--scale", type=_scale, metavar="S", help="enlargement (default: the model's)"
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="a file, or the name of weights that ship (default: the best for the scale)",
+    )
+    parser.add_argument("--method", choices=tuple(METHODS), default="srcnn")
+    parser.add_argument(
+        "--edge",
+        choices=("clamp", "mirror"),
+        default="clamp",
+        help="of bicubic interpolation: clamp (the paper) or mirror (newer MATLAB)",
+    )
+    parser.add_argument(
+        "--color",
+        action="store_true",
+        help="PSNR of Cb, Cr and RGB as well, as in the paper's Table 5",
+    )
+    parser.add_argument(
+        "--padding", choices=PADDINGS, help="of the network's layers (default: as the model says)"
+    )
+    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    parser.add_argument(
+        "--cuda", action="store_const", const="cuda", dest="device", help="the same as --device cuda"
+    )
+    result = parser.add_argument_group("results in files")
+    result.add_argument("--json", metavar="FILE", help="all figures as JSON; - is the output")
+    result.add_argument("--csv", metavar="FILE", help="the same as CSV; - is the output")
+    result.add_argument(
+        "--save",
+        type=Path,
+        metavar="FOLDER",
+        help="the enlarged images, and a crop of each beside bicubic and original",
+    )
+    return parser  # fmt: skip
+
+
+def _scale(text: str) -> int:
+    value = commands.positive_int(text)
+    if not 2 <= value <= 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 2 to 16")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see ``--help``."""
+    return commands.run(make_parser, run, argv)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure image by image, print as it goes, write what was asked for."""
+    if options.json == options.csv == "-":
+        raise UsageError("--json - and --csv - cannot both be the output")
+    method, scale, title, color = METHODS[options.method](options)
+    color = color or options.color
+    paths = paths_of(options.data)
+    if options.save:
+        options.save.mkdir(parents=True, exist_ok=True)
+    text = sys.stderr if "-" in (options.json, options.csv) else sys.stdout
+    print(f"{title}\n{protocol(scale, options.edge)}\n", file=text)
+    table = Table(max(len(path.name) for path in paths), color, text)
+    rows, failed = [], 0
+    for image in _readable(paths, scale, options.edge):
+        if image is None:
+            failed += 1
+            continue
+        restored = method(image)
+        rows.append(score(image, restored, color))
+        table.row(rows[-1])
+        if options.save:
+            from npsrcnn import comparison
+
+            comparison.save(options.save, options.method, image, restored, rows[-1])
+    if not rows:
+        raise UserError(f"{options.data}: none of its {len(paths)} images can be measured")
+    result = summary(scale, options.edge, rows)
+    table.row({"name": "mean", **result["mean"]})
+    if color:
+        print("\nYCbCr: of the three together, which TPAMI Table 5 calls RGB", file=text)
+    if options.json:
+        _write(options.json, json.dumps(_for_json(result), indent=1) + "\n")
+    if options.csv:
+        _write(options.csv, _as_csv(result))
+    if options.save:
+        print(f"\nimages in {options.save.resolve()}", file=text)
+    if failed:
+        print(f"{failed} of {len(paths)} images could not be measured", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _readable(paths: Iterable[Path], scale: int, edge: str) -> Iterator[Prepared | None]:
+    """Each image prepared, or None and a line for one that cannot be."""
+    for path in paths:
+        try:
+            yield read(path, scale, edge)
+        except (UserError, OSError, MemoryError) as error:
+            print(f"skipped: {commands.describe(error)}", file=sys.stderr)
+            yield None
+
+
+class Table:
+    """Prints rows as they come, under a head that fits them."""
+
+    def __init__(self, width: int, color: bool, file: io.TextIOBase) -> None:
+        self.width, self.color, self.file = max(width, 5), color, file
+        head = ["bicubic", "PSNR", "gain", "bicubic", "SSIM", "gain"]
+        if color:
+            head += [f"{word:>7}" for key in ("Cb", "Cr", "YCbCr", "RGB") for word in ("bicubic", key)]
+        print(f"{'image':{self.width}}  " + " ".join(f"{h:>7}" for h in head), file=file)
+
+    def row(self, row: dict[str, Any]) -> None:
+        """One image, or the mean."""
+        cells = []
+        for kind, digits in (("psnr", 3), ("ssim", 4)):
+            before, after = row[f"{kind}_bicubic"], row[kind]
+            gain = after - before if math.isfinite(after - before) else 0.0
+            cells += [f"{before:7.{digits}f}", f"{after:7.{digits}f}", f"{gain:+7.{digits}f}"]
+        for key in COLOR_KEYS if self.color else ():
+            for name in (f"psnr_{key}_bicubic", f"psnr_{key}"):
+                cells.append(f"{row[name]:7.3f}" if name in row else f"{'-':>7}")
+        print(f"{row['name']:{self.width}}  " + " ".join(cells), file=self.file, flush=True)
+
+
+def _for_json(value: Any) -> Any:
+    """The same with None for infinite PSNR, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _for_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_for_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _as_csv(result: dict[str, Any]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["name", *result["mean"]], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([*result["images"], {"name": "mean", **result["mean"]}])
+    return text.getvalue()
+
+
+def _write(target: str, text: str) -> None:
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    with commands.write_atomically(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
