@@ -71,17 +71,18 @@ def identity_errors(
 ) -> dict[str, float]:
     """How far <conv(x, w), u> is from <x, dx> and <w, dw>, and <b, u> from <b, db>.
 
-    Relative to |conv(x, w)| |u|, the largest value that the inner product could have.
+    Relative to |conv(x, w)| |u|, the largest value that the inner product could have, and to
+    |b| |u| for the bias.
     """
     y = kernels.conv2d(x, w, np.zeros_like(b))
     shift = kernels.conv2d(x, w, b) - y
     dx, dw, db = kernels.conv2d_grads(x, w, u)
-    size = np.linalg.norm(y) * np.linalg.norm(u)
-    product = np.vdot(y, u)
+    product, length = np.vdot(y, u), np.linalg.norm(u)
+    size = np.linalg.norm(y) * length or 1.0  # all zeros where all ReLUs before are off
     return {
         "dx": abs(np.vdot(x, dx) - product) / size,
         "dw": abs(np.vdot(w, dw) - product) / size,
-        "db": abs(np.vdot(b, db) - np.vdot(shift, u)) / size,
+        "db": abs(np.vdot(b, db) - np.vdot(shift, u)) / (np.linalg.norm(shift) * length),
     }
 
 

@@ -8,29 +8,31 @@ several Python threads, and cached on disk, so that only the first start pays fo
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numba
+from numba.core import event
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 BOUNDSCHECK = os.environ.get("NPSRCNN_BOUNDSCHECK") == "1"
+_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": BOUNDSCHECK}
 
 
 def jit(function: Callable) -> Callable:
-    """Compile ``function`` with Numba: no GIL, NumPy's error model, cached where a cache can be.
-
-    Numba's cache knows a kernel by its own file alone: whoever edits a helper in another file
-    (an intrinsic of ``tiles.py``, say) touches the kernel's file too, or clears ``__pycache__``.
-    """
-    options = {"nogil": True, "error_model": "numpy", "boundscheck": BOUNDSCHECK}
-    if BOUNDSCHECK:  # checked code must not be found later by a run without checks
-        return numba.njit(**options)(function)
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError as error:  # neither the package's folder nor the user's can be written
-        if "no locator available" not in str(error):
-            raise
-        return numba.njit(**options)(function)
+    """Compile ``function`` with Numba: no GIL, NumPy's error model, cached where a cache can be."""
+    kernel = numba.njit(**_OPTIONS)(function)
+    if not BOUNDSCHECK:  # checked code must not be found later by a run without checks
+        try:
+            kernel._cache = _Cache(function)  # as cache=True would do, with Numba's own
+        except RuntimeError as error:  # neither the package's folder nor the user's can be written
+            if "no locator available" not in str(error):
+                raise
+    return kernel
 
 
 def helper(function: Callable) -> Callable:
@@ -39,15 +41,52 @@ def helper(function: Callable) -> Callable:
     Its code is in each kernel that calls it, so it has no wrapper for Python and no cache of its
     own, which shortens compiling.
     """
-    return numba.njit(
-        nogil=True,
-        error_model="numpy",
-        boundscheck=BOUNDSCHECK,
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-    )(function)
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
 
 
 def inlined(function: Callable) -> Callable:
     """A helper that is compiled as if written out where it is called."""
     return numba.njit(inline="always")(function)
+
+
+class _Cache(FunctionCache):
+    """Numba's cache of a kernel, which also notices edits in the files of its helpers.
+
+    Numba itself looks at the kernel's own file only, and would run old code after an upgrade.
+    """
+
+    def __init__(self, function: Callable) -> None:
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp()
+        if function.__module__.startswith("npsrcnn.kernels."):
+            stamp = stamp, _all_kernels()
+        self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, stamp)
+
+    def save_overload(self, sig: object, data: object) -> None:
+        """Keep the compiled kernel; on a full disk do without, as in a folder that is read-only."""
+        with contextlib.suppress(OSError):
+            super().save_overload(sig, data)
+
+
+@functools.lru_cache(maxsize=1)
+def _all_kernels() -> str:
+    """A fingerprint of all files of kernels."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def compilations() -> Iterator[list[Callable]]:
+    """Collect what is compiled meanwhile, kernels and helpers, because no cache had it."""
+    compiled: list[Callable] = []
+    with event.install_recorder("numba:compile") as recorder:
+        yield compiled
+    begun = (entry.data["dispatcher"] for _, entry in recorder.buffer if entry.is_start)
+    compiled += [one for one in begun if one.py_func.__module__.startswith("npsrcnn.")]
+
+
+def cache_folders(compiled: list[Callable]) -> set[Path]:
+    """Where they are kept for the next start; empty if nowhere."""
+    return {Path(one.stats.cache_path) for one in compiled if one.stats.cache_path}

@@ -1,0 +1,125 @@
+"""`python -m npsrcnn.warmup`: compile every kernel ahead of its first use.
+
+Kernels are compiled for the processor at hand when they are first called, and kept on disk. This
+calls all of them, on a few pixels, so that no later command has to wait: in the image of a
+container, say, or before measuring times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from npsrcnn import commands, evaluate, gradcheck, images
+from npsrcnn.datasets import sub_images
+from npsrcnn.datasets.leaves import dead_leaves
+from npsrcnn.errors import UserError
+from npsrcnn.kernels import cpu
+from npsrcnn.kernels.jit import cache_folders, compilations
+from npsrcnn.network import SRCNN
+from npsrcnn.resize import imresize
+from npsrcnn.upscale import upscale
+
+DTYPES = (np.uint8, np.uint16, np.float32, np.float64)
+SHAPES = ((16, 15), (16, 15, 2), (16, 15, 3), (16, 15, 4))  # grey, RGB; with alpha
+COLORS = ("y", "rgb", "ycbcr")
+
+
+def _network(color: str) -> SRCNN:
+    return SRCNN("9-1-5", 1 if color == "y" else 3, n=(8, 8), metadata={"color": color})
+
+
+def _upscaling() -> None:
+    for color, dtype, shape in itertools.product(COLORS, DTYPES, SHAPES):
+        image = np.zeros(shape, dtype)
+        image[0, 0] = 1  # visible, and the rest transparent
+        upscale(image, 3, _network(color))
+    for dtype, shape in itertools.product(DTYPES, SHAPES):
+        imresize(np.zeros(shape, dtype), 2)
+
+
+def _files() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for dtype, shape in itertools.product((np.uint8, np.uint16), SHAPES):
+            path = Path(folder) / "picture.png"
+            images.write(path, np.zeros(shape, dtype))
+            images.read(path)
+
+
+def _evaluation() -> None:
+    for shape in ((64, 63), (64, 63, 3)):
+        image = evaluate.prepare(np.zeros(shape, np.uint8), 3)
+        for color in COLORS:
+            restored = evaluate.by_network(_network(color))(image)
+            evaluate.score(image, restored, color=True)
+
+
+def _training() -> None:
+    leaves = list(dead_leaves(2, (64, 63)))
+    for color in COLORS:
+        source = sub_images(leaves, 3, color=color, orientations=True)
+        net = _network(color)
+        for inputs, labels in itertools.islice(source.batches(0, 0, 2), 1):
+            net.loss_and_grads(inputs, labels)
+
+
+def _gradients() -> None:
+    problem = gradcheck.random_problem("2-1", 1, (2,), (1, 2, 2), seed=0)
+    gradcheck.check(*problem)
+    layers, inputs, _ = problem
+    cpu.forward(layers, inputs)
+    for dtype in (np.float32, np.float64):
+        x, w, b = (array.astype(dtype) for array in (inputs, *layers[0]))
+        y = cpu.relu(cpu.conv2d(x, w, b))
+        cpu.conv2d_grads(x, w, cpu.relu_grad(y, cpu.mse_grad(y, y)))
+        cpu.mse(y, y)
+
+
+JOBS: dict[str, Callable[[], None]] = {
+    "upscaling": _upscaling,
+    "reading and writing files": _files,
+    "evaluation": _evaluation,
+    "training": _training,
+    "gradient checks": _gradients,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    return commands.parser("warmup", "Compile every kernel ahead of its first use.")
+
+
+def _run(_options: argparse.Namespace) -> int:
+    begin, all_compiled = time.perf_counter(), []
+    for name, job in JOBS.items():
+        start = time.perf_counter()
+        with compilations() as compiled:
+            job()
+        all_compiled += compiled
+        seconds = time.perf_counter() - start
+        print(f"{name}: {len(compiled)} functions compiled, {seconds:.1f} s", flush=True)
+    if not all_compiled:
+        print("All kernels had been compiled before.")
+        return 0
+    folders = sorted({str(folder) for folder in cache_folders(all_compiled)})
+    if not folders:
+        raise UserError(
+            "what was compiled cannot be kept: set NUMBA_CACHE_DIR to a folder that can be written"
+        )
+    print(f"Compiled in {time.perf_counter() - begin:.1f} s, and kept in {', '.join(folders)}.")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns 1 if compiled kernels cannot be kept anywhere."""
+    return commands.run(_parser, _run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
