@@ -42,11 +42,11 @@ RECIPES = {
     "default": Recipe(
         init="he",
         optimizer="sgd",
-        rate=1e-3,
+        rate=2e-3,
         momentum=0.9,
         warmup=500,
         decay="cosine",
-        clip=10.0,
+        clip=20.0,
         average=0.999,
         orientations=True,
         rescale=(0.9, 0.8, 0.7, 0.6),
