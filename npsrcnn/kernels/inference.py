@@ -52,14 +52,14 @@ def forward_plan(
 ) -> np.ndarray:
     """:func:`forward` for layers already made into a plan."""
     images = np.ascontiguousarray(images, np.float32)
-    if images.shape[1] != plan.stages[0]["channels"]:
-        wanted = plan.stages[0]["channels"]
+    if images.shape[1] != plan.stages[0].channels:
+        wanted = plan.stages[0].channels
         raise ValueError(f"images have {images.shape[1]} channels, the first layer {wanted}")
     out = np.empty((len(images), plan.outputs, *images.shape[2:]), np.float32)
     if out.size:
         job = make_job(plan, images.shape, padding, origin, get_num_threads())
         parallel(
-            _run, len(job.pieces), images, out, job.pieces, job.spans, plan.stages, job.levels,
+            _run, len(job.pieces), images, out, job.pieces, job.spans, job.stages, job.levels,
             job.setup, job.tables, plan.weights, plan.biases,
         )  # fmt: skip
     return out
@@ -92,7 +92,7 @@ def _load(image, maps, tables, piece, start, y):
 @inlined
 def _pad_columns(maps, tables, channels, span, setup, start):
     """Write what lies beyond the image's left and right edge, in all channels of a row."""
-    for c in range(channels):
+    for _ in range(channels):
         for q in range(span.pads, span.pads + span.padded):
             value = maps[start + tables[q + span.padded]]
             maps[start + tables[q]] = np.float32(0) if setup.zeros else value

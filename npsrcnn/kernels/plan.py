@@ -18,7 +18,8 @@ arithmetic with columns is done here, once for an image, and left in tables for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,23 +30,45 @@ CACHE = 100_000
 """Floats that the rows of one piece may take: strips are as wide as a second-level cache allows."""
 
 
+@dataclass(frozen=True)
+class Stage:
+    """One stage; the kernel sees these as a record of int64."""
+
+    channels: int  # maps it reads
+    maps: int  # maps it writes, filled up to whole tiles
+    height: int  # of its filters
+    width: int
+    above: int  # rows of the filter above its output
+    left: int  # columns of the filter left of its output
+    winograd: int  # filter size if it runs as Winograd's, else 0
+    rows: int  # maps of a tile
+    act: int
+    weights: int  # where they start
+    biases: int
+
+    @property
+    def step(self) -> int:
+        """Rows and columns that it computes at once."""
+        return winograd.STEP if self.winograd else 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network ready to run: its stages, and all weights as the tiles read them."""
+
+    stages: list[Stage]
+    weights: np.ndarray  # (floats,) float32
+    biases: np.ndarray  # (floats,) float32: zeros, then each stage's, at the end the last layer's
+    outputs: int  # maps of the last layer
+    last: int  # filter size of the last layer
+    phases: int
+
+
 def _record(*names: str) -> np.dtype:
     return np.dtype([(name, np.int64) for name in names])
 
 
-STAGE = _record(
-    "channels",  # maps it reads
-    "maps",  # maps it writes, filled up to whole tiles
-    "height",  # of its filters
-    "width",
-    "above",  # rows of the filter above its output
-    "left",  # columns of the filter left of its output
-    "winograd",  # filter size if it runs as Winograd's, else 0
-    "rows",  # maps of a tile
-    "act",
-    "weights",  # where they start
-    "biases",
-)
+STAGE = _record(*(field.name for field in fields(Stage)))
 LEVEL = _record(
     "slots",  # rows kept; one more holds zeros
     "slot",  # floats of a row, all channels
@@ -76,83 +99,45 @@ SETUP = _record(
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A network ready to run: its stages, and all weights as the tiles read them."""
-
-    stages: np.ndarray  # (L,) of STAGE
-    weights: np.ndarray  # (floats,) float32
-    biases: np.ndarray  # (floats,) float32: zeros, then each stage's, at the end the last layer's
-    outputs: int  # maps of the last layer
-    last: int  # filter size of the last layer
-    phases: int
-
-    def levels(self, width: int) -> np.ndarray:
-        """Where the rows of each level lie, (L+1,) of LEVEL, ``width`` floats a phase."""
-        levels = np.zeros(len(self.stages) + 1, LEVEL)
-        start, burst, channels = 0, 1, int(self.stages[0]["channels"])
-        for level, stage in zip(levels, [*self.stages, None], strict=True):
-            window = self.last if stage is None else int(stage["height"])
-            if stage is not None and stage["winograd"]:
-                window += winograd.STEP - 1
-            level["slots"] = window + burst - 1
-            level["slot"] = channels * self.phases * width
-            level["start"] = start
-            start += (level["slots"] + 1) * level["slot"]
-            if stage is not None:
-                channels = int(stage["maps"])
-                burst = winograd.STEP if stage["winograd"] else 1
-        return levels
-
-    def working_floats(self, width: int) -> int:
-        """Memory that one stage at a time needs for itself."""
-        most = self.phases * width
-        for stage in self.stages[self.stages["winograd"] > 0]:
-            points, step = int(stage["winograd"]) + winograd.STEP - 1, winograd.STEP
-            c, o = int(stage["channels"]), int(stage["maps"])
-            rows_in = max(points * c * step, step * step * o)
-            most = max(most, (rows_in + points * (c + o + step * o)) * width)
-        return most + VECTORS * LANES
-
-
 def make_plan(layers: Layers, use_winograd: bool = True) -> Plan:
     """Lay out ``layers`` [(w (O, C, K, K), b (O,)), ...]; ``use_winograd=False``: only direct."""
-    stages = np.zeros(len(layers), STAGE)
+    stages: list[Stage] = []
     weights: list[np.ndarray] = []
-    biases = [np.zeros(_most_maps(layers))]  # for sums that have none, or not yet
-    for depth, (stage, (w, b)) in enumerate(zip(stages, layers, strict=True)):
+    biases = [np.zeros(_most_maps(layers), np.float32)]  # for sums that have none, or not yet
+    for depth, (w, b) in enumerate(layers):
         o, c, k, _ = w.shape
-        last = depth == len(layers) - 1
-        stage["channels"] = c if depth == 0 else stages[depth - 1]["maps"]
-        stage["height"], stage["width"] = 1 if last else k, k
-        stage["above"], stage["left"] = 0 if last else (k - 1) // 2, (k - 1) // 2
-        stage["act"] = LINEAR if last else RELU
-        stage["rows"] = FEW_ROWS if last else ROWS
-        stage["weights"] = sum(map(len, weights))
-        stage["biases"] = 0 if last else sum(map(len, biases))
-        filled = np.zeros((o, stage["channels"], k, k), np.float32)  # maps filled up before it
-        filled[:, :c] = w
-        if last:
-            filters = filled.transpose(2, 0, 1, 3).reshape(k * o, -1)  # (row, map), (C, column)
-            stage["maps"] = round_up(k * o, FEW_ROWS)
-            weights.append(pack(filters, FEW_ROWS))
-            biases.append(np.asarray(b))
-            continue
-        stage["maps"] = round_up(o, ROWS)
-        biases.append(np.pad(b, (0, int(stage["maps"]) - o)))
-        if use_winograd and k in winograd.SIZES and min(o, c) >= 2 * ROWS:
-            stage["winograd"] = k
-            weights.append(winograd.transform_filters(filled))
+        filters = w
+        if depth > 0 and stages[-1].maps > c:  # maps filled up before it
+            filters = np.zeros((o, stages[-1].maps, k, k), np.float32)
+            filters[:, :c] = w
+        channels, before = filters.shape[1], (k - 1) // 2
+        start = sum(map(len, weights))
+        if depth == len(layers) - 1:
+            by_row = filters.transpose(2, 0, 1, 3).reshape(k * o, -1)  # (row, map), (C, column)
+            maps = round_up(k * o, FEW_ROWS)
+            stages.append(
+                Stage(channels, maps, 1, k, 0, before, 0, FEW_ROWS, LINEAR, start, biases=0)
+            )
+            weights.append(pack(by_row, FEW_ROWS))
+            biases.append(np.asarray(b, np.float32))
+            break
+        maps = round_up(o, ROWS)
+        short = k if use_winograd and k in winograd.SIZES and min(o, c) >= 2 * ROWS else 0
+        stages.append(
+            Stage(channels, maps, k, k, before, before, short, ROWS, RELU, start,
+                  biases=sum(map(len, biases)))
+        )  # fmt: skip
+        biases.append(np.zeros(maps, np.float32))
+        biases[-1][:o] = b
+        if short:
+            weights.append(winograd.transform_filters(filters))
         else:
-            weights.append(pack(filled.reshape(o, -1), ROWS))
+            weights.append(pack(filters.reshape(o, -1), ROWS))
     return Plan(
-        stages,
-        np.concatenate(weights),
-        np.concatenate(biases).astype(np.float32),
-        outputs=layers[-1][0].shape[0],
-        last=layers[-1][0].shape[2],
-        phases=winograd.STEP if stages["winograd"].any() else 1,
-    )
+        stages, np.concatenate(weights), np.concatenate(biases),
+        outputs=layers[-1][0].shape[0], last=layers[-1][0].shape[2],
+        phases=max(stage.step for stage in stages),
+    )  # fmt: skip
 
 
 def _most_maps(layers: Layers) -> int:
@@ -162,11 +147,12 @@ def _most_maps(layers: Layers) -> int:
 
 @dataclass(frozen=True)
 class Job:
-    """A plan applied to an image's shape: its pieces, and tables of where everything lies."""
+    """A plan applied to images of one shape, for one call of the kernel for each piece."""
 
     pieces: np.ndarray  # (pieces,) of PIECE
-    spans: np.ndarray  # (pieces, L+1) of SPAN
+    spans: np.ndarray  # (pieces, L+1) of SPAN, which the kernel changes
     levels: np.ndarray  # (L+1,) of LEVEL
+    stages: np.ndarray  # (L,) of STAGE
     setup: np.ndarray  # (1,) of SETUP
     tables: np.ndarray  # int64; the records say where each starts
 
@@ -195,28 +181,70 @@ def make_job(
     """
     count, _, height, width = shape
     top, left = (start % winograd.STEP for start in origin)
-    frame = (top, top + height, left, left + width)
     bands, strips = cut(plan, shape, threads)
     room = _phase_width(plan, max(x1 - x0 for x0, x1 in strips))
-    levels, tables = plan.levels(room), _Tables()
-    for level, stage in zip(levels, plan.stages, strict=False):
-        level["taps"] = tables.add(_tap_places(plan, stage, room))
-    pieces = np.zeros((count, len(bands), len(strips)), PIECE)
-    spans = np.zeros((*pieces.shape, len(levels)), SPAN)
-    pieces["image"] = np.arange(count)[:, None, None]
-    for strip, (x0, x1) in enumerate(strips):
-        _fill_columns(plan, frame, padding, room, x0 + left, x1 + left, tables,
-                      pieces[:, :, strip], spans[:, :, strip])  # fmt: skip
-    for band, (y0, y1) in enumerate(bands):
-        _fill_rows(plan, frame, y0 + top, y1 + top, pieces[:, band], spans[:, band])
-    work = int(levels[-1]["start"] + (levels[-1]["slots"] + 1) * levels[-1]["slot"])
-    most_taps = int(np.max(plan.stages["channels"] * plan.stages["height"] * plan.stages["width"]))
-    setup = (*frame[:2], padding == "zeros", plan.phases, room, work,
-             work + plan.working_floats(room), most_taps, plan.outputs, plan.last)  # fmt: skip
-    return Job(
-        pieces.ravel(), spans.reshape(-1, len(levels)), levels, np.array([setup], SETUP),
-        np.concatenate(tables.parts),
+    tables = _Tables()
+    levels = _levels(plan, room, tables)
+    rows = [_rows(plan, top, top + height, y0 + top, y1 + top) for y0, y1 in bands]
+    columns = [
+        _columns(plan, room, left, left + width, padding, x0 + left, x1 + left, tables)
+        for x0, x1 in strips
+    ]
+    pieces, spans = [], []
+    for n in range(count):
+        for (y0, y1), band in zip(bands, rows, strict=True):
+            for (x0, x1), (source, target, strip) in zip(strips, columns, strict=True):
+                pieces.append((n, y0 + top, y1 + top, x0, x1, source, target))
+                spans += [(*r, *c) for r, c in zip(band, strip, strict=True)]
+    slots, slot, start, _ = levels[-1]
+    work = start + (slots + 1) * slot
+    setup = (
+        top, top + height, padding == "zeros", plan.phases, room, work,
+        work + _working_floats(plan, room),
+        max(stage.channels * stage.height * stage.width for stage in plan.stages),
+        plan.outputs, plan.last,
     )  # fmt: skip
+    return Job(
+        _records(pieces, PIECE), _records(spans, SPAN).reshape(len(pieces), -1),
+        _records(levels, LEVEL),
+        _records([tuple(vars(stage).values()) for stage in plan.stages], STAGE),
+        _records([setup], SETUP), np.concatenate(tables.parts),
+    )  # fmt: skip
+
+
+def _records(rows: list[tuple], kind: np.dtype) -> np.ndarray:
+    return np.array(rows, np.int64).view(kind).ravel()
+
+
+def _slots(plan: Plan, room: int) -> list[tuple[int, int]]:
+    """How many rows are kept of each level, and the floats of a row, ``room`` floats a phase."""
+    slots = []
+    burst, channels = 1, plan.stages[0].channels
+    for stage in plan.stages:
+        slots.append((stage.height + stage.step - 1 + burst - 1, channels * plan.phases * room))
+        channels, burst = stage.maps, stage.step
+    return [*slots, (plan.last + burst - 1, channels * plan.phases * room)]
+
+
+def _levels(plan: Plan, room: int, tables: _Tables) -> list[tuple[int, int, int, int]]:
+    """Where the rows of each level lie, and the taps on them, as LEVEL says."""
+    levels, start = [], 0
+    for (slots, slot), stage in zip(_slots(plan, room), [*plan.stages, None], strict=True):
+        taps = tables.add(_tap_places(plan, stage, room)) if stage else 0
+        levels.append((slots, slot, start, taps))
+        start += (slots + 1) * slot
+    return levels
+
+
+def _working_floats(plan: Plan, room: int) -> int:
+    """Memory that one stage at a time needs for itself."""
+    most = plan.phases
+    for stage in plan.stages:
+        if stage.winograd:
+            points, step = stage.winograd + winograd.STEP - 1, winograd.STEP
+            rows_in = max(points * stage.channels * step, step * step * stage.maps)
+            most = max(most, rows_in + points * (stage.channels + (1 + step) * stage.maps))
+    return most * room + VECTORS * LANES
 
 
 def _place(plan: Plan, room: int, u: np.ndarray) -> np.ndarray:
@@ -224,73 +252,75 @@ def _place(plan: Plan, room: int, u: np.ndarray) -> np.ndarray:
     return u % plan.phases * room + u // plan.phases
 
 
-def _tap_places(plan: Plan, stage: np.ndarray, room: int) -> np.ndarray:
+def _tap_places(plan: Plan, stage: Stage, room: int) -> np.ndarray:
     """Where the taps of a stage lie, less the start of their row, for t = 0.
 
-    (phases, channels * height * width); for a Winograd stage (points,), of one channel.
+    (phases, channels, height, width); for a Winograd stage (points,), of one channel.
     """
-    if stage["winograd"]:
-        points = np.arange(stage["winograd"] + winograd.STEP - 1)
-        return _place(plan, room, points - stage["left"])
-    u = np.arange(plan.phases)[:, None] + np.arange(stage["width"]) - stage["left"]
-    channels = np.arange(stage["channels"])[:, None, None] * plan.phases * room
+    if stage.winograd:
+        points = np.arange(stage.winograd + winograd.STEP - 1)
+        return _place(plan, room, points - stage.left)
+    u = np.arange(plan.phases)[:, None] + np.arange(stage.width) - stage.left
+    channels = np.arange(stage.channels)[:, None, None] * plan.phases * room
     places = _place(plan, room, u)[:, None, None, :] + channels
-    return np.repeat(places, stage["height"], axis=2)
+    return np.repeat(places, stage.height, axis=2)
 
 
-def _fill_columns(plan, frame, padding, room, x0, x1, tables, pieces, spans) -> None:
-    """What a strip's pieces need of each level's columns, from the last level to the first."""
-    phases, (left, right) = plan.phases, frame[2:]
-    depth = len(plan.stages)
-    needed = np.zeros((depth + 1, 2), np.int64)  # columns that the next stage reads
-    computed = np.zeros((depth + 1, 2), np.int64)
+def _columns(
+    plan: Plan, room: int, left: int, right: int, padding: str, x0: int, x1: int, tables: _Tables
+) -> tuple[int, int, list[tuple[int, int, int]]]:
+    """What a strip computes of each level's columns, from the last level to the first.
+
+    -> tables source and target, and for each level runs, pads and padded.
+    """
+    needed, computed = [], []  # columns that the next stage reads, and those inside the image
     lo, hi = x0, x1
-    for level in range(depth, -1, -1):
-        needed[level] = lo, hi
-        step = winograd.STEP if level and plan.stages[level - 1]["winograd"] else 1
+    for stage in [*plan.stages[::-1], None]:
+        needed.append((lo, hi))
+        step = stage.step if stage else 1
         lo, hi = max(lo, left) // step * step, round_up(min(hi, right), step)
-        computed[level] = lo, hi
-        if level:
-            stage = plan.stages[level - 1]
-            lo, hi = lo - stage["left"], hi + stage["width"] - 1 - stage["left"]
-    origin = needed.min() // phases * phases  # the column that lies at place 0
-    for level in range(depth + 1):
-        lo, hi = computed[level] - origin
-        t0, t1 = -((np.arange(phases) - [[lo], [hi]]) // phases)
-        runs = np.stack([t0, round_up(t1 - t0, LANES)], axis=1)
-        outside = np.r_[needed[level, 0] : left, right : needed[level, 1]]
-        pads = np.stack([outside, np.clip(outside, left, right - 1)]) - origin
-        spans["runs"][:, :, level] = tables.add(runs)
-        spans["pads"][:, :, level] = tables.add(_place(plan, room, pads))
-        spans["padded"][:, :, level] = len(outside)
-    columns = origin + np.arange(room) * phases + np.arange(phases)[:, None]
-    source = np.clip(columns, left, right - 1)
+        computed.append((lo, hi))
+        if stage:
+            lo, hi = lo - stage.left, hi + stage.width - 1 - stage.left
+    phases = plan.phases
+    origin = min(lo for lo, _ in needed) // phases * phases  # the column that lies at place 0
+    levels = []
+    for (lo, hi), (c_lo, c_hi) in zip(needed[::-1], computed[::-1], strict=True):
+        runs = []
+        for p in range(phases):
+            t0, t1 = -((origin + p - c_lo) // phases), -((origin + p - c_hi) // phases)
+            runs += [t0, round_up(t1 - t0, LANES)]
+        outside = [*range(lo, left), *range(right, hi)]
+        pads = [*outside, *(left if x < left else right - 1 for x in outside)]
+        levels.append((
+            tables.add(np.array(runs)),
+            tables.add(_place(plan, room, np.array(pads, np.int64) - origin)),
+            len(outside),
+        ))  # fmt: skip
+    xs = np.add.outer(origin + np.arange(phases), np.arange(0, room * phases, phases))
+    source = np.clip(xs, left, right - 1) - left
     if padding == "zeros":
-        source[source != columns] = left - 1
-    pieces["source"] = tables.add(source - left)
-    pieces["target"] = tables.add(_place(plan, room, np.arange(x0, x1) - origin))
-    pieces["x0"], pieces["x1"] = x0 - left, x1 - left
+        source[(xs < left) | (xs >= right)] = -1
+    target = _place(plan, room, np.arange(x0, x1) - origin)
+    return tables.add(source), tables.add(target), levels
 
 
-def _fill_rows(plan, frame, y0, y1, pieces, spans) -> None:
-    """What a band's pieces need of each level's rows, from the last level to the first."""
-    top, bottom = frame[:2]
+def _rows(plan: Plan, top: int, bottom: int, y0: int, y1: int) -> list[tuple[int, int]]:
+    """What a band computes of each level's rows, [next, end), from the last level to the first."""
+    levels = []
     lo, hi = y0 - (plan.last - 1) // 2, y1 + plan.last // 2
-    for level in range(len(plan.stages), -1, -1):
-        step = winograd.STEP if level and plan.stages[level - 1]["winograd"] else 1
+    for stage in [*plan.stages[::-1], None]:
+        step = stage.step if stage else 1
         lo, hi = max(lo, top) // step * step, min(hi, bottom)
-        spans["next"][:, :, level], spans["end"][:, :, level] = lo, hi
-        if level:
-            stage = plan.stages[level - 1]
-            lo = lo - stage["above"]
-            hi = round_up(hi, step) + stage["height"] - 1 - stage["above"]
-    pieces["y0"], pieces["y1"] = y0, y1
+        levels.append((lo, hi))
+        if stage:
+            lo, hi = lo - stage.above, round_up(hi, step) + stage.height - 1 - stage.above
+    return levels[::-1]
 
 
 def _phase_width(plan: Plan, columns: int) -> int:
     """Floats a phase needs for strips ``columns`` wide, with room for whole vectors."""
-    margin = int(np.sum(plan.stages["width"] - 1 + 2 * (plan.stages["winograd"] > 0)
-                        * winograd.STEP))  # fmt: skip
+    margin = sum(stage.width - 1 + 2 * stage.step for stage in plan.stages)
     return round_up(-(-(columns + margin) // plan.phases) + 2, LANES) + LANES
 
 
@@ -301,7 +331,7 @@ def cut(plan: Plan, shape: tuple[int, ...], threads: int) -> tuple[list, list]:
     tiles' lanes; then as many bands as keep all threads busy.
     """
     images, _, height, width = shape
-    halo = int(np.sum(plan.stages["width"][1:] - 1))
+    halo = sum(stage.width - 1 for stage in plan.stages[1:])
     tile = VECTORS * LANES * plan.phases
 
     def waste(strips: int) -> float:
@@ -317,12 +347,11 @@ def cut(plan: Plan, shape: tuple[int, ...], threads: int) -> tuple[list, list]:
 
 
 def _fits(plan: Plan, columns: int) -> bool:
-    levels = plan.levels(_phase_width(plan, columns))
-    return int(np.sum(levels["slots"] * levels["slot"])) <= CACHE
+    return sum(slots * slot for slots, slot in _slots(plan, _phase_width(plan, columns))) <= CACHE
 
 
 def _edges(length: int, parts: int) -> list[tuple[int, int]]:
     """``parts`` nearly equal parts of ``length``, cut at multiples of Winograd's step."""
     cuts = [length * part // parts // winograd.STEP * winograd.STEP for part in range(parts)]
     cuts.append(length)
-    return [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
+    return [(a, b) for a, b in pairwise(cuts) if b > a]
