@@ -1,0 +1,526 @@
+"""From an image to a larger one: arrays, files, folders, and what is wrong with them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import npsrcnn
+from npsrcnn import SRCNN, images
+from npsrcnn.errors import UserError
+from npsrcnn.images import Metadata, Picture, luma, read, write
+from npsrcnn.kernels.threads import get_num_threads, set_num_threads
+from npsrcnn.metrics import psnr
+from npsrcnn.model_files import shipped
+from npsrcnn.resize import imresize, modcrop
+from npsrcnn.upscale import enlarge, upscale
+from npsrcnn.upscale.__main__ import main
+from npsrcnn.upscale.transparency import fill
+
+PACKAGE = sys.modules["npsrcnn.upscale"]  # npsrcnn.upscale is the function
+FORWARD = np.array(
+    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
+)
+ZERO = np.array([16.0, 128.0, 128.0])
+
+
+def random_net(channels=1, color="y", scale=None, name="9-1-5", seed=1):
+    metadata = {"color": color} | ({"scale": scale} if scale else {})
+    net = SRCNN(name, channels, n=(8, 4), seed=seed, metadata=metadata)
+    rng = np.random.default_rng(seed)
+    for _, b in net.layers:
+        b[:] = 0.1 * rng.standard_normal(len(b))
+    return net
+
+
+def copying_net(channels=1, color="y"):
+    """Gives back what it gets, where that is positive."""
+    layers = []
+    for size in (3, 1, 3):
+        w = np.zeros((channels, channels, size, size), np.float32)
+        w[np.arange(channels), np.arange(channels), size // 2, size // 2] = 1
+        layers.append((w, np.zeros(channels, np.float32)))
+    return SRCNN.from_layers(layers, metadata={"color": color})
+
+
+def white(dtype):
+    return np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1
+
+
+def random_image(rng, shape, dtype):
+    """Noise, soft enough that nothing overshoots."""
+    image = rng.uniform(0.3, 0.7, shape) * white(dtype)
+    return image.astype(dtype)
+
+
+# Arrays
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("channels", [(), (1,), (2,), (3,), (4,)])
+def test_shape_and_type_are_kept(rng, dtype, channels):
+    image = random_image(rng, (9, 11, *channels), dtype)
+    result = upscale(image, 3, copying_net())
+    assert result.shape == (27, 33, *channels) and result.dtype == dtype
+    expected = imresize(image.astype(np.float64), 3)  # linear, so in RGB as in YCbCr
+    if channels in ((2,), (4,)):
+        np.testing.assert_array_equal(result[..., -1], imresize(image[..., -1], 3))
+        result, expected = result[..., :-1], expected[..., :-1]
+    # a rounding to integers; or float16's, float32's rounding of sums of some ten terms
+    tolerance = {"u": 0.501, "f": 2e-3 if dtype == np.float16 else 2e-6}[np.dtype(dtype).kind]
+    np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance + 1e-5 * white(dtype))
+
+
+def test_y_is_restored_and_cb_cr_are_bicubic(rng):
+    image = rng.integers(0, 256, (14, 17, 3), np.uint8)
+    net = random_net()
+    ycbcr = (image @ FORWARD.T / 255 + ZERO) / 255
+    large = imresize(ycbcr, 2)
+    large[..., 0] = net.forward(large[..., 0].astype(np.float32))
+    expected = (large * 255 - ZERO) @ np.linalg.inv(FORWARD / 255).T
+    expected = np.floor(expected + 0.5).clip(0, 255)
+    difference = np.abs(upscale(image, 2, net) - expected)
+    assert difference.max() <= 1 and (difference > 0).mean() < 1e-3  # ties, seen in float32
+
+
+def test_a_grey_image_is_taken_as_it_is(rng):
+    image = rng.integers(0, 256, (14, 17), np.uint8)
+    net = random_net()
+    large = imresize((image / 255).astype(np.float32), 2)
+    expected = np.floor(net.forward(large) * 255 + 0.5).clip(0, 255)
+    difference = np.abs(upscale(image, 2, net) - expected)
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.01
+
+
+@pytest.mark.parametrize("color", ["rgb", "ycbcr"])
+def test_a_network_of_three_channels_restores_all_of_them(rng, color):
+    image = rng.integers(0, 256, (12, 10, 3), np.uint8)
+    net = random_net(3, color)
+    planes = image / 255 if color == "rgb" else (image @ FORWARD.T / 255 + ZERO) / 255
+    large = imresize(planes, 2).astype(np.float32).transpose(2, 0, 1)
+    restored = net.forward(large[None])[0].transpose(1, 2, 0).astype(np.float64) * 255
+    if color == "ycbcr":
+        restored = (restored - ZERO) @ np.linalg.inv(FORWARD / 255).T
+    difference = np.abs(upscale(image, 2, net) - np.floor(restored + 0.5).clip(0, 255))
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.01
+    grey = upscale(image[..., 0], 2, copying_net(3, color))
+    assert grey.shape == (24, 20)
+    assert np.abs(grey.astype(int) - imresize(image[..., 0] / 255, 2).clip(0, 1) * 255).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 1), (2, 3), (4, 4)])
+@pytest.mark.parametrize("scale", [2, 3, 4, 2.5])
+def test_images_smaller_than_the_filters(rng, size, scale):
+    image = rng.integers(0, 256, (*size, 3), np.uint8)
+    result = upscale(image, scale, random_net())
+    assert result.shape == (int(np.ceil(size[0] * scale)), int(np.ceil(size[1] * scale)), 3)
+    flat = upscale(np.full(size, 77, np.uint8), scale, copying_net())
+    np.testing.assert_array_equal(flat, 77)
+
+
+@pytest.mark.parametrize("name", ["9-1-5", "9-3-5", "8-2-4"])
+@pytest.mark.parametrize("shape", [(90, 70), (90, 70, 3), (90, 70, 4)])
+def test_strips_do_not_show(rng, monkeypatch, name, shape):
+    image = rng.uniform(0, 1, shape).astype(np.float32)
+    net = random_net(name=name)
+    whole = upscale(image, 3, net)
+    monkeypatch.setattr(PACKAGE, "STRIP", 1)  # 64 rows, the least
+    np.testing.assert_allclose(upscale(image, 3, net), whole, rtol=0, atol=1e-5)
+
+
+def test_threads_change_no_bit(rng):
+    image = rng.integers(0, 256, (80, 90, 4), np.uint8)
+    image[:20, :30, 3] = 0
+    before = get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 3):
+            set_num_threads(threads)
+            results.append(upscale(image, 2, random_net()))
+    finally:
+        set_num_threads(before)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_integers_do_not_wrap_around_and_floats_are_not_limited():
+    image = np.zeros((12, 12), np.uint8)
+    image[:, 6:] = 255
+    result = upscale(image, 3, copying_net())
+    assert (result[:, :15] < 20).all() and (result[:, -15:] > 235).all()
+    result = upscale((image / 255).astype(np.float32), 3, copying_net())
+    assert result.max() > 1.01
+
+
+def test_the_image_is_left_alone(rng):
+    image = rng.integers(0, 256, (12, 13, 4), np.uint8)
+    image[3:6, :, 3] = 0
+    before = image.copy()
+    upscale(image, 2, random_net())
+    np.testing.assert_array_equal(image, before)
+
+
+def test_any_memory_layout(rng):
+    image = rng.integers(0, 256, (12, 14, 3), np.uint8)
+    expected = upscale(image, 2, random_net())
+    for same in (np.asfortranarray(image), image[::-1][::-1], np.repeat(image, 2, 1)[:, ::2]):
+        np.testing.assert_array_equal(upscale(same, 2, random_net()), expected)
+
+
+def test_it_beats_bicubic_with_the_authors_weights(data_folder):
+    net = npsrcnn.load(data_folder / "authors" / "9-1-5_91-images_x3.mat")
+    truth = modcrop(images.read_array(data_folder / "Set5" / "butterfly_GT.bmp"), 3)
+    small = imresize(truth, 1 / 3)
+    gain = psnr(luma(upscale(small, 3, net)), luma(truth), 255)
+    gain -= psnr(luma(imresize(small, 3)), luma(truth), 255)
+    assert gain > 3  # 27.6 dB and 24.0: the paper's Figure 1, but from 8-bit colour
+
+
+# Transparency
+
+
+def naive_fill(pixels, alpha, reach):
+    color, weight = pixels.astype(float), alpha / white(alpha.dtype)
+    for _ in range(reach):
+        new_color, new_weight = color.copy(), weight.copy()
+        for y, x in zip(*np.nonzero(weight == 0), strict=True):
+            around = np.s_[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+            w, c = weight[around], color[around]
+            if w.any():
+                new_weight[y, x] = w.sum() / 8
+                new_color[y, x] = (w.reshape(*w.shape, *[1] * (c.ndim - 2)) * c).sum(
+                    (0, 1)
+                ) / w.sum()
+        color, weight = new_color, new_weight
+    return color
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_fill_continues_visible_colours(rng, channels, dtype):
+    pixels = random_image(rng, (23, 31, *channels), dtype)
+    alpha = random_image(rng, (23, 31), dtype)
+    alpha[rng.random(alpha.shape) < 0.6] = 0
+    alpha[:9, :12] = 0
+    result = fill(pixels, alpha, 4)
+    expected = naive_fill(pixels, alpha, 4)
+    assert result.dtype == dtype
+    tolerance = 0.51 if np.dtype(dtype).kind == "u" else 1e-5  # rounding; float32 sums
+    np.testing.assert_allclose(result, expected, rtol=1e-6, atol=tolerance)
+    np.testing.assert_array_equal(result[alpha > 0], pixels[alpha > 0])
+
+
+def test_fill_leaves_what_nobody_can_fill(rng):
+    pixels = rng.integers(0, 256, (6, 6, 3), np.uint8)
+    for alpha in (np.zeros((6, 6), np.uint8), np.full((6, 6), 9, np.uint8)):
+        assert fill(pixels, alpha, 3) is pixels
+
+
+@pytest.mark.parametrize("name", ["9-1-5", "9-5-5"])
+def test_hidden_colour_does_not_show(rng, name):
+    net = random_net(name=name)
+    image = np.zeros((30, 30, 4), np.uint8)
+    image[..., :3] = rng.integers(100, 150, (30, 30, 3))
+    image[8:20, 5:21, 3] = 255
+    image[12:15, 20:24, 3] = 100
+    hidden = image[..., 3] == 0
+    other = image.copy()
+    other[hidden] = (0, 255, 0, 0)
+    first, second = upscale(image, 3, net), upscale(other, 3, net)
+    np.testing.assert_array_equal(first[..., 3], second[..., 3])
+    visible = first[..., 3] > 0
+    np.testing.assert_array_equal(first[visible], second[visible])
+    assert visible.sum() > 9 * 12 * 16
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_alpha_stays_in_its_range(rng, dtype):
+    image = np.zeros((20, 20, 2), dtype)
+    image[..., 1] = white(dtype)
+    np.testing.assert_allclose(upscale(image, 2, copying_net())[..., 1], white(dtype), rtol=1e-6)
+    image[5:, :, 1] = 0
+    alpha = upscale(image, 2, copying_net())[..., 1]
+    assert alpha.min() == 0 and alpha.max() == white(dtype)
+
+
+# What is refused
+
+
+def test_a_scale_that_the_model_was_not_trained_for(rng):
+    image = np.zeros((4, 4), np.uint8)
+    net = random_net(scale=2)
+    assert upscale(image, None, net).shape == (8, 8)
+    with pytest.raises(
+        UserError, match="trained for scale 2, not 3: use scale 2, or a model for 3"
+    ):
+        upscale(image, 3, net)
+    with pytest.raises(UserError, match="does not say for which scale"):
+        upscale(image, None, random_net())
+    with pytest.raises(UserError, match="neither a scale nor a model"):
+        upscale(image)
+    for scale in (0.5, -2, float("inf"), float("nan")):
+        with pytest.raises(UserError, match="at least 1"):
+            upscale(image, scale, random_net())
+
+
+def test_without_weights_it_says_how_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    with pytest.raises(UserError, match=r"no weights for x3 ship.*npsrcnn\.train"):
+        upscale(np.zeros((4, 4), np.uint8), 3)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 4, 5), (0, 4), (2, 4, 4, 3), (4, 4, 0)])
+def test_what_is_no_image_is_refused(shape):
+    with pytest.raises(ValueError, match="expected an image"):
+        upscale(np.zeros(shape, np.uint8), 2, random_net())
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int32, np.int64, complex, object])
+def test_what_is_no_image_type_is_refused(dtype):
+    with pytest.raises(TypeError, match="use uint8, uint16 or a float type"):
+        upscale(np.zeros((4, 4), dtype), 2, random_net())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_refused(value):
+    image = np.full((4, 4), value, np.float32)
+    with pytest.raises(UserError, match="not finite"):
+        upscale(image, 2, random_net())
+
+
+# The command
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A file of weights for scale 2."""
+    path = tmp_path / "model" / "model.npz"
+    path.parent.mkdir()
+    random_net(scale=2).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def photo(tmp_path, rng):
+    path = tmp_path / "in" / "photo.png"
+    path.parent.mkdir()
+    write(
+        path, Picture(rng.integers(0, 256, (20, 30, 3), np.uint8), None, Metadata(dpi=(300, 300)))
+    )
+    return path
+
+
+def test_a_picture_goes_beside_its_source(photo, model, capsys):
+    assert main([str(photo), "--model", model]) == 0
+    target = photo.with_name("photo_x2.png")
+    out = capsys.readouterr().out
+    assert out.startswith(f"{target}  30 x 20 -> 60 x 40  ") and out.count("\n") == 1
+    picture = read(target)
+    np.testing.assert_array_equal(picture.pixels, upscale(images.read_array(photo), 2, model))
+    assert picture.metadata.dpi == pytest.approx((300, 300), abs=0.05)
+
+
+def test_a_file_a_folder_a_suffix_a_format(photo, model, tmp_path):
+    folder = tmp_path / "new" / "deep"
+    options = ["--model", model, "--scale", "2"]
+    assert main([str(photo), *options, "-o", str(photo.parent / "result.tiff")]) == 0
+    assert main([str(photo), *options, "-o", str(folder)]) == 0
+    assert main([str(photo), *options, "--suffix=-large", "--format", "WebP"]) == 0
+    assert main([str(photo), *options, "-o", str(folder), "--suffix", "", "--format", "jpg"]) == 0
+    names = {path.name for path in photo.parent.iterdir()}
+    assert names == {"photo.png", "result.tiff", "photo-large.webp"}
+    assert {path.name for path in folder.iterdir()} == {"photo_x2.png", "photo.jpg"}
+    with Image.open(photo.parent / "result.tiff") as image:
+        assert image.format == "TIFF" and image.size == (60, 40)
+
+
+def test_a_folder_goes_into_a_new_one_and_a_bad_file_stops_no_other(photo, model, capsys):
+    (photo.parent / "bad.jpg").write_text("this is no picture")
+    write(photo.parent / "zebra.bmp", np.zeros((5, 6), np.uint8))
+    (photo.parent / "notes.txt").write_text("no image by its name")
+    assert main([str(photo.parent), "--model", model]) == 1
+    captured = capsys.readouterr()
+    folder = photo.parent.with_name("in_x2")
+    assert {p.name for p in folder.iterdir()} == {"photo_x2.png", "zebra_x2.bmp"}
+    assert captured.out.endswith("2 enlarged, 0 skipped, 1 failed\n")
+    assert captured.err == (
+        f"python -m npsrcnn.upscale: {photo.parent / 'bad.jpg'}: "
+        "not an image, or of an unknown format\n"
+    )
+
+
+def test_what_is_there_is_skipped(photo, model, capsys):
+    target = photo.with_name("photo_x2.png")
+    target.write_bytes(b"precious")
+    assert main([str(photo), "--model", model, "--skip-existing"]) == 0
+    assert "is there, skipped" in capsys.readouterr().out
+    assert target.read_bytes() == b"precious"
+    assert main([str(photo), "--model", model]) == 0
+    assert target.read_bytes() != b"precious"
+
+
+def test_bicubic_beside_it(photo, model):
+    assert main([str(photo), "--model", model, "--also-bicubic"]) == 0
+    result = images.read_array(photo.with_name("photo_x2_bicubic.png"))
+    np.testing.assert_array_equal(result, imresize(images.read_array(photo), 2))
+
+
+def test_json(photo, model, capsys, tmp_path):
+    missing = photo.with_name("missing.png")
+    assert main([str(photo), str(missing), "--model", model, "--json", "-"]) == 1
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)  # nothing else goes there
+    assert result["scale"] == 2 and result["failed"] == 1
+    first, second = result["pictures"]
+    assert first["target"] == str(photo.with_name("photo_x2.png"))
+    assert first["size"] == [30, 20] and first["enlarged"] == [60, 40] and first["seconds"] > 0
+    assert second["source"] == str(missing) and "No such file" in second["error"]
+    assert main([str(photo), "--model", model, "--json", str(tmp_path / "a.json")]) == 0
+    assert json.loads((tmp_path / "a.json").read_text())["failed"] == 0
+
+
+def test_a_format_that_cannot_hold_the_result(tmp_path, model, rng, capsys):
+    grey = Image.fromarray(rng.integers(0, 256, (6, 7), np.uint8))
+    grey.save(tmp_path / "a.gif")
+    wide = Image.fromarray(rng.integers(0, 65536, (6, 7), np.uint16))
+    wide.save(tmp_path / "b.pgm")
+    argv = [str(tmp_path / "a.gif"), str(tmp_path / "b.pgm"), "--model", model]
+    assert main(argv) == 0
+    assert read(tmp_path / "a_x2.png").pixels.dtype == np.uint8
+    assert read(tmp_path / "b_x2.png").pixels.dtype == np.uint16
+    assert not list(tmp_path.glob("*_x2.pgm"))
+    assert main([*argv, "--skip-existing"]) == 0
+    assert "2 skipped" in capsys.readouterr().out
+    wide.save(tmp_path / "b.png")  # whose result the fallback would be
+    assert main([str(tmp_path / "b.pgm"), str(tmp_path / "b.png"), "--model", model]) == 1
+    assert "no room for" in capsys.readouterr().err
+
+
+def test_sixteen_bits_orientation_and_profile_survive(tmp_path, model, rng):
+    pixels = rng.integers(0, 65536, (8, 10, 3), np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    metadata = Metadata(b"profile", exif.tobytes().removeprefix(b"Exif\0\0"))
+    write(tmp_path / "a.png", Picture(pixels, None, metadata))
+    assert main([str(tmp_path / "a.png"), "--model", model]) == 0
+    result = read(tmp_path / "a_x2.png")
+    assert result.pixels.dtype == np.uint16 and result.metadata.icc_profile == b"profile"
+    np.testing.assert_array_equal(result.pixels, upscale(np.rot90(pixels, -1), 2, model))
+
+
+def usage(argv, capsys):
+    """The one line of a command called wrongly."""
+    assert main(argv) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "Traceback" not in error
+    return error
+
+
+def test_wrong_calls(photo, model, capsys, tmp_path):
+    twin = photo.with_suffix(".jpg")
+    write(twin, np.zeros((4, 4), np.uint8))
+    one, both = [str(photo), "--model", model], [str(photo), str(twin), "--model", model]
+    (tmp_path / "file").write_text("x")
+    wrong = {
+        "the following arguments are required: IN": [],
+        "give --scale, or --model, or both": [str(photo)],
+        "unrecognized arguments: --sharpen": [*one, "--sharpen"],
+        "'0' is not a number above 0": [*one, "--scale", "0"],
+        "'big' is not a number above 0": [*one, "--scale", "big"],
+        "'0' is not a whole number of at least 1": [*one, "--threads", "0"],
+        "cannot write .gif: use .png": [*one, "--format", "gif"],
+        "cannot write .gif": [*one, "-o", str(tmp_path / "a.gif")],
+        "choose one": [*one, "-o", str(tmp_path / "a.png"), "--format", "jpg"],
+        "names one file, but IN is several": [*both, "-o", str(tmp_path / "a.png")],
+        "would both become": [*both, "--format", "png"],
+        "would be overwritten": [*one, "--suffix", ""],
+        "no part of a file's name": [*one, "--suffix", "/../x"],
+        "neither a folder nor": [*one, "-o", str(tmp_path / "file")],
+    }
+    for message, argv in wrong.items():
+        assert message in usage(argv, capsys)
+    assert {path.name for path in photo.parent.iterdir()} == {"photo.png", "photo.jpg"}
+
+
+def failure(argv, capsys):
+    """The one line of a command that could not do it."""
+    assert main(argv) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "Traceback" not in error
+    return error
+
+
+def test_what_cannot_be_done(photo, model, capsys, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "junk.npz").write_text("no weights")
+    one = [str(photo), "--model", model]
+    wrong = {
+        "missing.png: No such file or directory": [str(tmp_path / "missing.png"), *one[1:]],
+        "no image files in this folder": [str(tmp_path / "empty"), *one[1:]],
+        "trained for scale 2, not 3": [*one, "--scale", "3"],
+        "junk.npz": [str(photo), "--model", str(tmp_path / "junk.npz"), "--scale", "2"],
+        "nothing-like-it": [str(photo), "--model", "nothing-like-it", "--scale", "2"],
+        "JPEG holds at most": [*one, "--format", "jpg"],
+    }
+    monkeypatch.setitem(images.FORMATS, ".jpg", images.Format("JPEG", longest=50))
+    for message, argv in wrong.items():
+        assert message in failure(argv, capsys)
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "empty")
+    assert "npsrcnn.train" in failure([str(photo), "--scale", "3"], capsys)
+
+
+def test_a_read_only_folder(photo, model, capsys, monkeypatch):
+    def refuse(*args, **kwargs):  # as it is for everybody but root
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "somewhere")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    error = failure([str(photo), "--model", model], capsys)
+    assert f"{photo.with_name('photo_x2.png')}: Permission denied; choose a place" in error
+
+
+def test_a_full_disk(photo, model, capsys, monkeypatch):
+    def fill_up(self, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    error = failure([str(photo), "--model", model], capsys)
+    assert f"{photo.with_name('photo_x2.png')}: No space left on device; free some space" in error
+    assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
+
+
+def test_too_little_memory_is_counted_and_the_others_go_on(photo, model, capsys, monkeypatch):
+    write(photo.with_name("small.png"), np.zeros((2, 2), np.uint8))
+
+    def enlarge_small(pixels, *rest):
+        if pixels.size > 4:
+            raise MemoryError("Unable to allocate 7 TiB")
+        return enlarge(pixels, *rest)
+
+    monkeypatch.setattr(sys.modules["npsrcnn.upscale.__main__"], "enlarge", enlarge_small)
+    error = failure([str(photo.parent), "--model", model], capsys)
+    assert f"{photo}: out of memory (Unable to allocate 7 TiB)" in error
+    assert (photo.parent.with_name("in_x2") / "small_x2.png").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path, model, capsys):
+    assert main([str(tmp_path / "missing.png"), "--model", model, "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_as_a_program(photo, model):
+    """No warning about an import, no traceback, the exit code."""
+    command = [sys.executable, "-W", "error", "-m", "npsrcnn.upscale"]
+    done = subprocess.run([*command, str(photo), "--model", model], capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert done.returncode == 0 and done.stderr == "" and "60 x 40" in done.stdout
+    done = subprocess.run([*command, "--unknown"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
