@@ -7,7 +7,8 @@
 
 from npsrcnn.color import rgb2ycbcr, ycbcr2rgb
 from npsrcnn.metrics import psnr, ssim
-from npsrcnn.model_files import load, models
+from npsrcnn.model_files import load
+from npsrcnn.models import models
 from npsrcnn.network import SRCNN
 from npsrcnn.resize import imresize
 from npsrcnn.upscale import upscale

@@ -10,7 +10,7 @@ COMMANDS = {
     "train": ("npsrcnn.train", "from images to weights"),
     "upscale": ("npsrcnn.upscale.__main__", "from an image to a larger one"),
     "evaluate": ("npsrcnn.evaluate", "the paper's protocol, the paper's tables"),
-    "models": ("npsrcnn.models", "the weights that ship"),
+    "models": ("npsrcnn.models.__main__", "the weights that ship"),
     "datasets": ("npsrcnn.datasets.__main__", "fetch the paper's images, or make dead leaves"),
     "convert": ("npsrcnn.convert", "weights from and to .npz, .mat, .pth, .onnx"),
     "gradcheck": ("npsrcnn.gradcheck", "the gradients, checked before your eyes"),
