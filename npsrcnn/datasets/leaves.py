@@ -12,6 +12,7 @@ them from the front to the back, so that what is covered is never painted.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,10 +116,12 @@ def dead_leaves(
         some = images[start : start + AT_ONCE]
         rngs = [np.random.default_rng((seed, first + start + i)) for i in range(len(some))]
         leaves = np.stack([_drawn(rng, shape, style) for rng in rngs])
-        filters = np.array([rng.uniform(*style.filter) for rng in rngs], np.float32)
-        canvas = np.empty((len(some), *shape, 3), np.float32)
-        parallel(_paint, len(some), leaves, canvas)
-        parallel(_filter, len(some), filters, canvas)
+        filters = np.array([rng.uniform(*style.filter) for rng in rngs])
+        canvas = np.zeros((len(some), *shape, 3), np.float32)
+        left, edges = np.ones((len(some), *shape), np.float32), np.empty((len(some), 6, 3))
+        parallel(_paint, len(some), leaves, edges, left, canvas)
+        if filters.any():
+            canvas = _filtered(canvas, filters)
         for image, rng in zip(canvas, rngs, strict=True):
             if style.noise > 0:
                 grain = rng.standard_normal(image.shape, np.float32)
@@ -188,78 +191,72 @@ def _radii(rng: np.random.Generator, shape: tuple[int, int], style: Style) -> np
 
 
 @jit
-def _paint(i, leaves, canvas):
-    """Paint image i, (H, W, 3): each leaf where those before it have left something open."""
-    image = canvas[i]
-    height, width = image.shape[:2]
-    open_ = np.ones((height, width), np.float32)  # the part of each pixel not covered yet
-    image[:] = 0
-    edges = np.empty((6, 3))  # of a polygon: the normal, and the distance from its centre
-    for n in range(len(leaves[i])):
-        leaf = leaves[i, n]
-        a, b, blur, corners = leaf[A], leaf[B], leaf[BLUR], int(leaf[CORNERS])
-        cos, sin = np.cos(leaf[ANGLE]), np.sin(leaf[ANGLE])
-        reach = max(a, b) + blur
-        if corners > 0:
-            reach = max(a, b) / np.cos(np.pi / corners) + blur
+def _paint(i, leaves, edges, left, canvas):
+    """Paint image i, (H, W, 3): each leaf where those before it have left something open.
+
+    ``left`` (H, W), at first 1, is the part of each pixel that is still open, ``edges`` room for
+    the sides of a polygon: of each the normal, and the distance from the centre.
+    """
+    height, width = left.shape[1:]
+    for n in range(leaves.shape[1]):
+        centre_x, centre_y = leaves[i, n, X], leaves[i, n, Y]
+        a, b, blur, corners = (
+            leaves[i, n, A],
+            leaves[i, n, B],
+            leaves[i, n, BLUR],
+            int(leaves[i, n, CORNERS]),
+        )
+        cos, sin = math.cos(leaves[i, n, ANGLE]), math.sin(leaves[i, n, ANGLE])
         for k in range(corners):
-            p, q = np.cos(2 * np.pi * k / corners) / a, np.sin(2 * np.pi * k / corners) / b
-            length = np.sqrt(p * p + q * q)
-            edges[k, 0], edges[k, 1], edges[k, 2] = p / length, q / length, 1 / length
-        for y in range(max(0, int(leaf[Y] - reach)), min(height, int(leaf[Y] + reach) + 2)):
-            for x in range(max(0, int(leaf[X] - reach)), min(width, int(leaf[X] + reach) + 2)):
-                if open_[y, x] < 0.002:  # half a step of 8 bits
+            p = math.cos(2 * math.pi * k / corners) / a
+            q = math.sin(2 * math.pi * k / corners) / b
+            length = math.sqrt(p * p + q * q)
+            edges[i, k, 0], edges[i, k, 1], edges[i, k, 2] = p / length, q / length, 1 / length
+        reach = max(a, b)
+        if corners > 0:
+            reach /= math.cos(math.pi / corners)
+        reach += blur
+        amplitude = leaves[i, n, AMPLITUDE]
+        for y in range(max(0, int(centre_y - reach)), min(height, int(centre_y + reach) + 2)):
+            for x in range(max(0, int(centre_x - reach)), min(width, int(centre_x + reach) + 2)):
+                if left[i, y, x] < 0.002:  # half a step of 8 bits
                     continue
-                dx, dy = x - leaf[X], y - leaf[Y]
+                dx, dy = x - centre_x, y - centre_y
                 u, v = cos * dx + sin * dy, cos * dy - sin * dx
-                distance = _distance(u, v, a, b, edges[:corners])
-                cover = min(max(0.5 - distance / blur, 0.0), 1.0) * open_[y, x]
+                if corners > 0:
+                    distance = -math.inf
+                    for k in range(corners):
+                        side = edges[i, k, 0] * u + edges[i, k, 1] * v - edges[i, k, 2]
+                        distance = max(distance, side)
+                else:
+                    distance = _from_ellipse(u, v, a, b)
+                cover = min(max(0.5 - distance / blur, 0.0), 1.0) * left[i, y, x]
                 if cover <= 0:
                     continue
-                light = leaf[SLOPE_X] * dx + leaf[SLOPE_Y] * dy
-                if leaf[AMPLITUDE] > 0:
-                    wave = leaf[WAVE_X] * dx + leaf[WAVE_Y] * dy + leaf[PHASE]
-                    light += leaf[AMPLITUDE] * np.sin(wave)
+                light = leaves[i, n, SLOPE_X] * dx + leaves[i, n, SLOPE_Y] * dy
+                if amplitude > 0:
+                    wave = leaves[i, n, WAVE_X] * dx + leaves[i, n, WAVE_Y] * dy
+                    light += amplitude * math.sin(wave + leaves[i, n, PHASE])
                 for c in range(3):
-                    image[y, x, c] += cover * min(max(leaf[RED + c] + light, 0.0), 1.0)
-                open_[y, x] -= cover
+                    color = min(max(leaves[i, n, RED + c] + light, 0.0), 1.0)
+                    canvas[i, y, x, c] += cover * color
+                left[i, y, x] -= cover
 
 
 @jit
-def _distance(u, v, a, b, edges):
-    """Signed distance to the edge of a leaf, negative inside.
-
-    A polygon is a regular one, stretched along its axes; without edges, an ellipse, for which
-    the distance is right to first order.
-    """
-    if len(edges) > 0:
-        result = -np.inf
-        for k in range(len(edges)):
-            result = max(result, edges[k, 0] * u + edges[k, 1] * v - edges[k, 2])
-        return result
+def _from_ellipse(u, v, a, b):
+    """Signed distance to an ellipse with half axes a and b, to first order; negative inside."""
     p, q = u / a, v / b
-    level = np.sqrt(p * p + q * q)
+    level = math.sqrt(p * p + q * q)
     if level == 0:
-        return -b
-    return (level - 1) * level / np.sqrt((p / a) ** 2 + (q / b) ** 2)
+        return -min(a, b)
+    return (level - 1) * level / math.sqrt((p / a) ** 2 + (q / b) ** 2)
 
 
-@jit
-def _filter(i, strengths, canvas):
-    """Filter image i by (k, 1 - 2k, k), columns then rows, its edges repeated."""
-    k, image = strengths[i], canvas[i]
-    if k == 0:
-        return
-    centre = np.float32(1) - k - k
-    for axis in range(2):
-        source = image.copy()
-        for y in range(image.shape[0]):
-            for x in range(image.shape[1]):
-                for c in range(3):
-                    if axis == 0:
-                        before = source[max(y - 1, 0), x, c]
-                        after = source[min(y + 1, image.shape[0] - 1), x, c]
-                    else:
-                        before = source[y, max(x - 1, 0), c]
-                        after = source[y, min(x + 1, image.shape[1] - 1), c]
-                    image[y, x, c] = k * (before + after) + centre * source[y, x, c]
+def _filtered(images: np.ndarray, strengths: np.ndarray) -> np.ndarray:
+    """Images (N, H, W, 3) filtered by (k, 1 - 2k, k) along rows and columns, edges repeated."""
+    k = strengths.astype(images.dtype)[:, None, None, None]
+    wide = np.pad(images, ((0, 0), (1, 1), (0, 0), (0, 0)), mode="edge")
+    images = (1 - 2 * k) * images + k * (wide[:, :-2] + wide[:, 2:])
+    wide = np.pad(images, ((0, 0), (0, 0), (1, 1), (0, 0)), mode="edge")
+    return (1 - 2 * k) * images + k * (wide[:, :, :-2] + wide[:, :, 2:])
