@@ -7,6 +7,7 @@ cannot. Whatever a file holds, reading it ends in a picture or in one line that 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import struct
@@ -33,6 +34,7 @@ __all__ = [
     "luma",
     "read",
     "read_array",
+    "read_size",
     "rgb2ycbcr",
     "writable",
     "write",
@@ -195,6 +197,18 @@ def read_array(path: str | Path) -> np.ndarray:
     return pixels
 
 
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Rows and columns as the headers of a file say, before it is turned; raises as :func:`read`.
+
+    Only a file whose headers do not say is read whole.
+    """
+    with contextlib.suppress(*DAMAGE, Image.DecompressionBombError):
+        if Path(path).is_file():
+            with _quiet, _image(path) as image:
+                return image.height, image.width
+    return read(path).pixels.shape[:2]  # or it says what is wrong
+
+
 def write(path: str | Path, picture: Picture | np.ndarray) -> None:
     """Write a picture, or an array as for ``Picture.from_samples``; the suffix names the format.
 
@@ -314,18 +328,22 @@ def _decode(data: bytes) -> Picture:
 
 def _open(data: bytes) -> tuple[Image.Image, Metadata, int]:
     """Read the headers: the image, not yet decoded, what is said of it, and how it is turned."""
-    file = io.BytesIO(data)
-    Image.preinit()  # the commonest formats; loading all takes a tenth of a second
-    try:
-        image = Image.open(file, formats=[name for name in READABLE if name in Image.OPEN])
-    except UnidentifiedImageError:
-        Image.init()
-        image = Image.open(file, formats=[name for name in READABLE if name in Image.OPEN])
+    image = _image(io.BytesIO(data))
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format not in STILL:
         what = "pages" if image.format == "TIFF" else "frames (animated)"
         raise UserError(f"{image.format} of {frames} {what}: only single pictures are taken")
     return image, *metadata_of(image)
+
+
+def _image(file: str | Path | io.BytesIO) -> Image.Image:
+    """Pillow's image of a file, of which it has read the headers."""
+    Image.preinit()  # the commonest formats; loading all takes a tenth of a second
+    try:
+        return Image.open(file, formats=[name for name in READABLE if name in Image.OPEN])
+    except UnidentifiedImageError:
+        Image.init()
+        return Image.open(file, formats=[name for name in READABLE if name in Image.OPEN])
 
 
 def _samples(image: Image.Image, metadata: Metadata) -> np.ndarray:

@@ -14,7 +14,16 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import Metadata, Picture, list_images, read, read_array, writable, write
+from npsrcnn.images import (
+    Metadata,
+    Picture,
+    list_images,
+    read,
+    read_array,
+    read_size,
+    writable,
+    write,
+)
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
@@ -458,3 +467,17 @@ def test_warnings_are_as_before_after_many_threads(tmp_path):
     for thread in threads:
         thread.join()
     assert warnings.filters == before
+
+
+def test_the_size_is_read_without_the_pixels(tmp_path, rng):
+    image = Image.fromarray(rng.integers(0, 255, (31, 47, 3), np.uint8))
+    for suffix in (".png", ".jpg", ".tif", ".gif", ".jp2"):
+        path = tmp_path / f"image{suffix}"
+        image.save(path)
+        assert read_size(path) == (31, 47)
+        path.write_bytes(path.read_bytes()[:-50])  # its end is not looked at
+        assert read_size(path) == (31, 47)
+    path.write_text("no picture")
+    for bad, error in ((path, UserError), (tmp_path, UserError), (tmp_path / "no", OSError)):
+        with pytest.raises(error):
+            read_size(bad)

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from npsrcnn.datasets.cutting import (
     Batch,
@@ -25,7 +24,7 @@ from npsrcnn.datasets.cutting import (
     check_batch_size,
 )
 from npsrcnn.errors import UserError
-from npsrcnn.images import read_array
+from npsrcnn.images import read_array, read_size
 
 MEMORY = 1 << 30  # bytes: T91 with its copies takes 140 MB, in three channels 420 MB
 RESCALED = (1.0, 0.9, 0.8, 0.7, 0.6)  # an image and its smaller copies, as FSRCNN (2016) has them
@@ -116,7 +115,7 @@ class _Pictures:
             else:
                 image = Path(image)
                 try:
-                    shape = _shape(image)
+                    shape = read_size(image)
                 except (UserError, OSError) as error:
                     self.skipped.append((image, _reason(error, image)))
                     continue
@@ -160,15 +159,6 @@ class _Pictures:
             names = "; ".join(f"{path.name}: {why}" for path, why in new[:5])
             more = f"; and {len(new) - 5} more" if len(new) > 5 else ""
             _log.warning("skipped %d of %d images: %s%s", len(new), self.total, names, more)
-
-
-def _shape(path: Path) -> tuple[int, int]:
-    """Height and width, from the beginning of a file."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, Image.DecompressionBombError):
-        return read_array(path).shape[:2]  # which knows how to say what is wrong
 
 
 def _reason(error: Exception, path: Path) -> str:
