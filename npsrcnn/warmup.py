@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npsrcnn import commands, evaluate, gradcheck, images
+from npsrcnn import commands, evaluate, images
 from npsrcnn.datasets import sub_images
 from npsrcnn.datasets.leaves import dead_leaves
 from npsrcnn.errors import UserError
@@ -71,14 +71,14 @@ def _training() -> None:
 
 
 def _gradients() -> None:
-    problem = gradcheck.random_problem("2-1", 1, (2,), (1, 2, 2), seed=0)
-    gradcheck.check(*problem)
-    layers, inputs, _ = problem
-    cpu.forward(layers, inputs)
+    net = SRCNN("2-1", n=(2,))
     for dtype in (np.float32, np.float64):
-        x, w, b = (array.astype(dtype) for array in (inputs, *layers[0]))
-        y = cpu.relu(cpu.conv2d(x, w, b))
-        cpu.conv2d_grads(x, w, cpu.relu_grad(y, cpu.mse_grad(y, y)))
+        layers = [(w.astype(dtype), b.astype(dtype)) for w, b in net.layers]
+        x, labels = np.ones((1, 1, 3, 4), dtype), np.ones((1, 1, 2, 3), dtype)
+        cpu.forward(layers, x)
+        cpu.loss_and_grads(layers, x, labels)
+        y = cpu.relu(cpu.conv2d(x, *layers[0]))
+        cpu.conv2d_grads(x, layers[0][0], cpu.relu_grad(y, cpu.mse_grad(y, y)))
         cpu.mse(y, y)
 
 
