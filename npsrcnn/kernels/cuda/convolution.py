@@ -42,6 +42,7 @@ class Shape(NamedTuple):
     size: int
     act: int = tiles.LINEAR
     transposed: bool = False  # the gradient to the input: filters flipped, C and O swapped
+    zeros: bool = True  # what is read outside the input: 0, or the nearest pixel
 
 
 class Blocking(NamedTuple):
@@ -92,7 +93,6 @@ class Geometry(NamedTuple):
     y: Extent
     row: int  # of x where the first tap of output pixel (0, 0) lies; may be outside
     column: int
-    zeros: bool  # what is read outside x: 0, or the nearest pixel
 
 
 def even(total: int, most: int) -> int:
@@ -124,7 +124,7 @@ def kernel(shape: Shape, parts: Blocking):
     Grid: (N times the rectangles of an output, blocks of maps). ``gate`` is read only with
     ``tiles.GATE``: maps as ``y``.
     """
-    channels, outputs, size, act, transposed = shape
+    channels, outputs, size, act, transposed, zeros = shape
     maps, rows, columns, tile_rows, tile_columns, groups, stage, skew, _ = parts
     places, lanes, threads, pitch = parts.places, parts.lanes, parts.threads, parts.pitch(size)
     across = tile_columns // columns
@@ -165,7 +165,7 @@ def kernel(shape: Shape, parts: Blocking):
             cuda.syncthreads()
             copy_pixels(
                 xs, 0, lines, fours, (t, *across_x), x, g.x, n * channels + first, count,
-                g.row + top, g.column - skew + left, g.zeros,
+                g.row + top, g.column - skew + left, zeros,
             )  # fmt: skip
             copy_weights(
                 ws, weight_row, maps, (t, *across_w), w, weights, first, count, first_map
@@ -197,12 +197,11 @@ def convolve(
     *,
     row: int = 0,
     column: int = 0,
-    zeros: bool = True,
     gate: Planes | None = None,
 ) -> Planes:
-    """y = act(convolution of x); see :class:`Geometry` for ``row``, ``column``, ``zeros``."""
+    """y = act(convolution of x); see :class:`Geometry` for ``row`` and ``column``."""
     parts = blocking(shape, y.rows, y.columns, column % 4)
-    geometry = Geometry(x.extent, y.extent, row, column, zeros)
+    geometry = Geometry(x.extent, y.extent, row, column)
     rectangles = -(-y.rows // parts.tile_rows) * -(-y.columns // parts.tile_columns)
     grid = x.n * rectangles, -(-shape.maps // (parts.maps * parts.groups))
     open_where = y if gate is None else gate

@@ -43,6 +43,7 @@ class Pair(NamedTuple):
     f1: int
     n2: int
     f2: int
+    zeros: bool = False  # what lies outside image and maps: 0, or the nearest pixel
 
 
 class Blocking(NamedTuple):
@@ -99,7 +100,6 @@ class Geometry(NamedTuple):
     shift: int
     top: int
     rows: int  # of the image
-    zeros: bool
 
 
 def before(size: int) -> int:
@@ -130,7 +130,7 @@ def blocking(pair: Pair) -> Blocking | None:
 @functools.lru_cache(maxsize=64)
 def kernel(pair: Pair, parts: Blocking):
     """The compiled kernel ``two_layers(x, w1, b1, w2, b2, y, geometry)``; grid: N x rectangles."""
-    c_all, n1, f1, n2, f2 = pair
+    c_all, n1, f1, n2, f2, zeros = pair
     maps, groups, hidden_maps, hidden, stage, tile, _ = parts
     lanes, threads, places = parts.lanes, parts.threads, (tile // ROWS) * (tile // COLUMNS)
     across = tile // COLUMNS
@@ -168,7 +168,7 @@ def kernel(pair: Pair, parts: Blocking):
         for c in range(c_all):
             copy_pixels(
                 xs, c * lines * width, lines, width // 4, (t, *across_x), x, g.x,
-                n * c_all + c, 1, g.shift + top - reach1, left - reach1 - shift, g.zeros,
+                n * c_all + c, 1, g.shift + top - reach1, left - reach1 - shift, zeros,
             )  # fmt: skip
         acc = bias_tile(maps, ROWS, COLUMNS, b2, my_map, n2 - my_map)
         for first in range(0, n1, hidden):
@@ -202,7 +202,7 @@ def kernel(pair: Pair, parts: Blocking):
                     q_in = 0 if q < 0 else (q if q < g.y.columns else g.y.columns - 1)
                     if r != r_in or q != q_in:
                         at = k + (r_in - r) * columns + q_in - q
-                        hs[k] = zero if g.zeros else hs[at]
+                        hs[k] = zero if zeros else hs[at]
             for staged in range(0, hidden, stage):
                 cuda.syncthreads()
                 m, more = first + staged, n1 - first - staged
@@ -237,12 +237,11 @@ def two_layers(
     shift: int,
     top: int,
     rows: int,
-    zeros: bool,
 ) -> Planes:
     """y = F2(F1(x)) for the rows of ``y``; see :class:`Geometry`."""
     parts = blocking(pair)
     rectangles = -(-y.rows // parts.tile) * -(-y.columns // parts.tile)
-    geometry = Geometry(x.extent, y.extent, shift, top, rows, zeros)
+    geometry = Geometry(x.extent, y.extent, shift, top, rows)
     kernel(pair, parts)[x.n * rectangles, parts.threads](
         x.data, *first, *second, y.data, geometry
     )

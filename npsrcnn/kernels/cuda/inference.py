@@ -35,18 +35,18 @@ class Network:
 
     def __init__(self, layers: Layers, padding: str = "replicate") -> None:
         self.weights = Weights(layers)
-        self.zeros = {"replicate": False, "zeros": True}[padding]
-        shapes = self.weights.shapes
+        zeros = {"replicate": False, "zeros": True}[padding]
+        self.shapes = [shape._replace(zeros=zeros) for shape in self.weights.shapes]
         self.pair = None
-        if len(shapes) > 2:  # both of the two have a ReLU behind them
-            (c, n1, f1, *_), (_, n2, f2, *_) = shapes[:2]
-            pair = fused.Pair(c, n1, f1, n2, f2)
+        if len(layers) > 2:  # both of the two have a ReLU behind them
+            (c, n1, f1, *_), (_, n2, f2, *_) = self.shapes[:2]
+            pair = fused.Pair(c, n1, f1, n2, f2, zeros)
             self.pair = pair if fused.blocking(pair) is not None else None
 
     def ranges(self, rows: Rows, height: int) -> list[Rows]:
         """The rows of the image, then of each layer's output, that ``rows`` of the result need."""
         result = [rows]
-        for shape in reversed(self.weights.shapes):
+        for shape in reversed(self.shapes):
             first, last = result[0]
             first, last = first - before(shape.size), last + shape.size // 2
             result.insert(0, (max(0, first), min(height, last)))
@@ -54,23 +54,22 @@ class Network:
 
     def run(self, x: Planes, rows: Rows, height: int) -> Planes:
         """``rows`` of the result from ``x``, which holds the rows of the image they need."""
-        ranges, shapes, layers = self.ranges(rows, height), self.weights.shapes, self.weights.layers
+        ranges, shapes, layers = self.ranges(rows, height), self.shapes, self.weights.layers
         first = 0
         if self.pair is not None:
             (start, _), (top, bottom) = ranges[0], ranges[2]
             y = allocate(x.n, self.pair.n2, bottom - top, x.columns)
             x = fused.two_layers(
                 x, layers[0], layers[1], self.pair, y,
-                shift=top - start, top=top, rows=height, zeros=self.zeros,
+                shift=top - start, top=top, rows=height,
             )  # fmt: skip
             first = 2
         for i in range(first, len(shapes)):
             (start, _), (top, bottom), reach = ranges[i], ranges[i + 1], before(shapes[i].size)
             y = allocate(x.n, shapes[i].maps, bottom - top, x.columns)
             x = convolve(
-                x, *layers[i], shapes[i], y,
-                row=top - reach - start, column=-reach, zeros=self.zeros,
-            )  # fmt: skip
+                x, *layers[i], shapes[i], y, row=top - reach - start, column=-reach
+            )
         return x
 
     def strip_rows(self, n: int, height: int, width: int, memory: int) -> int:
@@ -81,7 +80,7 @@ class Network:
         UserError
             Not even a few fit.
         """
-        shapes = self.weights.shapes
+        shapes = self.shapes
         maps = [s.maps for s in shapes[0 if self.pair is None else 1 :]]
         row = 4 * n * (sum(maps) + shapes[0].channels) * device.up(ALIGNED, width)
         around = sum(s.size - 1 for s in shapes) + 2 * ALIGNED
@@ -109,7 +108,7 @@ def forward(layers: Layers, images: np.ndarray, padding: str = "replicate") -> n
     """The whole network on (N, C, H, W), its size kept: edges padded before every layer."""
     network = Network(layers, padding)
     n, _, height, width = images.shape
-    result = np.empty((n, network.weights.shapes[-1].maps, height, width), np.float32)
+    result = np.empty((n, network.shapes[-1].maps, height, width), np.float32)
     memory = int(device.free_memory() * SHARE)
     for (top, bottom), strip in network.strips(images, memory):
         result[:, :, top:bottom] = strip

@@ -1,0 +1,222 @@
+"""What the compiler makes of GPU kernels, with no GPU at hand: libNVVM to PTX, ptxas to registers.
+
+Skipped where libNVVM is not there; ``pip install 'numba-cuda[cu13]'`` brings it. ptxas, of the
+same release or newer, comes with CUDA or ``pip install nvidia-cuda-nvcc``; without it only the
+PTX is looked at.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from numba import typeof, types
+
+from npsrcnn.kernels.cuda import convolution, device, fused, gradients, steps, tiles
+from npsrcnn.kernels.cuda.convolution import Shape
+from npsrcnn.kernels.cuda.device import cuda
+from npsrcnn.kernels.cuda.planes import Extent
+
+ARCHITECTURES = ((7, 5), (8, 0), (9, 0))
+FLOATS, EXTENT, ONE = types.float32[::1], Extent(1, 1, 1, 1), np.float32(1)
+
+
+class Case(NamedTuple):
+    """A kernel, the types of its arguments, and what its PTX must show."""
+
+    kernel: object
+    arguments: tuple
+    threads: int
+    products: int = 0  # multiply-adds of a tile, at least
+    loads: int = 0  # of four floats from shared memory, at least
+    stores: int = 0  # of four floats to global memory, at least
+
+
+def _convolution(shape: Shape, rows: int, columns: int, skew: int = 0) -> Case:
+    parts = convolution.blocking(shape, rows, columns, skew)
+    geometry = typeof(convolution.Geometry(EXTENT, EXTENT, 1, 1))
+    numbers = parts.maps * parts.rows * parts.columns
+    window = tiles.window(parts.columns, shape.size, skew)
+    return Case(
+        convolution.kernel(shape, parts), (*[FLOATS] * 5, geometry), parts.threads,
+        numbers * shape.size, (parts.rows * window + device.up(4, parts.maps) * shape.size) // 4,
+        numbers // 4,
+    )  # fmt: skip
+
+
+def _last(maps: int) -> Case:
+    return _convolution(Shape(32, maps, 5, zeros=False), 1080, 1920, skew=2)
+
+
+def _gradient(shape: Shape, columns: int) -> Case:
+    parts = gradients.blocking(shape, columns)
+    geometry = typeof(gradients.Geometry(1, EXTENT, EXTENT, 1, 1))
+    sums = parts.maps * parts.channels * shape.size
+    loads = parts.maps + parts.channels * tiles.window(4, shape.size) // 4
+    return Case(
+        gradients.kernel(shape, parts, gradients.THREADS), (*[FLOATS] * 3, geometry),
+        gradients.THREADS, 4 * sums, loads,
+    )  # fmt: skip
+
+
+def _fused(*pair: int) -> Case:
+    pair = fused.Pair(*pair)
+    parts = fused.blocking(pair)
+    geometry = typeof(fused.Geometry(EXTENT, EXTENT, 1, 1, 1))
+    pixels = fused.ROWS * fused.COLUMNS
+    products = pixels * (parts.maps * pair.f2 + parts.hidden_maps * pair.f1)
+    loads = 2 * (fused.ROWS + fused.ROWS) + parts.maps // 4 * pair.f2 + pair.f1
+    return Case(
+        fused.kernel(pair, parts), (*[FLOATS] * 6, geometry), parts.threads, products, loads,
+        parts.maps * pixels // 4,
+    )  # fmt: skip
+
+
+def _step(name: str) -> Case:
+    threads = steps.THREADS
+    step = typeof(steps.Step(1, 1, 1, 1, *[ONE] * 9))
+    whole = types.int64
+    kernel, arguments = {
+        "relu": (steps.rectifying(threads), (*[FLOATS] * 3, whole)),
+        "loss": (steps.comparing(threads),
+            (*[FLOATS] * 4, typeof(steps.Comparison(EXTENT, EXTENT, 1, ONE)))),
+        "add": (steps.adding(threads), (FLOATS, whole, whole, FLOATS, FLOATS)),
+        "sgd": (steps.updating(threads, steps.SGD), (*[FLOATS] * 6, step)),
+        "adam": (steps.updating(threads, steps.ADAM), (*[FLOATS] * 6, step)),
+        "gather": (steps.gathering(threads),
+            (FLOATS, types.int64[::1], types.int32[::1], types.uint8[::1], FLOATS,
+             typeof(steps.Gathering(1, 1, 1, 1, EXTENT, EXTENT, 1)))),
+    }[name]  # fmt: skip
+    return Case(kernel, arguments, threads)
+
+
+def _back(channels: int, maps: int, size: int) -> Shape:
+    return Shape(maps, channels, size, tiles.GATE, transposed=True)
+
+
+# All of 9-1-5 in one channel, for every architecture.
+MAIN = {
+    "inference of layers 1 and 2": lambda: _fused(1, 64, 9, 32, 1),
+    "inference of layer 3": lambda: _last(1),
+    "layer 1": lambda: _convolution(Shape(1, 64, 9, tiles.RELU), 25, 25),
+    "layer 2": lambda: _convolution(Shape(64, 32, 1, tiles.RELU), 25, 25),
+    "layer 3": lambda: _convolution(Shape(32, 1, 5), 21, 21),
+    "dx of layer 3": lambda: _convolution(_back(32, 1, 5), 25, 25),
+    "dx of layer 2": lambda: _convolution(_back(64, 32, 1), 25, 25),
+    "dw of layer 3": lambda: _gradient(Shape(32, 1, 5), 21),
+    "dw of layer 2": lambda: _gradient(Shape(64, 32, 1), 25),
+    "dw of layer 1": lambda: _gradient(Shape(1, 64, 9), 25),
+    **{name: functools.partial(_step, name)
+       for name in ("relu", "loss", "add", "sgd", "adam", "gather")},
+}  # fmt: skip
+# The other networks, for one of them.
+MORE = {
+    "9-3-5, layers 1 and 2": lambda: _fused(1, 64, 9, 32, 3),
+    "9-5-5, layers 1 and 2": lambda: _fused(1, 64, 9, 32, 5),
+    "9-1-5 in color, layers 1 and 2": lambda: _fused(3, 64, 9, 32, 1),
+    "9-5-5 in color, layers 1 and 2": lambda: _fused(3, 64, 9, 32, 5),
+    "color, inference of layer 3": lambda: _last(3),
+    "9-5-5, layer 2": lambda: _convolution(Shape(64, 32, 5, tiles.RELU), 21, 21),
+    "9-5-5, dx of layer 2": lambda: _convolution(_back(64, 32, 5), 25, 25),
+    "9-5-5, dw of layer 2": lambda: _gradient(Shape(64, 32, 5), 21),
+    "9-3-5, dw of layer 2": lambda: _gradient(Shape(64, 32, 3), 23),
+    "color, dw of layer 3": lambda: _gradient(Shape(32, 3, 5), 21),
+    "31 x 31": lambda: _convolution(Shape(1, 4, 31), 200, 200),
+    "31 x 31, dw": lambda: _gradient(Shape(1, 4, 31), 200),
+}
+
+
+@functools.cache
+def has_compiler() -> bool:
+    if device.SIMULATED or cuda is None:
+        return False
+    from numba.cuda.cudadrv import error, nvvm
+
+    try:
+        nvvm.NVVM()
+    except (error.NvvmSupportError, error.NvvmError, OSError):
+        return False
+    return True
+
+
+@functools.cache
+def assembler() -> str | None:
+    """ptxas: of the environment, else of the system."""
+    places = [Path(folder) / "nvidia" / "cu13" / "bin" for folder in sys.path]
+    return shutil.which("ptxas", path=":".join(map(str, places))) or shutil.which("ptxas")
+
+
+def compiled(case: Case, architecture: tuple[int, int], monkeypatch) -> str:
+    """PTX, though there is no device whose architecture could be asked for."""
+    from numba.cuda import dispatcher
+
+    here = SimpleNamespace(compute_capability=architecture)
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: here)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what numba and libNVVM say of their own future
+        return cuda.compile_ptx(case.kernel.py_func, case.arguments, cc=architecture)[0]
+
+
+def resources(ptx: str, architecture: tuple[int, int], threads: int, folder: Path) -> dict | None:
+    """What ptxas says of registers, spills and stack; None where it is not there or older."""
+    if assembler() is None:
+        return None
+    (folder / "kernel.ptx").write_text(ptx, encoding="utf-8")
+    run = subprocess.run(
+        [assembler(), f"-arch=sm_{architecture[0]}{architecture[1]}", "-v",
+         f"-maxrregcount={device.registers(threads)}", "kernel.ptx", "-o", "kernel.cubin"],
+        capture_output=True, text=True, check=False, cwd=folder,
+    )  # fmt: skip
+    if "Unsupported .version" in run.stderr:
+        return None
+    assert run.returncode == 0, run.stderr
+    patterns = {
+        "registers": r"Used (\d+) registers",
+        "stack": r"(\d+) bytes stack frame",
+        "spills": r"(\d+) bytes spill stores",
+        "shared": r"(\d+) bytes smem",
+    }
+    found = {name: re.search(pattern, run.stderr) for name, pattern in patterns.items()}
+    return {name: int(match[1]) if match else 0 for name, match in found.items()}
+
+
+CASES = [
+    pytest.param(make, architecture, id=f"{name}, sm_{architecture[0]}{architecture[1]}")
+    for table, architectures in ((MAIN, ARCHITECTURES), (MORE, [(8, 0)]))
+    for name, make in table.items()
+    for architecture in architectures
+]
+
+
+@pytest.mark.parametrize(("make", "architecture"), CASES)
+def test_compiled_kernel(make, architecture, monkeypatch, tmp_path):
+    if not has_compiler():
+        pytest.skip("libNVVM is not there: pip install 'numba-cuda[cu13]'")
+    case = make()
+    ptx = compiled(case, architecture, monkeypatch)
+    assert f".target sm_{architecture[0]}{architecture[1]}" in ptx
+    assert ptx.count(".entry") == 1
+    assert not re.search(r"\.f64\b", ptx), "float64 arithmetic"
+    assert "__local_depot" not in ptx and ".local." not in ptx, "arrays in local memory"
+    assert not re.search(r"\bcall\b", ptx), "a helper that was not inlined"
+    assert not re.search(r"\b(atom|red)\.", ptx), "atomics, whose order is anyone's guess"
+    assert ptx.count("fma.rn.f32") >= case.products
+    assert ptx.count("ld.shared.v4.") >= case.loads
+    assert ptx.count("st.global.v4.") >= case.stores
+    if case.products:  # what the tiles read comes four floats at a time: loads of one are few
+        assert len(re.findall(r"ld\.shared\.[fb]32", ptx)) < case.products / 4
+    found = resources(ptx, architecture, case.threads, tmp_path)
+    if found is not None:
+        assert found["spills"] == 0 and found["stack"] == 0, found
+        assert found["registers"] <= device.registers(case.threads), found
+        assert found["registers"] * case.threads <= 1 << 16, found
+        assert found["shared"] <= device.SHARED, found
