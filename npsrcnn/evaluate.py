@@ -361,7 +361,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument(
-        "--cuda", action="store_const", const="cuda", dest="device", help="the same as --device cuda"
+        "--cuda",
+        action="store_const",
+        const="cuda",
+        dest="device",
+        help="the same as --device cuda",
     )
     result = parser.add_argument_group("results in files")
     result.add_argument("--json", metavar="FILE", help="all figures as JSON; - is the output")
@@ -445,7 +449,7 @@ class Table:
         self.width, self.color, self.file = max(width, 5), color, file
         head = ["bicubic", "PSNR", "gain", "bicubic", "SSIM", "gain"]
         if color:
-            head += [f"{word:>7}" for key in ("Cb", "Cr", "YCbCr", "RGB") for word in ("bicubic", key)]
+            head += ["bicubic", "Cb", "bicubic", "Cr", "bicubic", "YCbCr", "bicubic", "RGB"]
         print(f"{'image':{self.width}}  " + " ".join(f"{h:>7}" for h in head), file=file)
 
     def row(self, row: dict[str, Any]) -> None:
