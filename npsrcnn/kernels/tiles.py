@@ -119,9 +119,7 @@ class Emitter:
 
     def positive(self, condition: ir.Value, value: ir.Value) -> ir.Value:
         """``value`` in the lanes where ``condition`` > 0, else 0."""
-        return self.builder.select(
-            self.builder.fcmp_ordered(">", condition, _ZERO), value, _ZERO
-        )
+        return self.builder.select(self.builder.fcmp_ordered(">", condition, _ZERO), value, _ZERO)
 
     def sum_lanes(self, vector: ir.Value) -> ir.Value:
         """The sum of all lanes, by halves."""

@@ -55,9 +55,7 @@ def cook_toom(k: int) -> tuple[Matrix, Matrix, Matrix]:
     interpolation. A correlation is the transpose of that product.
     """
     points = _POINTS[: k + 2]
-    at = [
-        [p**power for p in points] + [Fraction(power == STEP - 1)] for power in range(STEP)
-    ]
+    at = [[p**power for p in points] + [Fraction(power == STEP - 1)] for power in range(STEP)]
     g, bt = [], []
     for p in points:
         others = [q for q in points if q != p]
@@ -89,9 +87,7 @@ def transform_filters(w: np.ndarray) -> np.ndarray:
 
 
 INPUT, OUTPUT = 0, 1
-_MATRICES = {
-    (kind, k): matrix for k in SIZES for kind, matrix in enumerate(cook_toom(k)[::-2])
-}
+_MATRICES = {(kind, k): matrix for k in SIZES for kind, matrix in enumerate(cook_toom(k)[::-2])}
 
 
 def _combine(emit: Emitter, row: list[Fraction], values: list[ir.Value]) -> ir.Value:

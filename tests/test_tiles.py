@@ -1,0 +1,208 @@
+"""The register tiles: what they compute, and what the compiler makes of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+from numba.core.errors import TypingError
+
+from npsrcnn.kernels import tiles
+from npsrcnn.kernels.tiles import (
+    FEW_ROWS,
+    FEW_VECTORS,
+    GATE,
+    HAS_FMA,
+    LANES,
+    LINEAR,
+    RELU,
+    ROWS,
+    VECTORS,
+    pack,
+    round_up,
+)
+
+
+@numba.njit
+def run_forward(rows, x, ix, off, w, bias, out, io, maps, n, act, gate):
+    tiles.forward(
+        rows, x, ix, off, off.size, w, 0, bias, 0, out.ravel(), io, out.shape[1], maps, n, act,
+        gate.ravel(), io,
+    )  # fmt: skip
+
+
+def forward_problem(rng, rows, maps, taps, n):
+    """Random signed operands: x, off, w (maps, taps), bias, gate (maps, n)."""
+    x = rng.standard_normal(3 * taps + n).astype(np.float32)
+    off = rng.integers(0, 3 * taps, taps)
+    w = rng.standard_normal((maps, taps)).astype(np.float32)
+    bias = rng.standard_normal(round_up(maps, rows)).astype(np.float32)
+    gate = rng.standard_normal((round_up(maps, rows), n)).astype(np.float32)
+    return x, off, w, bias, gate
+
+
+@pytest.mark.parametrize("act", [LINEAR, RELU, GATE])
+@pytest.mark.parametrize("vectors", [1, VECTORS, 2 * VECTORS + 1])
+@pytest.mark.parametrize("rows", [ROWS, FEW_ROWS])
+def test_forward_tile_is_its_formula(rng, rows, vectors, act):
+    maps, taps, n = 2 * rows - 1, 37, vectors * LANES
+    x, off, w, bias, gate = forward_problem(rng, rows, maps, taps, n)
+    out = np.full((round_up(maps, rows), n), np.nan, np.float32)
+    run_forward(rows, x, 0, off, pack(w, rows), bias, out, 0, len(out), n, act, gate)
+    windows = np.stack([x[o : o + n] for o in off]).astype(np.float64)
+    exact = bias[:maps, None] + w.astype(np.float64) @ windows
+    exact = {LINEAR: exact, RELU: np.maximum(exact, 0), GATE: exact * (gate[:maps] > 0)}[act]
+    # 37 sums of products of size 1, each rounded to 24 bits: 37 * 6e-8 * |sum| at the very worst
+    np.testing.assert_allclose(out[:maps], exact, rtol=0, atol=2e-5)
+
+
+def test_forward_tile_writes_its_own_lanes_only(rng):
+    n = LANES * (VECTORS + 1)
+    x, off, w, bias, _ = forward_problem(rng, ROWS, ROWS, 5, n)
+    out = np.full((ROWS, n + 7), 9, np.float32)
+    run_forward(ROWS, x, 0, off, pack(w, ROWS), bias, out, 3, ROWS, n, LINEAR, out)
+    assert np.all(out[:, :3] == 9)
+    assert np.all(out[:, n + 3 :] == 9)
+    assert not np.any(out[:, 3 : n + 3] == 9)
+
+
+def test_every_lane_has_the_same_bits_whichever_tile_computes_it(rng):
+    n = LANES * 4 * VECTORS
+    x, off, w, bias, gate = forward_problem(rng, ROWS, ROWS, 81, n)
+    whole = np.empty((ROWS, n), np.float32)
+    run_forward(ROWS, x, 0, off, pack(w, ROWS), bias, whole, 0, ROWS, n, RELU, gate)
+    for start in range(0, n - LANES, 5):  # one vector at a time, at any alignment
+        part = np.empty((ROWS, LANES), np.float32)
+        run_forward(ROWS, x, start, off, pack(w, ROWS), bias, part, 0, ROWS, LANES, RELU, gate)
+        np.testing.assert_array_equal(part, whole[:, start : start + LANES])
+
+
+def test_float64_and_strided_arrays_do_not_compile(rng):
+    x, off, w, bias, gate = forward_problem(rng, ROWS, ROWS, 5, LANES)
+    arguments = [ROWS, x, 0, off, pack(w, ROWS), bias, gate.copy(), 0, ROWS, LANES, LINEAR, gate]
+    for place, wrong in (
+        (1, x.astype(np.float64)),
+        (1, np.repeat(x, 2)[::2]),
+        (3, off.astype("f")),
+    ):
+        bad = arguments.copy()
+        bad[place] = wrong
+        with pytest.raises(TypingError, match="C-contiguous"):
+            run_forward(*bad)
+
+
+def test_pack_lays_weights_out_as_the_tile_reads_them():
+    w = np.arange(6 * 3, dtype=np.float32).reshape(6, 3)
+    packed = pack(w, 4).reshape(2, 3, 4)
+    for m in range(8):
+        expected = w[m] if m < 6 else np.zeros(3)
+        np.testing.assert_array_equal(packed[m // 4, :, m % 4], expected)
+
+
+def compiled_tile(assembly: str, rows: int, vectors: int) -> str:
+    """The assembly of one tile's function."""
+    name = rf"npsrcnn\.forward\.{rows}x{vectors}"
+    found = re.search(rf"^{name}:\n(.*?)^\s*\.size\s+{name}", assembly, re.M | re.S)
+    assert found, f"no function {name} in the assembly"
+    return found[1]
+
+
+def inner_loop(code: str) -> str:
+    """The longest run of instructions that ends in a jump back to its beginning."""
+    bodies = re.findall(r"^(\.?\w+):\n((?:(?!^\.?\w+:).*\n)*?)\s+j\w+\s+\1$", code, re.M)
+    return max((body for _, body in bodies), key=len)
+
+
+FMA = r"^\s+vfn?madd\d+ps\s"
+SPILL = r"\(%[re]?sp\)|\(%[re]?bp\)"
+DOUBLE = r"^\s+v?(?:[a-z]+\d*[sp]d|cvt\w+)\s"
+
+
+def check_tile(assembly: str, rows: int, vectors: int, register: str) -> None:
+    """Packed multiply-adds on the wide registers, and nothing of the loop in memory."""
+    code = compiled_tile(assembly, rows, vectors)
+    loop = inner_loop(code)
+    adds = re.findall(FMA + r".*", loop, re.M)
+    assert adds and len(adds) % (rows * vectors) == 0
+    assert all(register in line for line in adds)
+    assert not re.search(SPILL, loop), "sums spilled to the stack"
+    assert not re.search(DOUBLE, code, re.M), "float64 in a float32 tile"
+
+
+@pytest.mark.skipif(not HAS_FMA or LANES == 4, reason="reads the assembly of x86 with AVX2 alone")
+def test_tiles_compile_to_packed_multiply_adds_without_spills(rng):
+    x, off, w, bias, gate = forward_problem(rng, ROWS, ROWS, 5, LANES)
+    out = gate.copy()
+    run_forward(ROWS, x, 0, off, pack(w, ROWS), bias, out, 0, ROWS, LANES, LINEAR, gate)
+    (assembly,) = run_forward.inspect_asm().values()
+    check_tile(assembly, ROWS, VECTORS, "%zmm" if LANES == 16 else "%ymm")
+    check_tile(assembly, FEW_ROWS, FEW_VECTORS, "%zmm" if LANES == 16 else "%ymm")
+
+
+OTHER = """
+import numpy as np
+from tests import test_tiles
+from npsrcnn.kernels import tiles
+from numba import types
+
+f32, i64 = types.float32, types.int64
+floats = types.Array(f32, 1, "C")
+maps = types.Array(f32, 2, "C")
+offsets = types.Array(i64, 1, "C")
+signature = (i64, floats, i64, offsets, floats, floats, maps, i64, i64, i64, i64, maps)
+test_tiles.run_forward.compile(signature)
+"""
+
+
+def run_as(cpu: str, features: str, code: str) -> None:
+    """Run ``code`` where Numba compiles for another processor of the same kind."""
+    environment = {
+        **os.environ, "NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features,
+        "NUMBA_CACHE_DIR": "", "NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING": "1",
+    }  # fmt: skip
+    subprocess.run([sys.executable, "-c", OTHER + code], env=environment, check=True)
+
+
+@pytest.mark.skipif(not HAS_FMA or LANES == 4, reason="needs an x86 with AVX2")
+def test_tiles_for_avx512_compile_without_spills():
+    run_as("skylake-avx512", "+avx512f,+avx512vl,+avx512dq,+avx2,+fma", """
+assert (tiles.LANES, tiles.ROWS, tiles.VECTORS) == (16, 8, 3)
+(assembly,) = test_tiles.run_forward.inspect_asm().values()
+test_tiles.check_tile(assembly, 8, 3, "%zmm")
+""")  # fmt: skip
+
+
+@pytest.mark.skipif(LANES == 4, reason="needs an x86 that has more than SSE2")
+def test_tiles_work_without_avx():
+    run_as("x86-64", "+sse2", """
+assert (tiles.LANES, tiles.ROWS, tiles.VECTORS, tiles.HAS_FMA) == (4, 4, 3, False)
+rng = np.random.default_rng(0)
+for rows, act in ((4, 0), (5, 1), (4, 2)):
+    test_tiles.test_forward_tile_is_its_formula(rng, rows, 7, act)
+""")  # fmt: skip
+
+
+def test_bounds_are_checked_where_asked_for(tmp_path):
+    code = """
+import numpy as np, pytest
+from tests import test_tiles as t
+rng = np.random.default_rng(0)
+x, off, w, bias, gate = t.forward_problem(rng, t.ROWS, t.ROWS, 5, t.LANES)
+good = [t.ROWS, x, 0, off, t.pack(w, t.ROWS), bias, gate.copy(), 0, t.ROWS, t.LANES, 2, gate]
+t.run_forward(*good)
+for place, wrong in (
+    (1, x[:-15]), (2, 16), (2, -1 - off.min()), (4, good[4][:-1]), (5, bias[:-1]),
+    (6, gate[:-1].copy()), (7, 1), (7, -1), (11, gate[:-1].copy()),
+):
+    bad = good.copy()
+    bad[place] = wrong
+    with pytest.raises(IndexError, match="out of bounds"):
+        t.run_forward(*bad)
+"""
+    environment = {**os.environ, "NPSRCNN_BOUNDSCHECK": "1"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
