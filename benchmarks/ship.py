@@ -1,0 +1,52 @@
+"""`python -m benchmarks.ship RUN NAME`: take a run's best model into the package.
+
+Measures it on Set5 and Set14, to report (the run chose it on other images), and writes it to
+`npsrcnn/weights/NAME.npz` with all that is known of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import npsrcnn
+from npsrcnn import commands
+from npsrcnn.evaluate import evaluate, paths_of
+
+WEIGHTS = Path(npsrcnn.__file__).parent / "weights"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ship", description=__doc__)
+    parser.add_argument("run", type=Path, help="the folder of a run of npsrcnn.train")
+    parser.add_argument("name", help="such as 9-1-5-x3")
+    parser.add_argument("--licence", required=True, help="of the images it was trained on")
+    parser.add_argument("--debug", action="store_true")
+    parser.add_argument("--threads", type=commands.positive_int)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see ``--help``."""
+    return commands.run(make_parser, ship, argv)
+
+
+def ship(options: argparse.Namespace) -> None:
+    """Measure, describe, and write."""
+    net = npsrcnn.load(options.run / "best.npz")
+    net.metadata["psnr"], net.metadata["ssim"] = {}, {}
+    for name in ("Set5", "Set14"):
+        folder = paths_of(name.lower())[0].parent
+        mean = evaluate(net, folder, net.scale)["mean"]
+        net.metadata["psnr"][name] = round(mean["psnr"], 3)
+        net.metadata["ssim"][name] = round(mean["ssim"], 4)
+    net.metadata["licence"] = options.licence
+    net.save(WEIGHTS / f"{options.name}.npz")
+    print(npsrcnn.models())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
