@@ -29,6 +29,13 @@ def painted(rows, shape=SHAPE):
     return canvas[0]
 
 
+def drawn(shape, style, seed=0):
+    """The table of one image."""
+    rows = np.empty((1, leaves._count(shape, style), leaves.COLUMNS))
+    leaves._draw(0, [np.random.default_rng(seed)], shape, style, rows)
+    return rows[0]
+
+
 def sampled(leaf, shape=SHAPE, fine=16):
     """How much of each pixel a leaf covers, by counting points inside, 16 x 16 a pixel."""
     x0, y0, a, b, angle, corners = leaf[:6]
@@ -93,7 +100,7 @@ def test_slopes_and_waves():
 
 def test_nothing_stays_open(monkeypatch):
     monkeypatch.setattr(leaves, "DEPTH", 0.5)  # so that the background shows
-    rows = leaves._drawn(np.random.default_rng(0), SHAPE, Style(gradient=0, textured=0))
+    rows = drawn(SHAPE, Style(gradient=0, textured=0))
     rows[:, leaves.RED : leaves.BLUE + 1] = 1
     assert painted(rows[None]).min() > 0.99
 
@@ -101,15 +108,14 @@ def test_nothing_stays_open(monkeypatch):
 @pytest.mark.parametrize("power", [-3.0, -2.0])
 def test_radii_follow_their_law(power):
     style = Style(r_min=1, r_max=100, power=power)
-    rng = np.random.default_rng(0)
-    drawn = np.concatenate([leaves._radii(rng, SHAPE, style) for _ in range(40)])
+    radii = np.concatenate([drawn(SHAPE, style, seed)[:-1, leaves.A] for seed in range(40)])
     r = np.linspace(1, 100, 100_001)
     density = r**power * (SHAPE[0] + 2 * r) * (SHAPE[1] + 2 * r)
     for limit in (1.5, 3, 10, 30):
         expected = density[r < limit].sum() / density.sum()
-        spread = np.sqrt(expected * (1 - expected) / len(drawn))
+        spread = np.sqrt(expected * (1 - expected) / len(radii))
         # 4 standard deviations, and what telling 256 sizes apart blurs
-        assert abs(np.mean(drawn < limit) - expected) < 4 * spread + 0.02
+        assert abs(np.mean(radii < limit) - expected) < 4 * spread + 0.02
 
 
 def test_an_image_depends_on_its_number_and_the_seed_alone():

@@ -21,7 +21,7 @@ from npsrcnn.errors import UserError
 from npsrcnn.kernels.jit import jit
 from npsrcnn.kernels.threads import parallel
 
-AT_ONCE = 32  # images whose tables are in memory
+AT_ONCE = 16  # images whose tables are in memory
 RADII = 256  # sizes of leaves that are told apart, in equal ratios
 
 
@@ -115,7 +115,8 @@ def dead_leaves(
     for start in range(0, count, AT_ONCE):
         some = images[start : start + AT_ONCE]
         rngs = [np.random.default_rng((seed, first + start + i)) for i in range(len(some))]
-        leaves = np.stack([_drawn(rng, shape, style) for rng in rngs])
+        leaves = np.empty((len(some), _count(shape, style), COLUMNS))
+        parallel(_draw, len(some), rngs, shape, style, leaves)
         filters = np.array([rng.uniform(*style.filter) for rng in rngs])
         canvas = np.zeros((len(some), *shape, 3), np.float32)
         left, edges = np.ones((len(some), *shape), np.float32), np.empty((len(some), 6, 3))
@@ -135,15 +136,18 @@ def dead_leaves(
 X, Y, A, B, ANGLE, CORNERS, BLUR, RED, GREEN, BLUE = range(10)
 SLOPE_X, SLOPE_Y, AMPLITUDE, WAVE_X, WAVE_Y, PHASE = range(10, 16)
 COLUMNS = 16
-DEPTH = 10  # leaves over each pixel, on average; what they leave open is e ** -DEPTH
+CLOSED = 0.002  # the part of a pixel that no leaf need paint any more: half a step of 8 bits
+DEPTH = 6  # leaves over each pixel, on average; what they leave open is e ** -DEPTH
 
 
-def _drawn(rng: np.random.Generator, shape: tuple[int, int], style: Style) -> np.ndarray:
-    """The leaves of one image, foremost first, and a background that covers everything."""
-    height, width = shape
-    radius = _radii(rng, shape, style)
-    n = len(radius)
-    leaves = np.zeros((n, COLUMNS))
+def _draw(
+    i: int, rngs: list[np.random.Generator], shape: tuple[int, int], style: Style, out: np.ndarray
+) -> None:
+    """The leaves of image i, foremost first, and a background that covers everything."""
+    rng, leaves = rngs[i], out[i]
+    n, (height, width) = len(leaves), shape
+    sizes, _, weight = _sizes(shape, style)
+    radius = np.interp(rng.random(n), np.cumsum(weight), sizes)
     leaves[:, X] = rng.uniform(-1, 1, n) * (width / 2 + radius) + width / 2
     leaves[:, Y] = rng.uniform(-1, 1, n) * (height / 2 + radius) + height / 2
     stretch = np.exp(-np.abs(rng.standard_normal(n)) * style.elongation)
@@ -171,23 +175,26 @@ def _drawn(rng: np.random.Generator, shape: tuple[int, int], style: Style) -> np
     leaves[:, PHASE] = rng.uniform(0, 2 * np.pi, n)
     leaves[-1, [X, Y, A, B, CORNERS]] = width / 2, height / 2, width + height, width + height, 0
     leaves[-1, [SLOPE_X, SLOPE_Y]] *= radius[-1] / (width + height)
-    return leaves
 
 
-def _radii(rng: np.random.Generator, shape: tuple[int, int], style: Style) -> np.ndarray:
-    """Radii of enough leaves to cover an image.
+def _sizes(shape: tuple[int, int], style: Style) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Radii of leaves, how much of the plane each size may touch the image from, and how often.
 
-    Centres lie on a plane around the image, so of all leaves that touch it, more are large:
-    in proportion to (height + 2r)(width + 2r).
+    Centres lie on a plane around the image. Of the leaves that touch it more are large than of
+    all: in proportion to (height + 2r)(width + 2r).
     """
     r = np.geomspace(style.r_min, style.r_max, RADII)
     touching = (shape[0] + 2 * r) * (shape[1] + 2 * r)
     weight = r ** (style.power + 1) * touching  # + 1: steps of r are in proportion to r
-    weight /= weight.sum()
+    return r, touching, weight / weight.sum()
+
+
+def _count(shape: tuple[int, int], style: Style) -> int:
+    """How many leaves lie DEPTH deep on an image, on average."""
+    r, touching, weight = _sizes(shape, style)
     covered = (weight * np.pi * r**2 / touching).sum()  # the part of the image that a leaf covers
     stretched = np.exp(-style.elongation * 0.8)  # 0.8: the mean of |x|, x Gaussian
-    count = int(np.ceil(DEPTH / (covered * stretched)))
-    return np.interp(rng.random(count), np.cumsum(weight), r)
+    return math.ceil(DEPTH / (covered * stretched))
 
 
 @jit
@@ -206,20 +213,24 @@ def _paint(i, leaves, edges, left, canvas):
             leaves[i, n, BLUR],
             int(leaves[i, n, CORNERS]),
         )
+        reach = max(a, b)
+        if corners > 0:
+            reach /= math.cos(math.pi / corners)
+        reach += blur
+        top, bottom = max(0, int(centre_y - reach)), min(height, int(centre_y + reach) + 2)
+        first, stop = max(0, int(centre_x - reach)), min(width, int(centre_x + reach) + 2)
+        if not _any_open(i, top, bottom, first, stop, left):
+            continue
         cos, sin = math.cos(leaves[i, n, ANGLE]), math.sin(leaves[i, n, ANGLE])
         for k in range(corners):
             p = math.cos(2 * math.pi * k / corners) / a
             q = math.sin(2 * math.pi * k / corners) / b
             length = math.sqrt(p * p + q * q)
             edges[i, k, 0], edges[i, k, 1], edges[i, k, 2] = p / length, q / length, 1 / length
-        reach = max(a, b)
-        if corners > 0:
-            reach /= math.cos(math.pi / corners)
-        reach += blur
         amplitude = leaves[i, n, AMPLITUDE]
-        for y in range(max(0, int(centre_y - reach)), min(height, int(centre_y + reach) + 2)):
-            for x in range(max(0, int(centre_x - reach)), min(width, int(centre_x + reach) + 2)):
-                if left[i, y, x] < 0.002:  # half a step of 8 bits
+        for y in range(top, bottom):
+            for x in range(first, stop):
+                if left[i, y, x] < CLOSED:
                     continue
                 dx, dy = x - centre_x, y - centre_y
                 u, v = cos * dx + sin * dy, cos * dy - sin * dx
@@ -241,6 +252,15 @@ def _paint(i, leaves, edges, left, canvas):
                     color = min(max(leaves[i, n, RED + c] + light, 0.0), 1.0)
                     canvas[i, y, x, c] += cover * color
                 left[i, y, x] -= cover
+
+
+@jit
+def _any_open(i, top, bottom, first, stop, left):
+    for y in range(top, bottom):
+        for x in range(first, stop):
+            if left[i, y, x] >= CLOSED:
+                return True
+    return False
 
 
 @jit
