@@ -247,7 +247,7 @@ def initial_network(settings: dict[str, Any], recipe: Recipe, device: str) -> SR
     facts = {
         "scale": settings["scale"],
         "color": settings["channels"],
-        "recipe": asdict(recipe),
+        "recipe": asdict(replace(recipe, init=_label(recipe.init))),
         "data": [_label(name) for name in settings["data"]],
         "eval": [_label(name) for name in settings["eval"] or [DEAD_LEAVES]],
         "seed": settings["seed"],
@@ -322,6 +322,8 @@ def command_of(settings: dict[str, Any], length: Length) -> str:
             continue
         if isinstance(value, bool):
             words.append(option if value else option.replace("--", "--no-", 1))
+        elif name == "init":
+            words += [option, _label(value)]
         elif name in ("data", "eval"):
             words += [option, *(_label(item) for item in value)]
         elif isinstance(value, list):
