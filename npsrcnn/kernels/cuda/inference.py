@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.kernels.cuda import device, fused
+from npsrcnn.kernels.cuda import device, fused, planes
 from npsrcnn.kernels.cuda.convolution import convolve
 from npsrcnn.kernels.cuda.fused import before
 from npsrcnn.kernels.cuda.planes import ALIGNED, Planes, allocate, upload
@@ -42,6 +42,7 @@ class Network:
             (c, n1, f1, *_), (_, n2, f2, *_) = self.shapes[:2]
             pair = fused.Pair(c, n1, f1, n2, f2, zeros)
             self.pair = pair if fused.blocking(pair) is not None else None
+        self._rooms: dict[int, Planes] = {}
 
     def ranges(self, rows: Rows, height: int) -> list[Rows]:
         """The rows of the image, then of each layer's output, that ``rows`` of the result need."""
@@ -52,13 +53,25 @@ class Network:
             result.insert(0, (max(0, first), min(height, last)))
         return result
 
+    def _room(self, i: int, n: int, rows: int, columns: int) -> Planes:
+        """Room for the output of layer ``i``: as before where that is large enough."""
+        need = n, self.shapes[i].maps, rows, columns
+        room = self._rooms.get(i)
+        if room is None or room.data.size < planes.floats_of(*need):
+            self._rooms.pop(i, None)  # let go of it first
+            room = self._rooms[i] = allocate(*need)
+        return planes.within(room.data, *need)
+
     def run(self, x: Planes, rows: Rows, height: int) -> Planes:
-        """``rows`` of the result from ``x``, which holds the rows of the image they need."""
+        """``rows`` of the result from ``x``, which holds the rows of the image they need.
+
+        The result is overwritten by the next run.
+        """
         ranges, shapes, layers = self.ranges(rows, height), self.shapes, self.weights.layers
         first = 0
         if self.pair is not None:
             (start, _), (top, bottom) = ranges[0], ranges[2]
-            y = allocate(x.n, self.pair.n2, bottom - top, x.columns)
+            y = self._room(1, x.n, bottom - top, x.columns)
             x = fused.two_layers(
                 x, layers[0], layers[1], self.pair, y,
                 shift=top - start, top=top, rows=height,
@@ -66,7 +79,7 @@ class Network:
             first = 2
         for i in range(first, len(shapes)):
             (start, _), (top, bottom), reach = ranges[i], ranges[i + 1], before(shapes[i].size)
-            y = allocate(x.n, shapes[i].maps, bottom - top, x.columns)
+            y = self._room(i, x.n, bottom - top, x.columns)
             x = convolve(
                 x, *layers[i], shapes[i], y, row=top - reach - start, column=-reach
             )

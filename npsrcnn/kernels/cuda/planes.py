@@ -48,7 +48,7 @@ class Planes:
     def download(self) -> np.ndarray:
         """A NumPy array (N, C, H, W) of their pixels."""
         shape = (self.n, self.channels, self.extent.height, self.extent.pitch)
-        array = self.data.copy_to_host()[: np.prod(shape)].reshape(shape)
+        array = self.data[: int(np.prod(shape))].copy_to_host().reshape(shape)
         return np.ascontiguousarray(array[:, :, : self.rows, : self.columns])
 
 
@@ -62,7 +62,18 @@ def upload(array: np.ndarray) -> Planes:
     return Planes(cuda.to_device(padded.reshape(-1)), n, channels, extent)
 
 
+def floats_of(n: int, channels: int, rows: int, columns: int) -> int:
+    """How many floats such maps take, with room for whole tiles."""
+    return n * channels * up(ALIGNED, rows) * up(ALIGNED, columns)
+
+
+def within(data: object, n: int, channels: int, rows: int, columns: int) -> Planes:
+    """Such maps, with room for whole tiles, at the beginning of ``data``."""
+    extent = Extent(rows, columns, up(ALIGNED, rows), up(ALIGNED, columns))
+    return Planes(data, n, channels, extent)
+
+
 def allocate(n: int, channels: int, rows: int, columns: int) -> Planes:
     """Undefined maps with room for whole tiles."""
-    extent = Extent(rows, columns, up(ALIGNED, rows), up(ALIGNED, columns))
-    return Planes(floats(n * channels * extent.height * extent.pitch), n, channels, extent)
+    count = floats_of(n, channels, rows, columns)
+    return within(floats(count), n, channels, rows, columns)

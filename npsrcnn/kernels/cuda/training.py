@@ -13,8 +13,8 @@ import numpy as np
 
 from npsrcnn.kernels.cuda import steps
 from npsrcnn.kernels.cuda.backpropagation import Backpropagation
-from npsrcnn.kernels.cuda.device import cuda, errors_for_people, floats, up
-from npsrcnn.kernels.cuda.planes import ALIGNED, Extent, Planes
+from npsrcnn.kernels.cuda.device import cuda, errors_for_people, floats
+from npsrcnn.kernels.cuda.planes import floats_of, within
 from npsrcnn.kernels.cuda.weights import Layers, Weights, pack, unpack
 
 REPORT = 256
@@ -47,12 +47,12 @@ class Session:
     ) -> None:
         self.rule, self.batch = rule, batch
         self.weights = Weights(layers)
-        x, t = _extent(size), _extent(label_size)
         channels = self.weights.shapes[0].channels
-        middle = batch * channels * x.height * x.pitch
-        self._batch = floats(middle + batch * channels * t.height * t.pitch)
-        self.inputs = Planes(self._batch[:middle], batch, channels, x)
-        self.labels = Planes(self._batch[middle:], batch, channels, t)
+        x, t = ((batch, channels, side, side) for side in (size, label_size))
+        middle = floats_of(*x)
+        self._batch = floats(middle + floats_of(*t))
+        self.inputs = within(self._batch[:middle], *x)
+        self.labels = within(self._batch[middle:], *t)
         self._step = Backpropagation(self.weights, self.inputs, self.labels)
         rates = [
             (np.full(w.shape, f), np.full(b.shape, g))
@@ -161,7 +161,3 @@ class Session:
         losses = report[1 : 1 + self._done] / np.float32(2 * self.batch)
         self._done = 0
         return losses, bool(report[0] > 0)
-
-
-def _extent(size: int) -> Extent:
-    return Extent(size, size, up(ALIGNED, size), up(ALIGNED, size))

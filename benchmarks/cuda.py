@@ -1,0 +1,236 @@
+"""`python -m benchmarks.cuda`: the GPU kernels beside PyTorch, on one GPU, in one run.
+
+Medians of times between two events on the device, after warming up; inputs and weights are there
+already. Each result is compared with PyTorch's before it is timed. PyTorch runs its own way:
+zero padding inside cuDNN, cuDNN choosing its algorithms, TF32 off and on, eager and compiled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from npsrcnn import SRCNN, commands
+from npsrcnn.errors import UserError
+from npsrcnn.kernels import cuda as kernels
+from npsrcnn.kernels.cuda import device, inference, planes, steps, training
+from npsrcnn.network import Layers
+
+SIZES = {"1080p": (1080, 1920), "4K": (2160, 3840)}
+NETWORKS = ("9-1-5", "9-5-5")
+BATCHES = (128, 1024)
+CLOSE = 1e-5  # ||ours - PyTorch's|| / ||PyTorch's|| with TF32 off; 3e-3 with TF32
+Row = dict[str, Any]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cuda", description=__doc__)
+    parser.add_argument("--repeats", type=commands.positive_int, default=30)
+    parser.add_argument("--json", metavar="FILE", help="all rows as JSON")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--debug", action="store_true")
+    parser.add_argument("--threads", type=commands.positive_int)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see ``--help``."""
+    return commands.run(make_parser, run, argv)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure, and print a table."""
+    kernels.require()
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError("PyTorch is not there: pip install 'npsrcnn[bench]'") from error
+    if not torch.cuda.is_available():
+        raise UserError("this PyTorch has no CUDA: install one that has, see pytorch.org")
+    torch.backends.cudnn.benchmark = True
+    rows = []
+    for row in measurements(torch, options.repeats, not options.no_compile):
+        rows.append(row)
+        print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+    if options.json:
+        with commands.write_atomically(options.json) as path:
+            path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+def measurements(torch: Any, repeats: int, compiled: bool) -> Iterator[Row]:
+    """Every row: the card's ceilings, inference, the training step."""
+    ceiling = ceilings(torch, repeats)
+    yield ceiling
+    for name in NETWORKS:
+        net = SRCNN(name, seed=1, padding="zeros")
+        for size, shape in SIZES.items():
+            work = 2 * flops(net.layers) * shape[0] * shape[1]
+            pixels = np.random.default_rng(0).random((1, 1, *shape), np.float32)
+            for row in inferences(torch, net, pixels, repeats, compiled):
+                rate = work / row["ms"] / 1e9
+                yield {"what": f"{name} {size}", **row, "TFLOP/s": round(rate, 1),
+                       "of float32": round(rate / ceiling["float32 TFLOP/s"], 2)}  # fmt: skip
+        for batch in BATCHES:
+            for row in trainings(torch, net, batch, repeats, compiled):
+                rate = round(batch / row["ms"] * 1e3)
+                yield {"what": f"{name} step of {batch}", **row, "sub-images/s": rate}
+
+
+def flops(layers: Layers) -> int:
+    """Multiply-adds of each pixel."""
+    return sum(w.size for w, _ in layers)
+
+
+def median(record: Callable, between: Callable, work: Callable, repeats: int) -> float:
+    """Milliseconds of ``work``, by events on the device, after a few tries."""
+    for _ in range(5):
+        work()
+    times = []
+    for _ in range(repeats):
+        start = record()
+        work()
+        times.append(between(start, record()))
+    return round(statistics.median(times), 4)
+
+
+def ours(work: Callable, repeats: int) -> float:
+    """:func:`median` on numba.cuda's events."""
+
+    def record():
+        event = device.cuda.event(timing=True)
+        event.record()
+        return event
+
+    def between(start, stop):
+        stop.synchronize()
+        return device.cuda.event_elapsed_time(start, stop)
+
+    return median(record, between, work, repeats)
+
+
+def theirs(torch: Any, work: Callable, repeats: int) -> float:
+    """:func:`median` on PyTorch's events."""
+
+    def record():
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def between(start, stop):
+        stop.synchronize()
+        return start.elapsed_time(stop)
+
+    return median(record, between, work, repeats)
+
+
+def ceilings(torch: Any, repeats: int) -> Row:
+    """What the card can do: copying, counting bytes read and written; a float32 product."""
+    precision(torch, tf32=False)
+    a = torch.rand(1 << 28, device="cuda")
+    b = torch.empty_like(a)
+    copy = theirs(torch, lambda: b.copy_(a), repeats)
+    n = 8192
+    x, y = torch.randn(n, n, device="cuda"), torch.randn(n, n, device="cuda")
+    product = theirs(torch, lambda: x @ y, repeats)
+    return {
+        "card": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "copy TB/s": round(2 * 4 * len(a) / copy / 1e9, 2),
+        "float32 TFLOP/s": round(2 * n**3 / product / 1e9, 1),
+    }
+
+
+def precision(torch: Any, *, tf32: bool) -> None:
+    """TF32 in convolutions and products, or plain float32."""
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
+def as_torch(torch: Any, layers: Layers, *, same: bool) -> Any:
+    """The network as PyTorch would write it."""
+    modules = []
+    for w, b in layers:
+        layer = torch.nn.Conv2d(w.shape[1], w.shape[0], w.shape[2], padding="same" if same else 0)
+        layer.weight.data, layer.bias.data = torch.from_numpy(w.copy()), torch.from_numpy(b.copy())
+        modules += [layer, torch.nn.ReLU(inplace=True)]
+    return torch.nn.Sequential(*modules[:-1]).cuda()
+
+
+def variants(torch: Any, model: Any, compiled: bool) -> Iterator[tuple[str, Any, bool]]:
+    """PyTorch's ways: a name, the model, TF32 or not."""
+    for tf32 in (False, True):
+        suffix = "TF32" if tf32 else "float32"
+        precision(torch, tf32=tf32)
+        yield f"PyTorch eager {suffix}", model, tf32
+        if compiled:
+            torch.compiler.reset()
+            yield f"torch.compile {suffix}", torch.compile(model), tf32
+
+
+def check(result: np.ndarray, expected: np.ndarray, tf32: bool) -> None:
+    """Stop where two results differ by more than their precision explains."""
+    distance = np.linalg.norm(result - expected) / np.linalg.norm(expected)
+    if not distance < (3e-3 if tf32 else CLOSE):
+        raise UserError(f"results differ by {distance:.1e}: nothing to compare the speed of")
+
+
+def inferences(
+    torch: Any, net: SRCNN, pixels: np.ndarray, repeats: int, compiled: bool
+) -> Iterator[Row]:
+    """The whole network on an image."""
+    network = inference.Network(net.layers, net.padding)
+    x, rows = planes.upload(pixels), (0, pixels.shape[2])
+    result = network.run(x, rows, rows[1]).download()
+    yield {"by": "npsrcnn", "ms": ours(lambda: network.run(x, rows, rows[1]), repeats)}
+    there = torch.from_numpy(pixels).cuda()
+    with torch.inference_mode():
+        model = as_torch(torch, net.layers, same=True)
+        for name, variant, tf32 in variants(torch, model, compiled):
+            check(result, variant(there).cpu().numpy(), tf32)
+            yield {"by": name, "ms": theirs(torch, lambda v=variant: v(there), repeats)}
+
+
+def trainings(
+    torch: Any, net: SRCNN, batch: int, repeats: int, compiled: bool
+) -> Iterator[Row]:
+    """A step of SGD with momentum on a batch that is on the device."""
+    rng, side = np.random.default_rng(0), 33 - net.margin
+    inputs = rng.random((batch, 1, 33, 33), np.float32)
+    labels = rng.random((batch, 1, side, side), np.float32)
+    factors = [(1.0, 0.1)] * len(net.layers)
+    session = training.Session(net.layers, factors, steps.SGD, batch, 33, side)
+    session.put(inputs, labels)
+
+    def step():
+        session.step(1e-6, momentum=0.9)
+
+    repeats = min(repeats, 200)
+    many = training.REPORT // (repeats + 5)
+
+    def some():  # losses are fetched seldom, as in training, and never while timing
+        for _ in range(many):
+            step()
+
+    yield {"by": "npsrcnn", "ms": round(ours(some, repeats) / many, 4)}
+    x, t = torch.from_numpy(inputs).cuda(), torch.from_numpy(labels).cuda()
+    for name, variant, _ in variants(torch, as_torch(torch, net.layers, same=False), compiled):
+        optimizer = torch.optim.SGD(variant.parameters(), lr=1e-6, momentum=0.9)
+
+        def work(model=variant, optimizer=optimizer):
+            for _ in range(many):
+                optimizer.zero_grad(set_to_none=True)
+                (((model(x) - t) ** 2).sum() / (2 * batch)).backward()
+                optimizer.step()
+
+        yield {"by": name, "ms": round(theirs(torch, work, repeats) / many, 4)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
