@@ -37,12 +37,13 @@ def _network(color: str) -> SRCNN:
 
 
 def _upscaling() -> None:
-    for color, dtype, shape in itertools.product(COLORS, DTYPES, SHAPES):
+    for dtype, shape, writeable in itertools.product(DTYPES, SHAPES, (True, False)):
         image = np.zeros(shape, dtype)
         image[0, 0] = 1  # visible, and the rest transparent
-        upscale(image, 3, _network(color))
-    for dtype, shape in itertools.product(DTYPES, SHAPES):
-        imresize(np.zeros(shape, dtype), 2)
+        image.flags.writeable = writeable  # pixels from a file are not: to Numba another type
+        imresize(image, 2)
+        for color in COLORS:
+            upscale(image, 3, _network(color))
 
 
 def _files() -> None:
@@ -54,8 +55,10 @@ def _files() -> None:
 
 
 def _evaluation() -> None:
-    for shape in ((64, 63), (64, 63, 3)):
-        image = evaluate.prepare(np.zeros(shape, np.uint8), 3)
+    for shape, writeable in itertools.product(((64, 63), (64, 63, 3)), (True, False)):
+        pixels = np.zeros(shape, np.uint8)
+        pixels.flags.writeable = writeable
+        image = evaluate.prepare(pixels, 3)
         for color in COLORS:
             restored = evaluate.by_network(_network(color))(image)
             evaluate.score(image, restored, color=True)
