@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -20,18 +21,18 @@ from npsrcnn.version import __version__
 LIMIT = 64 << 20  # bytes, unpacked: hundreds of times what the paper's largest network takes
 DAMAGED = (  # what the libraries raise that read a file which is not what it should be
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, TypeError, LookupError,
-    AttributeError, RuntimeError, OverflowError, MemoryError, OSError,
+    AttributeError, RuntimeError, OverflowError, MemoryError, OSError, SyntaxError, TokenError,
 )  # fmt: skip
 
 
 @contextlib.contextmanager
-def reading(kind: str) -> Iterator[None]:
+def reading(kind: str, *more: type[Exception]) -> Iterator[None]:
     """Whatever fails in reading what a file holds becomes a UserError of one line."""
     try:
         yield
     except UserError:
         raise
-    except DAMAGED as error:
+    except (*DAMAGED, *more) as error:
         if isinstance(error, OSError) and error.filename:
             raise  # it cannot be opened, which says nothing of what it holds
         raise UserError(f"not {kind}, or damaged ({str(error)[:200]})") from error
@@ -48,15 +49,20 @@ def check_size(path: Path) -> None:
         raise UserError("the file is empty")
 
 
-def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """The bytes of one member; the archive as a whole must unpack to no more than LIMIT."""
-    total = sum(member.file_size for member in archive.infolist())
-    if total > LIMIT:
-        raise UserError(
-            f"unpacks to {total / 2**20:.0f} MiB, too large for an SRCNN "
-            f"(at most {LIMIT >> 20} MiB)"
-        )
-    return archive.read(name)  # no more than the file_size that it declares
+@contextlib.contextmanager
+def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip archive whose members unpack to no more than LIMIT, all together.
+
+    No member gives more than the size that it declares, and here these are added up.
+    """
+    with zipfile.ZipFile(path) as archive:
+        total = sum(member.file_size for member in archive.infolist())
+        if total > LIMIT:
+            raise UserError(
+                f"unpacks to {total / 2**20:.0f} MiB, too large for an SRCNN "
+                f"(at most {LIMIT >> 20} MiB)"
+            )
+        yield archive
 
 
 def text_of(net: SRCNN) -> str:

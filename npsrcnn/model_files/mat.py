@@ -61,16 +61,20 @@ def read(path: Path) -> tuple[Layers, dict[str, Any]]:
         Damaged, foreign or too large.
     """
     from scipy.io import loadmat, whosmat
+    from scipy.io.matlab import MatReadError
 
     check_size(path)
     data = path.read_bytes()
     if data[:4] == b"\x89HDF" or b"MATLAB 7.3 MAT-file" in data[:HEADER]:
         raise UserError("a MATLAB 7.3 file; save it in MATLAB with the option '-v7'")
-    with reading("a MATLAB file"):
+    with reading("a MATLAB file", MatReadError):
         _check_unpacked(data)
         sizes = {name: (shape, kind) for name, shape, kind in whosmat(path)}
         wanted = _variables(sizes)
         variables = loadmat(path, variable_names=wanted)
+    for name in wanted:
+        if np.iscomplexobj(variables[name]):
+            raise UserError(f"{name} is of complex numbers")
     depth = sum(name.startswith("weights") for name in wanted)
     layers = [
         (
@@ -100,7 +104,7 @@ def _check_unpacked(data: bytes) -> None:
 
 def _variables(sizes: dict[str, tuple[tuple[int, ...], str]]) -> list[str]:
     """The names of weights_conv1, biases_conv1, ..., and of the text if there is one."""
-    names = []
+    names, total = [], 0
     for i in range(1, MOST_LAYERS):
         pair = [f"weights_conv{i}", f"biases_conv{i}"]
         found = [name for name in pair if name in sizes]
@@ -108,20 +112,21 @@ def _variables(sizes: dict[str, tuple[tuple[int, ...], str]]) -> list[str]:
             break
         for name in pair:
             shape, kind = sizes.get(name, ((), "missing"))
-            if kind not in ("double", "single") or math.prod(shape) * 8 > LIMIT:
+            if kind not in ("double", "single"):
                 raise UserError(f"{name} is {kind} {shape}: expected an array of real numbers")
+            total += math.prod(shape) * 8
         names += pair
     if not names:
         raise UserError(
             "no variables weights_conv1, biases_conv1, ... as the authors' files have them"
         )
+    if total > LIMIT:
+        raise UserError(f"more than {LIMIT >> 20} MiB of weights, too large for an SRCNN")
     return names + [TEXT] * (sizes.get(TEXT, ((), ""))[1] == "char")
 
 
 def _unpacked(packed: np.ndarray, i: int, last: bool) -> np.ndarray:
     """(O, C, f, f) of one layer as the file has it."""
-    if np.iscomplexobj(packed):
-        raise UserError(f"weights_conv{i} is of complex numbers")
     if packed.ndim == 2:  # MATLAB drops a last axis of length 1
         packed = packed[None] if i == 1 else packed[:, :, None]
     side = math.isqrt(packed.shape[1]) if packed.ndim == 3 else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from npsrcnn.commands import write_atomically
 from npsrcnn.errors import UserError
-from npsrcnn.model_files.common import check_size, facts_of, read_member, reading, text_of
+from npsrcnn.model_files.common import check_size, facts_of, open_archive, reading, text_of
 from npsrcnn.network import SRCNN, Layers
 
 TEXT = "about"
@@ -36,9 +35,9 @@ def read(path: Path) -> tuple[Layers, dict[str, Any]]:
         Damaged, foreign, too large, or holding Python objects.
     """
     check_size(path)
-    with reading("an .npz file"), zipfile.ZipFile(path) as archive:
+    with reading("an .npz file"), open_archive(path) as archive:
         arrays = {
-            name.removesuffix(".npy"): _array(read_member(archive, name))
+            name.removesuffix(".npy"): _array(archive.read(name))
             for name in archive.namelist()
             if re.fullmatch(rf"([wb]\d{{1,3}}|{TEXT})\.npy", name)
         }
@@ -51,7 +50,7 @@ def read(path: Path) -> tuple[Layers, dict[str, Any]]:
     if not layers or TEXT not in arrays:
         raise UserError(f"not a model of npsrcnn: it has no arrays w1, b1, ... and {TEXT}")
     for i, (w, b) in enumerate(layers, 1):
-        if w.dtype.kind != "f" or b.dtype.kind != "f" or w.ndim != 4 or b.ndim != 1:
+        if w.dtype.kind != "f" or b.dtype.kind != "f" or w.ndim != 4 or b.ndim != 1 or not w.size:
             raise UserError(f"layer {i} is not of real numbers, (O, C, K, K) and (O,)")
     if arrays[TEXT].dtype.kind != "U" or arrays[TEXT].ndim:
         raise UserError(f"{TEXT!r} is not a text")

@@ -13,14 +13,13 @@ import math
 import pickletools
 import re
 import struct
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.model_files.common import LIMIT, check_size, read_member, reading
+from npsrcnn.model_files.common import LIMIT, check_size, open_archive, reading
 from npsrcnn.network import Layers
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a file from before PyTorch 1.6
@@ -85,21 +84,24 @@ def read(path: Path) -> tuple[Layers, dict[str, Any]]:
         legacy = file.read(len(LEGACY)) == LEGACY
     with reading("a PyTorch file"):
         value, storages, order = _read_legacy(path) if legacy else _read_zip(path)
-        arrays = {k: _array(t, storages, order) for k, t in _state_dict(value).items()}
+        tensors = _state_dict(value)
+        if sum(math.prod(tensor.size) for tensor in tensors.values()) * 8 > LIMIT:
+            raise UserError(f"more than {LIMIT >> 20} MiB of weights, too large for an SRCNN")
+        arrays = {name: _array(t, storages, order) for name, t in tensors.items()}
         return _layers(arrays), {}
 
 
 def _read_zip(path: Path) -> tuple[Any, dict[str, bytes], str]:
     """The value, the bytes of each storage and their order in a file of PyTorch 1.6 or later."""
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path) as archive:
         names = set(archive.namelist())
         pickles = [name for name in names if re.fullmatch(r"([^/]*/)?data\.pkl", name)]
         if len(pickles) != 1:
             raise UserError("a zip archive, but not of PyTorch: it has no data.pkl")
         root = pickles[0].removesuffix("data.pkl")
-        value, asked = _evaluate(io.BytesIO(read_member(archive, pickles[0])))
-        storages = {key: read_member(archive, f"{root}data/{key}") for key in asked}
-        big = f"{root}byteorder" in names and read_member(archive, f"{root}byteorder") == b"big"
+        value, asked = _evaluate(io.BytesIO(archive.read(pickles[0])))
+        storages = {key: archive.read(f"{root}data/{key}") for key in asked}
+        big = f"{root}byteorder" in names and archive.read(f"{root}byteorder") == b"big"
     return value, storages, ">" if big else "<"
 
 
@@ -228,7 +230,7 @@ def _call(function: str, arguments: tuple) -> Any:
         storage, offset, size, stride = arguments[:4]
         _expect(storage, _Storage)
         numbers = (offset, *_expect(size, tuple), *_expect(stride, tuple))
-        if len(size) != len(stride) or any(type(i) is not int or i < 0 for i in numbers):
+        if not len(size) == len(stride) <= 8 or any(type(i) is not int or i < 0 for i in numbers):
             raise ValueError("a tensor whose size, strides and offset are not counts")
         return _Tensor(storage, offset, size, stride)
     if function == PARAMETER:
@@ -257,8 +259,6 @@ def _array(tensor: _Tensor, storages: dict[str, bytes], order: str) -> np.ndarra
     """The numbers of a tensor, copied out of its storage and checked to lie within it."""
     kind, key, count = tensor.storage
     flat = np.frombuffer(storages[key], np.dtype(order + DTYPES[kind]), count)
-    if math.prod(tensor.size) * 8 > LIMIT:
-        raise UserError(f"a tensor of {tensor.size} is too large for an SRCNN")
     last = tensor.offset + sum((n - 1) * s for n, s in zip(tensor.size, tensor.stride, strict=True))
     if 0 not in tensor.size and last >= count:
         raise ValueError(f"a tensor of {tensor.size} reaches beyond its storage")
