@@ -91,6 +91,8 @@ def convert(image: np.ndarray, matrix: np.ndarray, offset: np.ndarray, result: n
     both arrays is the channel; transpose to go between (H, W, 3) and (3, H, W) on the way.
     """
     height, width = result.shape[:2]
+    if not (image.flags.writeable and image.flags.aligned):
+        image = image.copy()  # sooner than to have Numba compile the kernel once more
     top = peak(result.dtype) if result.dtype.kind == "u" else 0.0
     block = max(1, PIECE // width)
     parallel(_convert_rows, -(-height // block), block, image, matrix, offset, top, result)

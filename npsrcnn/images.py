@@ -181,8 +181,9 @@ def read(path: str | Path) -> Picture:
     except UnidentifiedImageError as error:
         raise UserError(f"{path}: not an image, or of an unknown format") from error
     except Image.DecompressionBombError as error:
+        limit = 2 * Image.MAX_IMAGE_PIXELS // 10**6
         raise UserError(
-            f"{path}: far too large, refused as a decompression bomb ({error})"
+            f"{path}: more than {limit} million pixels, refused as a decompression bomb"
         ) from error
     except DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__

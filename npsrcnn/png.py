@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.kernels.jit import jit
+from npsrcnn.kernels.jit import helper, jit
 from npsrcnn.kernels.threads import parallel
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -88,7 +88,7 @@ def encode(pixels: np.ndarray, chunks: list[tuple[bytes, bytes]]) -> bytes:
     height, width, channels = pixels.shape
     color = next(key for key, count in CHANNELS.items() if count == channels)
     depth = 8 * pixels.dtype.itemsize
-    lines = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).view(np.uint8)
+    lines = np.require(pixels, pixels.dtype.newbyteorder(">"), "CW").view(np.uint8)
     lines = lines.reshape(height, -1)
     filtered = np.empty((height, 1 + lines.shape[1]), np.uint8)
     parallel(_filter, -(-height // ROWS), lines, pixels.itemsize * channels, filtered)
@@ -193,7 +193,7 @@ def _unfilter(lines, step):
             lines[y, x] = np.uint8(lines[y, x] + predicted)
 
 
-@jit
+@helper
 def _paeth(left, up, corner):
     """Whichever of the three is closest to left + up - corner."""
     left, up, corner = np.int32(left), np.int32(up), np.int32(corner)

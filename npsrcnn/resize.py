@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npsrcnn.kernels.jit import jit
+from npsrcnn.kernels.jit import helper, jit
 from npsrcnn.kernels.threads import parallel
 
 SUPPORT = 4.0  # Keys' kernel is zero from a distance of 2 on
@@ -178,11 +178,11 @@ def _table(size: int, outputs: int, scale: float, edge: str, antialias: bool) ->
     weight = _keys(stretch * (center[:, None] - index))
     weight /= weight.sum(axis=1, keepdims=True)
     used = weight.any(axis=0)
-    index, weight = index[:, used].astype(np.intp) - 1, np.ascontiguousarray(weight[:, used])
+    index, weight = index[:, used].astype(np.intp, order="C") - 1, weight[:, used].copy()
     if edge == "clamp":
         index = index.clip(0, size - 1)
     else:
-        index = index % (2 * size)
+        index %= 2 * size
         index = np.minimum(index, 2 * size - 1 - index)
     return Table(index, weight)
 
@@ -197,7 +197,7 @@ def _keys(x: np.ndarray) -> np.ndarray:
 
 def _along_rows(image: np.ndarray, table: Table) -> np.ndarray:
     """Resample the first axis."""
-    flat = np.ascontiguousarray(image).reshape(len(image), -1)
+    flat = np.require(image, requirements="CAW").reshape(len(image), -1)
     result = np.empty((len(table.index), flat.shape[1]), image.dtype)
     _run(_rows_kernel, flat, table, result)
     return result.reshape(len(result), *image.shape[1:])
@@ -208,14 +208,17 @@ def _along_columns(image: np.ndarray, table: Table) -> np.ndarray:
     channels = math.prod(image.shape[2:])
     index = channels * table.index[:, None] + np.arange(channels)[:, None]
     weight = table.weight.repeat(channels, axis=0)
-    flat = np.ascontiguousarray(image).reshape(len(image), -1)
+    flat = np.require(image, requirements="CAW").reshape(len(image), -1)
     result = np.empty((len(flat), len(weight)), image.dtype)
     _run(_columns_kernel, flat, Table(index.reshape(weight.shape), weight), result)
     return result.reshape(len(image), len(table.index), *image.shape[2:])
 
 
 def _run(kernel: Callable, source: np.ndarray, table: Table, result: np.ndarray) -> None:
-    """Call ``kernel`` for blocks of rows of ``result``; sums are float32 for float32 alone."""
+    """Call ``kernel`` for blocks of rows of ``result``; sums are float32 for float32 alone.
+
+    All arrays are contiguous and writable: for others Numba would compile the kernel once more.
+    """
     real = np.float32 if result.dtype == np.float32 else np.float64
     weight = table.weight.astype(real, copy=False)
     top = real(np.iinfo(result.dtype).max if result.dtype.kind == "u" else 0)
@@ -262,7 +265,7 @@ def _columns_kernel(piece, block, source, index, weight, top, half, result):
                     result[i0 + i, j0 + j] = _stored(total[j, i], top, half)
 
 
-@jit
+@helper
 def _stored(value, top, half):
     """``value`` as an image holds it: if integer, rounded and limited to 0..top; top 0: float."""
     if top == 0:
