@@ -323,8 +323,8 @@ def _decode(data: bytes) -> Picture:
         if png.is_16_bit(data):
             samples = png.decode_16_bit(data)
     if orientation in TURNED:
-        samples = np.ascontiguousarray(TURNED[orientation](samples))
-    return Picture.from_samples(samples, metadata)
+        samples = TURNED[orientation](samples)
+    return Picture.from_samples(np.require(samples, requirements="CW"), metadata)
 
 
 def _open(data: bytes) -> tuple[Image.Image, Metadata, int]:

@@ -144,7 +144,7 @@ def test_pictures_of_every_kind(tmp_path, case):
     name, image, options, pixels, alpha = case
     image.save(tmp_path / name, **options)
     picture = read(tmp_path / name)
-    assert picture.pixels.dtype == pixels.dtype
+    assert picture.pixels.dtype == pixels.dtype and picture.pixels.flags.writeable
     np.testing.assert_array_equal(picture.pixels, pixels)
     if alpha is None:
         assert picture.alpha is None
