@@ -24,11 +24,13 @@ import numpy as np
 
 from npsrcnn import commands, images, model_files
 from npsrcnn.color import luma, rgb2ycbcr, ycbcr2rgb
+from npsrcnn.ensemble import ensemble
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.kernels import DEVICES, PADDINGS
 from npsrcnn.metrics import WINDOW, psnr, shave, ssim
 from npsrcnn.network import SRCNN
 from npsrcnn.resize import imresize, modcrop
+from npsrcnn.upscale import choose_models, enlarge, steps_of
 
 PEAK = 255
 KEYS = ("psnr_bicubic", "psnr", "ssim_bicubic", "ssim")
@@ -182,6 +184,15 @@ def by_network(net: SRCNN) -> Method:
     return restore
 
 
+def by_steps(nets: Sequence[SRCNN]) -> Method:
+    """Several networks in turn, from the small image on; see :func:`npsrcnn.upscale.steps_of`."""
+
+    def restore(image: Prepared) -> np.ndarray:
+        return enlarge(image.low.astype(np.float32), None, nets, image.scale)[0]
+
+    return restore
+
+
 def mean_psnr(net: SRCNN, prepared: Sequence[Prepared]) -> tuple[float, float]:
     """Mean PSNR in dB of Y over images: by the network, and by bicubic interpolation."""
     method = by_network(net)
@@ -265,20 +276,11 @@ def evaluate(
         trained for another scale.
     """
     if isinstance(method, SRCNN):
-        check_scale(method, scale)
+        choose_models(method, scale)  # refuses a network for another scale
         color = method.channels == 3 if color is None else color
         method = by_network(method)
     prepared = (read(path, scale, edge) for path in paths_of(folder))
     return summary(scale, edge, [score(p, method(p), bool(color)) for p in prepared])
-
-
-def check_scale(net: SRCNN, scale: int) -> None:
-    """Refuse a network that was trained for another scale, where that is known."""
-    if net.scale is not None and net.scale != scale:
-        raise UserError(
-            f"this model was trained for x{net.scale:g}, not x{scale}: "
-            f"use --scale {net.scale:g}, or a model for x{scale}"
-        )
 
 
 def paths_of(data: str | Path) -> list[Path]:
@@ -311,14 +313,26 @@ def _network(options: argparse.Namespace) -> tuple[Method, int, str, bool]:
     """--method srcnn: the method, its scale, its title, and whether it restores colour."""
     if options.model is None and options.scale is None:
         raise UsageError("give --scale, or --model, or both")
-    name = options.model or model_files.best_for(options.scale)
-    net = model_files.load(name, options.device, options.padding)
-    scale = options.scale or net.scale
-    if scale is None or scale != int(scale):
-        raise UsageError(f"{name} does not say for which scale it is: give --scale")
-    check_scale(net, scale)
-    title = f"SRCNN {net.name}, {name}, edges {'replicated' if net.padding == 'replicate' else 0}"
-    return by_network(net), int(scale), title, net.channels == 3
+    names = [options.model] if options.model else model_files.chain_for(options.scale)
+    nets = [model_files.load(name, options.device, options.padding) for name in names]
+    scale = options.scale
+    if options.model:
+        nets, scale = choose_models(nets[0], scale)
+    if scale != int(scale):
+        raise UsageError(f"{names[0]} is for x{scale:g}: the protocol is for whole scales")
+    steps = steps_of(nets, scale)
+    words = []
+    for name, net, step in zip(names, nets, steps, strict=False):
+        edges = "replicated" if net.padding == "replicate" else "zero"
+        which = f"x{step:g} by " if len(steps) > 1 else ""
+        words.append(f"{which}SRCNN {net.name} ({name}, edges {edges})")
+    if len(steps) > len(nets):
+        words.append(f"x{steps[-1]:.4g} by bicubic interpolation")
+    if options.ensemble:
+        nets = [ensemble(net) for net in nets]
+        words.append("mean over 8 orientations")
+    method = by_network(nets[0]) if len(steps) == 1 else by_steps(nets)
+    return method, int(scale), ", ".join(words), len(steps) == 1 and nets[0].channels == 3
 
 
 # Another method registers here: a name, and a function from the options to what _network returns.
@@ -358,6 +372,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--padding", choices=PADDINGS, help="of the network's layers (default: as the model says)"
+    )
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="the mean over eight orientations: better, and eight times as slow",
     )
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument(

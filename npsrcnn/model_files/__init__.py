@@ -19,10 +19,10 @@ import numpy as np
 
 from npsrcnn.errors import UserError
 from npsrcnn.model_files import mat, npz, onnx, pth, shipped
-from npsrcnn.model_files.shipped import best_for, models
+from npsrcnn.model_files.shipped import best_for, chain_for, models
 from npsrcnn.network import SRCNN
 
-__all__ = ["best_for", "load", "models", "save"]
+__all__ = ["best_for", "chain_for", "load", "models", "save"]
 
 READERS = {".npz": npz.read, ".mat": mat.read, ".pth": pth.read, ".pt": pth.read}
 WRITERS = {".npz": npz.write, ".mat": mat.write, ".onnx": onnx.write}

@@ -9,7 +9,7 @@ bounded and the result does not show it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +37,11 @@ def upscale(
         type with black at 0 and white at 1.
     scale : float
         How much larger; what the model was trained for. May be left out where the model says it.
+        Without a model any number above 1: what no shipped weights were trained for is reached
+        in steps (x6 by x2 and x3) and a last one by bicubic interpolation (x1.5 from x2).
     model : SRCNN, name or path
         The network, or what :func:`npsrcnn.load` takes; default: the best that ships for the
-        scale.
+        scale. (:func:`npsrcnn.ensemble.ensemble` makes a better, slower one of any network.)
 
     Returns
     -------
@@ -62,20 +64,23 @@ def upscale(
         raise ValueError(f"expected an image (H, W) or (H, W, 1 to 4), not {image.shape}")
     if image.dtype not in (np.uint8, np.uint16, np.float16, np.float32, np.float64):
         raise TypeError(f"cannot enlarge {image.dtype}: use uint8, uint16 or a float type in 0..1")
-    net, scale = choose_model(model, scale)
+    nets, scale = choose_models(model, scale)
     solid = image.reshape(*image.shape[:2], channels)
     pixels = solid[..., 0] if channels < 3 else solid[..., :3]
     alpha = solid[..., -1] if channels in (2, 4) else None
-    pixels, alpha = enlarge(pixels, alpha, net, scale)
+    pixels, alpha = enlarge(pixels, alpha, nets, scale)
     if alpha is not None:
         pixels = np.dstack([pixels, alpha])
     return pixels.reshape(*pixels.shape[:2], *image.shape[2:])
 
 
-def choose_model(
+def choose_models(
     model: SRCNN | str | Path | None, scale: float | None, device: str = "cpu"
-) -> tuple[SRCNN, float]:
-    """The network to use, and its scale.
+) -> tuple[list[SRCNN], float]:
+    """The network to use, or several in turn, and the scale that is asked for.
+
+    Only where no model is named, they may make more of an image than the scale: see
+    :func:`steps_of`.
 
     Raises
     ------
@@ -85,7 +90,7 @@ def choose_model(
     if model is None:
         if scale is None:
             raise UserError("neither a scale nor a model is given")
-        model = model_files.best_for(scale)
+        return [model_files.load(name, device) for name in model_files.chain_for(scale)], scale
     net = model if isinstance(model, SRCNN) else model_files.load(model, device)
     if scale is None:
         if net.scale is None:
@@ -98,18 +103,54 @@ def choose_model(
             f"the model was trained for scale {net.scale:g}, not {scale:g}: "
             f"use scale {net.scale:g}, or a model for {scale:g}"
         )
-    return net, scale
+    return [net], scale
+
+
+def steps_of(nets: Sequence[SRCNN], scale: float) -> list[float]:
+    """By how much each network enlarges, and bicubic interpolation in the end, if it must.
+
+    [3] for x3; [2, 3] for x6; [2, 0.75] for x1.5: enlarged to x2 and reduced by 0.75.
+    """
+    steps = [scale if net.scale is None else net.scale for net in nets]
+    rest = scale / math.prod(steps)
+    return steps if rest == 1 else [*steps, rest]
 
 
 def enlarge(
-    pixels: np.ndarray, alpha: np.ndarray | None, net: SRCNN, scale: float
+    pixels: np.ndarray, alpha: np.ndarray | None, nets: Sequence[SRCNN], scale: float
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """As :func:`upscale`, with pixels (H, W) or (H, W, 3) and alpha (H, W) in two arrays."""
     resizer = Resizer(pixels.shape[:2], scale)
+    steps = steps_of(nets, scale)
     if alpha is not None:
-        reach = SUPPORT + math.ceil(net.margin / 2 / scale)
-        pixels = fill(pixels, alpha, reach + 1)
+        pixels = fill(pixels, alpha, _reach(nets, steps) + 1)
         alpha = resizer(alpha).clip(0, alpha.dtype.type(peak(alpha.dtype)))
+    if len(steps) == 1:
+        return _restored(pixels, nets[0], scale), alpha
+    white = peak(pixels.dtype)
+    between = pixels.astype(np.float32) / np.float32(white)  # nothing is rounded between steps
+    for net, step in zip(nets, steps, strict=False):
+        between = _restored(between, net, step)
+    if between.shape[:2] != resizer.shape:
+        between = Resizer(between.shape[:2], shape=resizer.shape)(between)
+    if pixels.dtype.kind == "u":
+        between = np.floor(between * white + 0.5).clip(0, white)
+    return between.astype(pixels.dtype), alpha
+
+
+def _reach(nets: Sequence[SRCNN], steps: Sequence[float]) -> int:
+    """How far a pixel of the result sees, in pixels of the small image."""
+    reach, zoom = 0.0, 1.0
+    margins = [net.margin / 2 for net in nets] + [0.0] * (len(steps) - len(nets))
+    for margin, step in zip(margins, steps, strict=True):
+        reach += (SUPPORT / min(step, 1) + margin / step) / zoom
+        zoom *= step
+    return math.ceil(reach)
+
+
+def _restored(pixels: np.ndarray, net: SRCNN, scale: float) -> np.ndarray:
+    """Pixels (H, W) or (H, W, 3) enlarged by one network, dtype kept."""
+    resizer = Resizer(pixels.shape[:2], scale)
     white = peak(pixels.dtype)
     matrix, offset = (np.eye(3), np.zeros(3)) if net.color == "rgb" else to_ycbcr(1.0)
     back, back_offset = (matrix, offset) if net.color == "rgb" else to_rgb(1.0)
@@ -120,18 +161,21 @@ def enlarge(
         color = color.astype(np.float32) if color.dtype == np.float16 else color
         planes = np.empty((3, *pixels.shape[:2]), np.float32)
         convert(color, matrix / white, offset, planes.transpose(1, 2, 0))
+    if pixels.ndim == 2:  # of three channels, if the network has three, the mean
+        back, back_offset = back.mean(axis=0, keepdims=True), back_offset.mean(keepdims=True)
 
     result = np.empty((*resizer.shape, *pixels.shape[2:]), pixels.dtype)
     for start, stop, enlarged in _strips(planes, net, resizer):
         if len(enlarged) == 3:
-            strip = np.empty((*enlarged.shape[1:], 3), np.float32 if white == 1 else pixels.dtype)
+            kind = np.float32 if white == 1 else pixels.dtype
+            strip = np.empty((*enlarged.shape[1:], len(back)), kind)
             convert(enlarged.transpose(1, 2, 0), back * white, back_offset * white, strip)
-            result[start:stop] = strip if pixels.ndim == 3 else strip.mean(axis=2)
+            result[start:stop] = strip.reshape(result[start:stop].shape)
         elif white == 1:
             result[start:stop] = enlarged[0]
         else:
             result[start:stop] = np.floor(enlarged[0] * white + 0.5).clip(0, white)
-    return result, alpha
+    return result
 
 
 def _strips(
@@ -143,12 +187,11 @@ def _strips(
     has, and gets the rows that its filters see above and below; the others are just enlarged.
     """
     height, width = resizer.shape
-    above = sum((w.shape[2] - 1) // 2 for w, _ in net.layers)
-    below = sum(w.shape[2] // 2 for w, _ in net.layers)
+    reach = sum(w.shape[2] // 2 for w, _ in net.layers)  # to either side, however it is turned
     rows = max(64, STRIP // width)
     for start in range(0, height, rows):
         stop = min(start + rows, height)
-        first, last = max(0, start - above), min(height, stop + below)
+        first, last = max(0, start - reach), min(height, stop + reach)
         seen = np.stack([resizer(plane, (first, last)) for plane in planes[: net.channels]])
         enlarged = np.empty((len(planes), stop - start, width), np.float32)
         restored = net.forward(seen[None])[0]

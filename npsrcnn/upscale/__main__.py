@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from npsrcnn import commands, images
+from npsrcnn.ensemble import ensemble
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.images import Picture
 from npsrcnn.kernels import DEVICES
 from npsrcnn.network import SRCNN
 from npsrcnn.resize import Resizer
-from npsrcnn.upscale import choose_model, enlarge
+from npsrcnn.upscale import choose_models, enlarge, steps_of
 from npsrcnn.upscale.transparency import fill
 
 
@@ -46,8 +47,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = commands.parser("upscale", "Enlarge pictures with SRCNN.", __doc__)
     parser.add_argument("sources", nargs="+", type=Path, metavar="IN", help="pictures and folders")
     parser.add_argument(
-        "--scale", type=commands.positive_float, metavar="S", help="how much larger, 2, 3 or 4"
-        " (default: what the model was trained for)",
+        "--scale", type=commands.positive_float, metavar="S", help="how much larger, 2, 3, 4 or,"
+        " in steps, any number above 1 (default: what the model was trained for)",
     )  # fmt: skip
     parser.add_argument(
         "--model", help="a file of weights, or a name that ships (default: the best for the scale)"
@@ -67,10 +68,16 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--json", metavar="FILE", help="what was done, as JSON; - is the output"
     )  # fmt: skip
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="the mean over eight orientations: better, and eight times as slow",
+    )
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument(
-        "--cuda", action="store_const", const="cuda", dest="device", help="the same as --device cuda"
-    )
+        "--cuda", action="store_const", const="cuda", dest="device",
+        help="the same as --device cuda",
+    )  # fmt: skip
     return parser
 
 
@@ -84,7 +91,10 @@ def run(options: argparse.Namespace) -> int:
     if options.model is None and options.scale is None:
         raise UsageError("give --scale, or --model, or both")
     format_suffix = _format_suffix(options)
-    net, scale = choose_model(options.model, options.scale, options.device)
+    nets, scale = choose_models(options.model, options.scale, options.device)
+    steps = steps_of(nets, scale)
+    if options.ensemble:
+        nets = [ensemble(net) for net in nets]
     suffix = f"_x{scale:g}" if options.suffix is None else options.suffix
     jobs = list(_plan(options.sources, options.output, suffix, format_suffix))
     _check_targets(jobs)
@@ -92,11 +102,13 @@ def run(options: argparse.Namespace) -> int:
         options.output.mkdir(parents=True, exist_ok=True)
 
     text = sys.stderr if options.json == "-" else sys.stdout
+    if len(steps) > 1:
+        print(_said(nets, steps, scale), file=text)
     taken = {job.target for job in jobs}
     rows = []
     for job in jobs:
         try:
-            row = _picture(job, net, scale, options, taken - {job.target})
+            row = _picture(job, nets, scale, options, taken - {job.target})
         except (UserError, OSError, MemoryError) as error:
             if options.debug:
                 traceback.print_exc()
@@ -111,14 +123,22 @@ def run(options: argparse.Namespace) -> int:
         done = len(rows) - skipped - failed
         print(f"{done} enlarged, {skipped} skipped, {failed} failed", file=text)
     if options.json:
-        counts = {"scale": scale, "model": options.model or "default", "failed": failed}
-        result = json.dumps({**counts, "pictures": rows}, indent=1) + "\n"
+        facts = {"scale": scale, "steps": steps, "model": options.model or "default"}
+        result = json.dumps({**facts, "failed": failed, "pictures": rows}, indent=1) + "\n"
         if options.json == "-":
             sys.stdout.write(result)
         else:
             with commands.write_atomically(options.json) as temporary:
                 temporary.write_text(result)
     return 1 if failed else 0
+
+
+def _said(nets: Sequence[SRCNN], steps: Sequence[float], scale: float) -> str:
+    """One line on how a scale is reached that no weights were trained for."""
+    words = [f"x{step:g} by {net.name}" for net, step in zip(nets, steps, strict=False)]
+    if len(steps) > len(nets):
+        words.append(f"x{steps[-1]:.4g} by bicubic interpolation")
+    return f"x{scale:g}, for which no weights ship, in steps: {', '.join(words)}"
 
 
 def _format_suffix(options: argparse.Namespace) -> str | None:
@@ -184,7 +204,7 @@ def _check_targets(jobs: Sequence[Job]) -> None:
 
 
 def _picture(
-    job: Job, net: SRCNN, scale: float, options: argparse.Namespace, taken: set[Path]
+    job: Job, nets: Sequence[SRCNN], scale: float, options: argparse.Namespace, taken: set[Path]
 ) -> dict[str, object]:
     """Read, enlarge and write one picture; a row of the result."""
     started = time.perf_counter()
@@ -194,7 +214,7 @@ def _picture(
     if options.skip_existing and made:
         return {**row, "target": str(made[0].resolve()), "skipped": True}
     small = images.read(job.source)
-    large = Picture(*enlarge(small.pixels, small.alpha, net, scale), small.metadata)
+    large = Picture(*enlarge(small.pixels, small.alpha, nets, scale), small.metadata)
     target = job.target
     if images.misfit(large, images.writable(target.suffix)) and not job.fixed:
         target = job.fallback
