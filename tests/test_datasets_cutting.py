@@ -91,7 +91,9 @@ def test_count_foretells_the_number(rng, scale, rescale):
 @pytest.mark.parametrize("offset", [0, 4, 6])
 def test_eight_orientations_and_the_label_turns_along(rng, offset):
     pixels = rng.standard_normal((3, 25, 31)).astype(np.float32)
-    source = SubImages([(pixels, pixels)], Cut(3, 11, 5, 4, "rgb", label_offset=offset), True)
+    source = SubImages(
+        [(pixels, pixels)], Cut(3, 11, 5, 4, "rgb", label_offset=offset), True, 2 * pixels.nbytes
+    )
     plain, _ = in_order(source)
     expected = {}
     for turns, mirror in itertools.product(range(4), (False, True)):
@@ -126,8 +128,9 @@ def test_the_last_incomplete_batch_is_dropped(rng):
 
 def test_all_turns_are_drawn_only_where_wanted(rng):
     pixels = rng.standard_normal((1, 100, 100)).astype(np.float32)
-    turned = SubImages([(pixels, pixels)], Cut(3, 11, 5, 4), True)
-    plain = SubImages([(pixels, pixels)], Cut(3, 11, 5, 4), False)
+    cut = Cut(3, 11, 5, 4)
+    turned = SubImages([(pixels, pixels)], cut, True, 2 * pixels.nbytes)
+    plain = SubImages([(pixels, pixels)], cut, False, 2 * pixels.nbytes)
     numbers = np.random.default_rng((0, 0))
     assert set(turned.shuffled(numbers)[1]) == set(range(8))
     assert set(plain.shuffled(numbers)[1]) == {0}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npsrcnn.datasets import RESCALED, Stream, SubImages, sub_images
+from npsrcnn.datasets import RESCALED, Stream, SubImages, sources, sub_images
 from npsrcnn.errors import UserError
 
 SHAPE = (60, 75)
@@ -26,9 +26,9 @@ def files(tmp_path, rng):
     return paths
 
 
-def stream(files, images=50, **options) -> Stream:
-    """With memory for so many images, a quarter of them in a group."""
-    source = sub_images(files, **CUT, memory=images * BYTES, **options)
+def stream(files, images=37.5, **options) -> Stream:
+    """With memory for so many images, a third of them in a group."""
+    source = sub_images(files, **CUT, memory=int(images * BYTES), **options)
     assert isinstance(source, Stream)
     return source
 
@@ -68,7 +68,7 @@ def test_groups_and_the_order_in_them_change_with_the_epoch(tmp_path):
     paths = [tmp_path / f"{i}.bmp" for i in range(20)]
     for i, path in enumerate(paths):  # of each image one can see which it is
         Image.new("L", SHAPE[::-1], i).save(path)
-    source = stream(paths, 19)  # five in the first group
+    source = stream(paths, 14)  # five in the first group
     first = []
     for epoch in range(2):
         labels = np.concatenate([y for _, y in source.batches(0, epoch, 5 * EACH)])
@@ -106,7 +106,7 @@ def test_memory_is_bounded_and_groups_are_mixed(files, monkeypatch):
     everything(stream(files))
     sizes = [group._blurred.nbytes + group._sharp.nbytes for group, _, _ in groups]
     assert sum(sizes) == len(files) * BYTES  # nothing twice
-    assert 10 * BYTES < max(sizes[:-1]) <= 13 * BYTES  # memory for 50 images, in four parts
+    assert 10 * BYTES < max(sizes[:-1]) <= 13 * BYTES  # memory for 37 images, in three parts
 
 
 def test_of_large_images_each_epoch_takes_other_parts(files):
@@ -161,6 +161,19 @@ def test_bad_files_are_named_in_one_line(files, tmp_path, caplog):
     assert all(name in line for name in names)
     assert "16 x 200 pixels, smaller than a sub-image" in line
     assert {path.name for path, _ in source.skipped} == names
+
+
+def test_a_file_that_changes_after_its_size_was_read(files, caplog, monkeypatch):
+    read_size = sources.read_size
+
+    def before(path):
+        shape = read_size(path)
+        return (shape[0] - 3, shape[1]) if path == files[1] else shape
+
+    monkeypatch.setattr(sources, "read_size", before)
+    assert len(sub_images(files, **CUT)) == (len(files) - 1) * EACH
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == "skipped 1 of 60 images: 01.bmp: another size than its headers said"
 
 
 def test_many_bad_files_are_counted(files, tmp_path, caplog):

@@ -131,28 +131,26 @@ class SubImages:
         pairs: Iterable[Pair],
         cut: Cut,
         orientations: bool,
+        room: int,
         skipped: Sequence[tuple[Path, str]] = (),
     ) -> None:
         self.cut, self.orientations, self.skipped = cut, orientations, skipped
         self.size, self.label_size, self.channels = cut.size, cut.label_size, cut.channels
-        blurred, sharp, places, pixels = [], [], [], 0
-        for pair in pairs:
-            height, width = pair[0].shape[1:]
+        self._blurred, self._sharp = (np.empty(room // 8, np.float32) for _ in range(2))
+        places, pixels = [np.empty((0, 3), np.int64)], 0
+        for blurred, sharp in pairs:
+            height, width = blurred.shape[1:]
             rows, columns = cut.starts(height), cut.starts(width)
-            if not len(rows) * len(columns):
-                continue
             first = pixels + (rows[:, None] * width + columns).ravel()
             place = np.empty((len(first), 3), np.int64)
             place[:, 0], place[:, 1], place[:, 2] = first, width, height * width
             places.append(place)
-            blurred.append(pair[0].ravel())
-            sharp.append(pair[1].ravel())
-            pixels += pair[0].size
-        if not places:
-            raise NoSubImages(f"no image as large as a sub-image, {cut.size} x {cut.size} pixels")
+            stop = pixels + blurred.size
+            self._blurred[pixels:stop], self._sharp[pixels:stop] = blurred.ravel(), sharp.ravel()
+            pixels = stop
         self._places = np.concatenate(places)  # of each: first pixel, pixels a row, a channel
-        self._blurred = _joined(blurred)
-        self._sharp = _joined(sharp)
+        if not len(self):
+            raise NoSubImages(f"no image as large as a sub-image, {cut.size} x {cut.size} pixels")
 
     def __len__(self) -> int:
         return len(self._places)
@@ -219,18 +217,6 @@ class SubImages:
         size, offset = self.cut.size, self.cut.label_offset
         _gather(self._blurred, self._places, chosen, turns, size, 0, inputs)
         _gather(self._sharp, self._places, chosen, turns, size, offset, labels)
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    """One array of all parts, which are let go on the way: no moment holds everything twice."""
-    result = np.empty(sum(part.size for part in parts), np.float32)
-    parts.reverse()
-    stop = 0
-    while parts:
-        part = parts.pop()
-        result[stop : stop + part.size] = part
-        stop += part.size
-    return result
 
 
 def check_batch_size(available: int, batch_size: int) -> None:

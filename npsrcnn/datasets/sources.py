@@ -81,7 +81,8 @@ def sub_images(
     """
     cut = Cut(scale, size, label_size, stride, color, tuple(rescale), label_offset)
     pictures = _Pictures(images, cut)
-    if sum(cut.bytes(*shape) for shape in pictures.shapes) > memory:
+    room = sum(cut.bytes(*shape) for shape in pictures.shapes)
+    if room > memory:
         pictures.report()
         return Stream(pictures, orientations, memory)
     pairs = (
@@ -91,7 +92,7 @@ def sub_images(
         for pair in cut.pairs(image)
     )
     try:
-        source = SubImages(pairs, cut, orientations, pictures.skipped)
+        source = SubImages(pairs, cut, orientations, room, pictures.skipped)
     except NoSubImages:
         raise pictures.none() from None
     pictures.report()
@@ -145,7 +146,10 @@ class _Pictures:
         if isinstance(image, np.ndarray):
             return image
         try:
-            return read_array(image)
+            pixels = read_array(image)
+            if sorted(pixels.shape[:2]) != sorted(self.shapes[i]):  # it may have been turned
+                raise UserError(f"{image}: another size than its headers said")
+            return pixels
         except (UserError, OSError) as error:
             if image not in (path for path, _ in self.skipped):
                 self.skipped.append((image, _reason(error, image)))
@@ -184,7 +188,7 @@ class Stream:
         Files that could not be used, and why; grows while files are read for the first time.
     """
 
-    GROUPS = 4  # that fit in memory: in use, next, and what making the next takes
+    GROUPS = 3  # that fit in memory: in use, next, and the images that become the next
     IMAGES = 16  # in a group, at least
 
     def __init__(self, pictures: _Pictures, orientations: bool, memory: int) -> None:
@@ -258,7 +262,9 @@ class Stream:
         rng = np.random.default_rng((seed, epoch, g + 1))
         for group in groups[g:] + groups[:g]:
             try:
-                source = SubImages(self._pairs(group, rng), self.cut, self.orientations)
+                source = SubImages(
+                    self._pairs(group, rng), self.cut, self.orientations, self._bytes[group].sum()
+                )
             except NoSubImages:
                 continue
             drawn = [source.shuffled(rng) for _ in range(-(-wanted // len(source)))]
