@@ -156,8 +156,10 @@ def chain_for(scale: float) -> list[str]:
     UserError
         No weights ship, or ``scale`` is not above 1.
     """
+    if not 1 < scale < math.inf:
+        raise UserError(f"scale {scale:g}: to enlarge, it is a number above 1")
     scales = sorted({m.scale for m in models() if m.color == "y"})
-    if scale in scales or not scales or not 1 < scale < math.inf:
+    if scale in scales or not scales:
         return [best_for(scale)]
     chains = [
         chain
