@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import struct
 import threading
 import warnings
 from pathlib import Path
@@ -185,6 +186,22 @@ def test_the_picture_is_upright(tmp_path, rng, name, orientation):
         np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(image)), expected)
         assert image.getexif().get(0x0112, 1) == 1
         assert name == "wide.tif" or image.getexif()[0x010F] == "Maker"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_nothing_else_in_exif_is_touched(tmp_path, order):
+    mark = {"<": b"II", ">": b"MM"}[order]
+    entries = [(0x010F, 2, 4, b"abc\0"), (0x0112, 3, 1, struct.pack(order + "HH", 3, 0))]
+    exif = mark + struct.pack(order + "HIH", 42, 8, len(entries))
+    exif += b"".join(struct.pack(order + "HHI", *entry[:3]) + entry[3] for entry in entries)
+    exif += b"\0\0\0\0" + b"a maker's own bytes"
+    samples = smooth_samples((4, 5, 3))
+    Image.fromarray(samples).save(tmp_path / "a.png", exif=exif)
+    picture = read(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.pixels, samples[::-1, ::-1])
+    upright = struct.pack(order + "HHIHH", 0x0112, 3, 1, 1, 0)
+    turned = struct.pack(order + "HHIHH", 0x0112, 3, 1, 3, 0)
+    assert picture.metadata.exif == exif.replace(turned, upright) != exif
 
 
 def turn_16_bit(path, exif, orientation):
