@@ -25,6 +25,7 @@ from npsrcnn.network import Layers
 SIZES = {"1080p": (1080, 1920), "4K": (2160, 3840)}
 NETWORKS = ("9-1-5", "9-5-5")
 BATCHES = (128, 1024)
+SOME = 16  # steps between two events
 CLOSE = 1e-5  # ||ours - PyTorch's|| / ||PyTorch's|| with TF32 off; 3e-3 with TF32
 Row = dict[str, Any]
 
@@ -88,19 +89,20 @@ def flops(layers: Layers) -> int:
     return sum(w.size for w, _ in layers)
 
 
-def median(record: Callable, between: Callable, work: Callable, repeats: int) -> float:
+def median(
+    record: Callable, between: Callable, work: Callable, repeats: int, before: Callable
+) -> float:
     """Milliseconds of ``work``, by events on the device, after a few tries."""
-    for _ in range(5):
-        work()
     times = []
-    for _ in range(repeats):
+    for _ in range(5 + repeats):
+        before()
         start = record()
         work()
         times.append(between(start, record()))
-    return round(statistics.median(times), 4)
+    return round(statistics.median(times[5:]), 4)
 
 
-def ours(work: Callable, repeats: int) -> float:
+def ours(work: Callable, repeats: int, before: Callable = lambda: None) -> float:
     """:func:`median` on numba.cuda's events."""
 
     def record():
@@ -112,7 +114,7 @@ def ours(work: Callable, repeats: int) -> float:
         stop.synchronize()
         return device.cuda.event_elapsed_time(start, stop)
 
-    return median(record, between, work, repeats)
+    return median(record, between, work, repeats, before)
 
 
 def theirs(torch: Any, work: Callable, repeats: int) -> float:
@@ -127,7 +129,7 @@ def theirs(torch: Any, work: Callable, repeats: int) -> float:
         stop.synchronize()
         return start.elapsed_time(stop)
 
-    return median(record, between, work, repeats)
+    return median(record, between, work, repeats, lambda: None)
 
 
 def ceilings(torch: Any, repeats: int) -> Row:
@@ -197,9 +199,7 @@ def inferences(
             yield {"by": name, "ms": theirs(torch, lambda v=variant: v(there), repeats)}
 
 
-def trainings(
-    torch: Any, net: SRCNN, batch: int, repeats: int, compiled: bool
-) -> Iterator[Row]:
+def trainings(torch: Any, net: SRCNN, batch: int, repeats: int, compiled: bool) -> Iterator[Row]:
     """A step of SGD with momentum on a batch that is on the device."""
     rng, side = np.random.default_rng(0), 33 - net.margin
     inputs = rng.random((batch, 1, 33, 33), np.float32)
@@ -208,28 +208,28 @@ def trainings(
     session = training.Session(net.layers, factors, steps.SGD, batch, 33, side)
     session.put(inputs, labels)
 
-    def step():
-        session.step(1e-6, momentum=0.9)
+    repeats = min(repeats, 100)
 
-    repeats = min(repeats, 200)
-    many = training.REPORT // (repeats + 5)
+    def some():  # as in training: planned, done, and then looked at together
+        for _ in range(SOME):
+            session.step()
 
-    def some():  # losses are fetched seldom, as in training, and never while timing
-        for _ in range(many):
-            step()
-
-    yield {"by": "npsrcnn", "ms": round(ours(some, repeats) / many, 4)}
+    plan = [steps.Step(rate=1e-6, momentum=0.9)] * SOME
+    yield {
+        "by": "npsrcnn",
+        "ms": round(ours(some, repeats, lambda: session.begin(plan)) / SOME, 4),
+    }
     x, t = torch.from_numpy(inputs).cuda(), torch.from_numpy(labels).cuda()
     for name, variant, _ in variants(torch, as_torch(torch, net.layers, same=False), compiled):
         optimizer = torch.optim.SGD(variant.parameters(), lr=1e-6, momentum=0.9)
 
         def work(model=variant, optimizer=optimizer):
-            for _ in range(many):
+            for _ in range(SOME):
                 optimizer.zero_grad(set_to_none=True)
                 (((model(x) - t) ** 2).sum() / (2 * batch)).backward()
                 optimizer.step()
 
-        yield {"by": name, "ms": round(theirs(torch, work, repeats) / many, 4)}
+        yield {"by": name, "ms": round(theirs(torch, work, repeats) / SOME, 4)}
 
 
 if __name__ == "__main__":

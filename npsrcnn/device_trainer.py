@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from npsrcnn import optimizers
 from npsrcnn.datasets import SubImages
-from npsrcnn.kernels.cuda import steps, training
+from npsrcnn.kernels.cuda import training
+from npsrcnn.kernels.cuda.steps import ADAM, SGD, Step
 from npsrcnn.network import SRCNN
-from npsrcnn.optimizers import SGD, Adam, parameters
+from npsrcnn.optimizers import Adam, parameters
 from npsrcnn.trainer import Source, Trainer, divergence, prefetch
 
 BETWEEN = 32
@@ -30,7 +32,7 @@ class DeviceTrainer(Trainer):
         self,
         net: SRCNN,
         source: Source,
-        optimizer: SGD | Adam,
+        optimizer: optimizers.SGD | Adam,
         rate: Callable[[int, float], float],
         **options,
     ) -> None:
@@ -40,7 +42,7 @@ class DeviceTrainer(Trainer):
         self._session = training.Session(
             net.layers,
             list(zip(factors[::2], factors[1::2], strict=True)),
-            steps.ADAM if self._adam else steps.SGD,
+            ADAM if self._adam else SGD,
             self.batch,
             source.size,
             source.label_size,
@@ -57,47 +59,55 @@ class DeviceTrainer(Trainer):
             The loss is not finite: training has diverged. The weights are then those of the
             step before.
         """
-        undone = 0
-        with contextlib.closing(self._batches()) as ready:
-            for _ in ready:
-                self._step_there(self.rate(self.step, progress(self.step)))
-                undone += 1
-                if undone == BETWEEN:
-                    undone = 0
-                    yield from self._losses(progress)
-        yield from self._losses(progress)
+        draws = isinstance(self.source, SubImages)
+        if draws:
+            order = self.source.shuffled(np.random.default_rng((self.seed, self.epoch)))
+            self._session.order(*order, self.source.cut.label_offset)
+        with contextlib.closing(self._batches(self.position)) as ready:
+            while steps := min(BETWEEN, self.source.steps(self.batch) - self.position):
+                first = self.position * self.batch
+                self._session.begin(self._plan(steps, progress), first)
+                for _ in range(steps):
+                    if draws:
+                        self._session.draw()
+                    else:
+                        self._session.put(*next(ready))
+                    self._session.step()
+                yield from self._losses(progress)
         self.epoch += 1
         self.position = 0
 
-    def _batches(self) -> Iterator[None]:
-        """Put the rest of the epoch's batches on the device, one after the other."""
-        source = self.source
-        if not isinstance(source, SubImages):
-            batches = source.batches(self.seed, self.epoch, self.batch, start=self.position)
-            with contextlib.closing(prefetch(batches)) as ready:
-                for inputs, labels in ready:
-                    self._session.put(inputs, labels)
-                    yield
-            return
-        self._session.order(*source.shuffled(np.random.default_rng((self.seed, self.epoch))))
-        for number in range(self.position, source.steps(self.batch)):
-            self._session.draw(number * self.batch, source.cut.label_offset)
-            yield
+    def _batches(self, start: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The rest of the epoch's batches, made ahead; not begun where nobody asks for one."""
+        batches = self.source.batches(self.seed, self.epoch, self.batch, start)
+        with contextlib.closing(prefetch(batches)) as ready:
+            yield from ready
 
-    def _step_there(self, rate: float) -> None:
-        keep = self.average.advance()
-        if self._adam:
-            adam = self.optimizer
-            self._session.step(
-                rate, betas=(adam.beta1, adam.beta2), epsilon=float(adam.epsilon),
-                steps_done=adam.steps, clip=self.clip, keep_average=keep,
-            )  # fmt: skip
-            adam.steps += 1
-        else:
-            momentum = float(self.optimizer.momentum)
-            self._session.step(rate, momentum=momentum, clip=self.clip, keep_average=keep)
-        self.step += 1
-        self.position += 1
+    def _plan(self, steps: int, progress: Callable[[int], float]) -> list[Step]:
+        """The numbers of the next ``steps`` steps, which are counted as done."""
+        plan = []
+        for _ in range(steps):
+            numbers = {
+                "rate": self.rate(self.step, progress(self.step)),
+                "clip": self.clip or 0.0,
+                "forget_average": 1 - self.average.advance(),
+            }
+            if self._adam:
+                adam = self.optimizer
+                adam.steps += 1
+                numbers |= {
+                    "forget_mean": 1 - adam.beta1,
+                    "forget_square": 1 - adam.beta2,
+                    "correct_mean": 1 / (1 - adam.beta1**adam.steps),
+                    "correct_square": 1 / (1 - adam.beta2**adam.steps),
+                    "epsilon": float(adam.epsilon),
+                }
+            else:
+                numbers["momentum"] = float(self.optimizer.momentum)
+            plan.append(Step(**numbers))
+            self.step += 1
+            self.position += 1
+        return plan
 
     def _losses(self, progress: Callable[[int], float]) -> list[float]:
         losses, diverged = self._session.losses()

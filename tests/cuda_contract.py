@@ -79,7 +79,7 @@ def small_tiles(monkeypatch):
     for module, name, value in [
         (convolution, "WARP", 4), (convolution, "LANES", 8), (convolution, "THREADS", 8),
         (convolution, "MAPS", 2), (convolution, "STAGE", 1200),
-        (fused, "WARP", 4), (fused, "TILE", 8), (fused, "MAPS", 2), (fused, "HIDDEN_MAPS", 2),
+        (fused, "WARP", 4), (fused, "TILE", 8), (fused, "MAPS", 2),
         (gradients, "THREADS", 8), (gradients, "BAND", 8), (gradients, "SUMS", 12),
         (gradients, "GROUPS", 2), (steps, "THREADS", 8), (steps, "SLICES", 2),
     ]:  # fmt: skip

@@ -17,17 +17,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
-import numpy as np
 import pytest
-from numba import typeof, types
+from numba import types
 
 from npsrcnn.kernels.cuda import convolution, device, fused, gradients, steps, tiles
 from npsrcnn.kernels.cuda.convolution import Shape
 from npsrcnn.kernels.cuda.device import cuda
-from npsrcnn.kernels.cuda.planes import Extent
 
 ARCHITECTURES = ((7, 5), (8, 0), (9, 0))
-FLOATS, EXTENT, ONE = types.float32[::1], Extent(1, 1, 1, 1), np.float32(1)
+FLOATS, NUMBERS = types.float32[::1], types.int64[::1]
 
 
 class Case(NamedTuple):
@@ -43,11 +41,10 @@ class Case(NamedTuple):
 
 def _convolution(shape: Shape, rows: int, columns: int, skew: int = 0) -> Case:
     parts = convolution.blocking(shape, rows, columns, skew)
-    geometry = typeof(convolution.Geometry(EXTENT, EXTENT, 1, 1))
     numbers = parts.maps * parts.rows * parts.columns
     window = tiles.window(parts.columns, shape.size, skew)
     return Case(
-        convolution.kernel(shape, parts), (*[FLOATS] * 5, geometry), parts.threads,
+        convolution.kernel(shape, parts), (*[FLOATS] * 5, NUMBERS), parts.threads,
         numbers * shape.size, (parts.rows * window + device.up(4, parts.maps) * shape.size) // 4,
         numbers // 4,
     )  # fmt: skip
@@ -59,11 +56,10 @@ def _last(maps: int) -> Case:
 
 def _gradient(shape: Shape, columns: int) -> Case:
     parts = gradients.blocking(shape, columns)
-    geometry = typeof(gradients.Geometry(1, EXTENT, EXTENT, 1, 1))
     sums = parts.maps * parts.channels * shape.size
     loads = parts.maps + parts.channels * tiles.window(4, shape.size) // 4
     return Case(
-        gradients.kernel(shape, parts, gradients.THREADS), (*[FLOATS] * 3, geometry),
+        gradients.kernel(shape, parts, gradients.THREADS), (*[FLOATS] * 3, NUMBERS),
         gradients.THREADS, 4 * sums, loads,
     )  # fmt: skip
 
@@ -71,32 +67,28 @@ def _gradient(shape: Shape, columns: int) -> Case:
 def _fused(*pair: int) -> Case:
     pair = fused.Pair(*pair)
     parts = fused.blocking(pair)
-    geometry = typeof(fused.Geometry(EXTENT, EXTENT, 1, 1, 1))
     pixels = fused.ROWS * fused.COLUMNS
     products = pixels * (parts.maps * pair.f2 + parts.hidden_maps * pair.f1)
     loads = 2 * (fused.ROWS + fused.ROWS) + parts.maps // 4 * pair.f2 + pair.f1
     return Case(
-        fused.kernel(pair, parts), (*[FLOATS] * 6, geometry), parts.threads, products, loads,
+        fused.kernel(pair, parts), (*[FLOATS] * 6, NUMBERS), parts.threads, products, loads,
         parts.maps * pixels // 4,
     )  # fmt: skip
 
 
 def _step(name: str) -> Case:
     threads = steps.THREADS
-    step = typeof(steps.Step(1, 1, 1, 1, *[ONE] * 9))
-    whole = types.int64
+    update = (*[FLOATS] * 7, NUMBERS)
     kernel, arguments = {
-        "relu": (steps.rectifying(threads), (*[FLOATS] * 3, whole)),
-        "loss": (steps.comparing(threads),
-            (*[FLOATS] * 4, typeof(steps.Comparison(EXTENT, EXTENT, 1, ONE)))),
-        "add": (steps.adding(threads), (FLOATS, whole, whole, FLOATS, FLOATS)),
-        "sgd": (steps.updating(threads, steps.SGD), (*[FLOATS] * 6, step)),
-        "adam": (steps.updating(threads, steps.ADAM), (*[FLOATS] * 6, step)),
+        "relu": (steps.rectifying(threads), [FLOATS] * 3),
+        "loss": (steps.comparing(threads), (*[FLOATS] * 4, NUMBERS)),
+        "add": (steps.adding(threads), (*[FLOATS] * 3, NUMBERS)),
+        "sgd": (steps.updating(threads, steps.SGD), update),
+        "adam": (steps.updating(threads, steps.ADAM), update),
         "gather": (steps.gathering(threads),
-            (FLOATS, types.int64[::1], types.int32[::1], types.uint8[::1], FLOATS,
-             typeof(steps.Gathering(1, 1, 1, 1, EXTENT, EXTENT, 1)))),
+            (FLOATS, NUMBERS, types.int32[::1], types.uint8[::1], FLOATS, NUMBERS, NUMBERS)),
     }[name]  # fmt: skip
-    return Case(kernel, arguments, threads)
+    return Case(kernel, tuple(arguments), threads)
 
 
 def _back(channels: int, maps: int, size: int) -> Shape:
@@ -212,6 +204,8 @@ def test_compiled_kernel(make, architecture, monkeypatch, tmp_path):
     assert ptx.count("fma.rn.f32") >= case.products
     assert ptx.count("ld.shared.v4.") >= case.loads
     assert ptx.count("st.global.v4.") >= case.stores
+    if case.loads:  # vectors need it
+        assert set(re.findall(r"\.shared \.align (\d+)", ptx)) == {"16"}
     if case.products:  # what the tiles read comes four floats at a time: loads of one are few
         assert len(re.findall(r"ld\.shared\.[fb]32", ptx)) < case.products / 4
     found = resources(ptx, architecture, case.threads, tmp_path)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from npsrcnn.kernels.cuda import gradients, steps
 from npsrcnn.kernels.cuda.convolution import Shape, convolve, input_gradient
-from npsrcnn.kernels.cuda.device import floats
+from npsrcnn.kernels.cuda.device import cuda, floats
 from npsrcnn.kernels.cuda.planes import Planes, allocate
 from npsrcnn.kernels.cuda.weights import Weights
 
@@ -26,6 +28,8 @@ class Backpropagation:
         For each sample the sum of squared differences.
     squares : device array
         Parts of the sum of the gradients' squares.
+    place : device array
+        The first number counts batches.
     """
 
     def __init__(self, weights: Weights, inputs: Planes, labels: Planes) -> None:
@@ -38,11 +42,11 @@ class Backpropagation:
         self.cotangents = [
             allocate(y.n, y.channels, y.rows, y.columns) for y in self.maps[1:]
         ]
-        self.groups = gradients.groups(inputs.n)
-        self.partials = floats(self.groups * weights.count)
+        self.partials = floats(gradients.groups(inputs.n) * weights.count)
         self.grads = floats(weights.count)
         self.losses = floats(inputs.n)
         self.squares = floats(steps.blocks_of_squares(weights.count))
+        self.place = cuda.to_device(np.zeros(2, np.int64))
 
     def run(self) -> None:
         """Compute ``losses``, ``grads`` and ``squares`` of the batch in ``inputs``, ``labels``."""
@@ -58,7 +62,7 @@ class Backpropagation:
             )
             if i > 0:
                 input_gradient(dy, *layers[i], shapes[i], self.cotangents[i - 1], gate=x)
-        steps.add(self.partials, self.groups, count, self.grads, self.squares)
+        steps.add(self.partials, self.grads, self.squares, self.place)
 
 
 def layer_gradients(x: Planes, w: object, b: object, shape: Shape, dy: Planes) -> tuple:
@@ -66,10 +70,9 @@ def layer_gradients(x: Planes, w: object, b: object, shape: Shape, dy: Planes) -
     more = shape.size - 1
     dx = allocate(dy.n, shape.channels, dy.rows + more, dy.columns + more)
     input_gradient(dy, w, b, shape, dx)
-    groups = gradients.groups(x.n)
     count = shape.maps * shape.channels * shape.size**2 + shape.maps
-    partials, grads = floats(groups * count), floats(count)
+    partials, grads = floats(gradients.groups(x.n) * count), floats(count)
     gradients.weight_gradients(x, dy, shape, partials, count, 0)
     squares = floats(steps.blocks_of_squares(count))
-    steps.add(partials, groups, count, grads, squares)
+    steps.add(partials, grads, squares, cuda.to_device(np.zeros(2, np.int64)))
     return dx, grads

@@ -14,14 +14,13 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-import numpy as np
 from numba.core import types
 
 from npsrcnn.kernels.cuda import device, tiles
 from npsrcnn.kernels.cuda.device import cuda, up
-from npsrcnn.kernels.cuda.planes import Extent, Planes, allocate
+from npsrcnn.kernels.cuda.planes import Extent, Planes, allocate, extent_at
 from npsrcnn.kernels.cuda.shared import copy_pixels, copy_weights, spread
-from npsrcnn.kernels.cuda.tiles import bias_tile, convolution_tile, store_tile
+from npsrcnn.kernels.cuda.tiles import aligned, bias_tile, convolution_tile, store_tile
 
 WARP = 32
 MAPS = 8
@@ -87,7 +86,7 @@ class Blocking(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """Where the pixels are; known only when a kernel runs."""
+    """Where the pixels are; known only when a kernel runs, and in an array of these numbers."""
 
     x: Extent
     y: Extent
@@ -136,15 +135,15 @@ def kernel(shape: Shape, parts: Blocking):
     across_w = spread(threads, weight_row, taps)
     weights = channels, outputs, taps, transposed
     x_floats, w_floats = stage * parts.pixel_floats(size), stage * taps * weight_row
-    x_sixteens, w_sixteens = -(-x_floats // 4), -(-w_floats // 4)
-    if 16 * (x_sixteens + w_sixteens) > device.SHARED:
+    if 4 * (x_floats + w_floats) > device.SHARED:
         raise ValueError(f"no room for filters of {size} x {size} in shared memory")
 
     @device.jit(threads)
     def convolve(x, w, b, y, gate, geometry):
-        xs = cuda.shared.array(x_sixteens, types.complex128).view(np.float32)
-        ws = cuda.shared.array(w_sixteens, types.complex128).view(np.float32)
-        g = geometry
+        xs = aligned(cuda.shared.array(x_floats, types.float32))
+        ws = aligned(cuda.shared.array(w_floats, types.float32))
+        x_at, y_at = extent_at(geometry, 0), extent_at(geometry, 4)
+        g = Geometry(x_at, y_at, geometry[8], geometry[9])
         t = cuda.threadIdx.x
         place, group = t % lanes, t // lanes
         if place >= places:  # threads to fill the warp: they help to copy, and store nothing
@@ -201,11 +200,14 @@ def convolve(
 ) -> Planes:
     """y = act(convolution of x); see :class:`Geometry` for ``row`` and ``column``."""
     parts = blocking(shape, y.rows, y.columns, column % 4)
-    geometry = Geometry(x.extent, y.extent, row, column)
+    geometry = device.numbers(*x.extent, *y.extent, row, column)
     rectangles = -(-y.rows // parts.tile_rows) * -(-y.columns // parts.tile_columns)
     grid = x.n * rectangles, -(-shape.maps // (parts.maps * parts.groups))
     open_where = y if gate is None else gate
-    kernel(shape, parts)[grid, parts.threads](x.data, w, b, y.data, open_where.data, geometry)
+    device.launch(
+        kernel(shape, parts), grid, parts.threads,
+        x.data, w, b, y.data, open_where.data, geometry,
+    )  # fmt: skip
     return y
 
 

@@ -55,6 +55,43 @@ def jit(threads: int) -> Callable[[Callable], Callable]:
     return cuda.jit(max_registers=registers(threads))
 
 
+_READY: dict[tuple, Callable] = {}
+
+
+def launch(kernel: Callable, grid: int | tuple[int, int], threads: int, *arrays: object) -> None:
+    """Start ``kernel`` on ``grid`` blocks of ``threads``; it runs while Python goes on.
+
+    Arguments are arrays on the device, of the same types at each launch of a kernel, so that
+    types are looked at only once: a launch costs more time than a short kernel runs.
+    """
+    if SIMULATED:
+        kernel[grid, threads](*arrays)
+        return
+    key = kernel, grid, threads
+    if key not in _READY:
+        _READY[key] = _configured(kernel.specialize(*arrays), grid, threads)
+    _READY[key](*arrays)
+
+
+def _configured(kernel: Callable, grid: int | tuple[int, int], threads: int) -> Callable:
+    """The kernel for this grid, without Numba's warning that a small grid leaves a GPU idle: a
+    small image, or a small batch, is no more work than it is."""
+    from numba.cuda import dispatcher
+
+    config, before = dispatcher.config, dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS
+    config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+    try:
+        return kernel[grid, threads]
+    finally:
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = before
+
+
+@functools.lru_cache(maxsize=1024)
+def numbers(*values: int) -> object:
+    """Whole numbers for kernels, on the device: the same again for the same values."""
+    return cuda.to_device(np.array(values, np.int64))
+
+
 def inline(function: Callable) -> Callable:
     """Let kernels call ``function``. (One that uses ``cuda`` works only in its own file.)"""
     try:

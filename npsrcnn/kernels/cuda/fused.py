@@ -21,14 +21,14 @@ from numba.core import types
 from npsrcnn.kernels.cuda import device, tiles
 from npsrcnn.kernels.cuda.convolution import WARP, even
 from npsrcnn.kernels.cuda.device import cuda, up
-from npsrcnn.kernels.cuda.planes import Extent, Planes
+from npsrcnn.kernels.cuda.planes import Extent, Planes, extent_at
 from npsrcnn.kernels.cuda.shared import copy_pixels, copy_weights, spread
-from npsrcnn.kernels.cuda.tiles import RELU, bias_tile, convolution_tile, store_tile
+from npsrcnn.kernels.cuda.tiles import RELU, aligned, bias_tile, convolution_tile, store_tile
 
 ROWS, COLUMNS = 2, 4
 """Pixels of a thread, in both layers."""
 MAPS, HIDDEN_MAPS = 8, 4
-"""Most maps of a thread, in the second layer and in the first."""
+"""Most maps of a thread in the second layer, and its maps in the first: four, loaded at once."""
 TILE = 16
 """Rows and columns of a block's rectangle: the 2 x 4 pixels of the 32 threads of a warp."""
 GROUPS = 8
@@ -89,7 +89,7 @@ class Blocking(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """Where the pixels are; known only when a kernel runs.
+    """Where the pixels are; known only when a kernel runs, and in an array of these numbers.
 
     Of an image cut into strips, ``x`` and ``y`` are parts: row 0 of ``y`` is row ``top`` of the
     image, and row ``shift`` of ``x`` (less, by what the filters reach, or more).
@@ -143,16 +143,16 @@ def kernel(pair: Pair, parts: Blocking):
     weights_1, weights_2 = (c_all, n1, f1 * f1, False), (n1, n2, f2 * f2, False)
     across_x = spread(threads, width // 4, lines)
     across_1, across_2 = spread(threads, hidden, f1 * f1), spread(threads, w2_row, f2 * f2)
-    sixteens = [-(-floats // 4) for floats in parts.floats(pair)]
-    x_sixteens, w1_sixteens, h_sixteens, w2_sixteens = sixteens
+    x_floats, w1_floats, h_floats, w2_floats = parts.floats(pair)
 
     @device.jit(threads)
     def two_layers(x, w1, b1, w2, b2, y, geometry):
-        xs = cuda.shared.array(x_sixteens, types.complex128).view(np.float32)
-        w1s = cuda.shared.array(w1_sixteens, types.complex128).view(np.float32)
-        hs = cuda.shared.array(h_sixteens, types.complex128).view(np.float32)
-        w2s = cuda.shared.array(w2_sixteens, types.complex128).view(np.float32)
-        g = geometry
+        xs = aligned(cuda.shared.array(x_floats, types.float32))
+        w1s = aligned(cuda.shared.array(w1_floats, types.float32))
+        hs = aligned(cuda.shared.array(h_floats, types.float32))
+        w2s = aligned(cuda.shared.array(w2_floats, types.float32))
+        x_at, y_at = extent_at(geometry, 0), extent_at(geometry, 4)
+        g = Geometry(x_at, y_at, geometry[8], geometry[9], geometry[10])
         t = cuda.threadIdx.x
         zero = np.float32(0)
         place, group = t % lanes, t // lanes
@@ -241,8 +241,9 @@ def two_layers(
     """y = F2(F1(x)) for the rows of ``y``; see :class:`Geometry`."""
     parts = blocking(pair)
     rectangles = -(-y.rows // parts.tile) * -(-y.columns // parts.tile)
-    geometry = Geometry(x.extent, y.extent, shift, top, rows)
-    kernel(pair, parts)[x.n * rectangles, parts.threads](
-        x.data, *first, *second, y.data, geometry
-    )
+    geometry = device.numbers(*x.extent, *y.extent, shift, top, rows)
+    device.launch(
+        kernel(pair, parts), x.n * rectangles, parts.threads,
+        x.data, *first, *second, y.data, geometry,
+    )  # fmt: skip
     return y

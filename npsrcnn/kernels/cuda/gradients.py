@@ -22,9 +22,9 @@ from numba.core import types
 from npsrcnn.kernels.cuda import device, tiles
 from npsrcnn.kernels.cuda.convolution import Shape, even
 from npsrcnn.kernels.cuda.device import cuda, up
-from npsrcnn.kernels.cuda.planes import Extent, Planes
+from npsrcnn.kernels.cuda.planes import Extent, Planes, extent_at
 from npsrcnn.kernels.cuda.shared import copy_pixels, spread
-from npsrcnn.kernels.cuda.tiles import add_tile, gradient_tile, zero_tile
+from npsrcnn.kernels.cuda.tiles import add_tile, aligned, gradient_tile, zero_tile
 
 THREADS = 256
 """Most threads of a block."""
@@ -71,7 +71,7 @@ class Blocking(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """Where the pixels are; known only when a kernel runs."""
+    """Where the pixels are; known only when a kernel runs, and in an array of these numbers."""
 
     n: int
     x: Extent
@@ -129,14 +129,15 @@ def kernel(shape: Shape, parts: Blocking, threads: int):
     x_floats, y_floats = parts.floats(size)
     helpers = max(1, threads // block_maps)  # threads that share the bias gradient of a map
     share = -(-rows * columns // helpers)
-    sixteens = -(-max(x_floats + y_floats, parts.sums(size), threads) // 4)
-    if 16 * sixteens > device.SHARED:
+    all_floats = max(x_floats + y_floats, parts.sums(size), threads)
+    if 4 * all_floats > device.SHARED:
         raise ValueError(f"no room for filters of {size} x {size} in shared memory")
 
     @device.jit(threads)
     def add_up(x, dy, partials, geometry):
-        shared = cuda.shared.array(sixteens, types.complex128).view(np.float32)
-        g = geometry
+        shared = aligned(cuda.shared.array(all_floats, types.float32))
+        x_at, y_at = extent_at(geometry, 1), extent_at(geometry, 5)
+        g = Geometry(geometry[0], x_at, y_at, geometry[9], geometry[10])
         t = cuda.threadIdx.x
         first_map = cuda.blockIdx.y % map_blocks * block_maps
         first_channel = cuda.blockIdx.y // map_blocks * block_channels
@@ -216,7 +217,9 @@ def weight_gradients(
 ) -> None:
     """Put each group's dw (C, K, K, O) and then db at ``first`` in its part of ``partials``."""
     parts = blocking(shape, dy.columns)
-    geometry = Geometry(x.n, x.extent, dy.extent, stride, first)
+    geometry = device.numbers(x.n, *x.extent, *dy.extent, stride, first)
     blocks = -(-shape.maps // parts.block_maps) * -(-shape.channels // parts.block_channels)
     grid = groups(x.n), blocks
-    kernel(shape, parts, THREADS)[grid, THREADS](x.data, dy.data, partials, geometry)
+    device.launch(
+        kernel(shape, parts, THREADS), grid, THREADS, x.data, dy.data, partials, geometry
+    )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npsrcnn.kernels.cuda.device import cuda, floats, up
+from npsrcnn.kernels.cuda.device import cuda, floats, inline, up
 
 ALIGNED = 8
 """Kernels' own maps have a multiple of 8 rows, and of 8 floats a row: tiles are stored whole."""
@@ -20,6 +20,12 @@ class Extent(NamedTuple):
     columns: int
     height: int
     pitch: int
+
+
+@inline
+def extent_at(numbers, i):
+    """The extent that ``numbers`` holds from ``i`` on."""
+    return Extent(numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3])
 
 
 @dataclass(frozen=True)

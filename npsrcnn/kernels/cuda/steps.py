@@ -1,6 +1,8 @@
-"""The small kernels between convolutions: ReLU, the loss, and the step of the optimizer.
+"""The small kernels between convolutions: ReLU, the loss, the optimizer, drawing sub-images.
 
 They are bound by memory, or short. Sums go in a fixed order: the same input gives the same bits.
+Between the steps of a training nothing changes but what lies in arrays on the device: a counter
+says which step it is, so that all launches of one step are those of the next.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from numba.core import types
 
 from npsrcnn.kernels.cuda import device
 from npsrcnn.kernels.cuda.device import cuda, inline
-from npsrcnn.kernels.cuda.planes import Extent, Planes
+from npsrcnn.kernels.cuda.planes import Extent, Planes, extent_at
 
 THREADS = 256
 SLICES = 8
@@ -22,41 +24,31 @@ SLICES = 8
 SGD, ADAM = 0, 1
 
 
-class Comparison(NamedTuple):
-    """Arguments of :func:`comparing`: where outputs and labels are."""
-
-    y: Extent
-    t: Extent
-    channels: int
-    scale: np.float32  # 1 / N
-
-
 class Step(NamedTuple):
-    """Arguments of :func:`updating`: this step of the optimizer."""
+    """Numbers of one step of the optimizer: a row of ``plan`` in :func:`updating`."""
 
-    count: int  # weights and biases
-    blocks: int  # of squares
-    losses: int  # of losses, one of each sample
-    slot: int  # of the report, for this step's loss
-    rate: np.float32
-    momentum: np.float32  # of SGD
-    forget_mean: np.float32  # of Adam: 1 - beta1, 1 - beta2, what corrects for the start, epsilon
-    forget_square: np.float32
-    correct_mean: np.float32
-    correct_square: np.float32
-    epsilon: np.float32
-    clip: np.float32  # largest norm of the gradient; 0: no limit
-    forget_average: np.float32  # 1 - the decay of the average of the weights
+    rate: float
+    momentum: float = 0.0  # of SGD
+    forget_mean: float = 0.0  # of Adam: 1 - beta1, 1 - beta2, what corrects for the start, epsilon
+    forget_square: float = 0.0
+    correct_mean: float = 1.0
+    correct_square: float = 1.0
+    epsilon: float = 1e-8
+    clip: float = 0.0  # largest norm of the gradient; 0: no limit
+    forget_average: float = 1.0  # 1 - the decay of the average of the weights
+
+
+NUMBERS = len(Step._fields)
 
 
 @functools.lru_cache(maxsize=8)
 def rectifying(threads: int):
-    """``rectify(x, dy, y, count)``: y = dy where x > 0, else 0; with dy = x the ReLU itself."""
+    """``rectify(x, dy, y)``: y = dy where x > 0, else 0; with dy = x the ReLU itself."""
 
     @device.jit(threads)
-    def rectify(x, dy, y, count):
+    def rectify(x, dy, y):
         i = cuda.blockIdx.x * threads + cuda.threadIdx.x
-        if i < count:
+        if i < y.size:
             y[i] = dy[i] if x[i] > 0 else np.float32(0)
 
     return rectify
@@ -82,21 +74,21 @@ def sum_of_block(shared, threads, value):
 @functools.lru_cache(maxsize=8)
 def comparing(threads: int):
     """``compare(y, labels, dy, losses, geometry)``: losses[n] = sum of (y - t)^2 of sample n,
-    dy = (y - t) / N; a block for each sample."""
+    dy = (y - t) / N; a block for each sample. ``geometry``: channels, extents of y and labels."""
 
     @device.jit(threads)
     def compare(y, labels, dy, losses, geometry):
         shared = cuda.shared.array(threads, types.float32)
-        g = geometry
+        channels, ours, theirs = geometry[0], extent_at(geometry, 1), extent_at(geometry, 5)
         t, n = cuda.threadIdx.x, cuda.blockIdx.x
-        total = np.float32(0)
-        pixels = g.y.rows * g.y.columns
-        for k in range(t, g.channels * pixels, threads):
-            c, i, j = k // pixels, k % pixels // g.y.columns, k % g.y.columns
-            at = ((n * g.channels + c) * g.y.height + i) * g.y.pitch + j
-            label = labels[((n * g.channels + c) * g.t.height + i) * g.t.pitch + j]
+        total, scale = np.float32(0), np.float32(1) / np.float32(cuda.gridDim.x)
+        pixels = ours.rows * ours.columns
+        for k in range(t, channels * pixels, threads):
+            c, i, j = k // pixels, k % pixels // ours.columns, k % ours.columns
+            at = ((n * channels + c) * ours.height + i) * ours.pitch + j
+            label = labels[((n * channels + c) * theirs.height + i) * theirs.pitch + j]
             difference = y[at] - label
-            dy[at] = difference * g.scale
+            dy[at] = difference * scale
             total += difference * difference
         total = sum_of_block(shared, threads, total)
         if t == 0:
@@ -107,23 +99,25 @@ def comparing(threads: int):
 
 @functools.lru_cache(maxsize=8)
 def adding(threads: int):
-    """``add(partials, groups, count, grads, squares)``: grads = the sum of the groups' partials;
-    squares[block] = the sum of its grads' squares. A block adds ``threads // SLICES`` of them."""
-    weights = threads // SLICES
+    """``add(partials, grads, squares, place)``: grads = the sum of all groups' partials;
+    squares[block] = the sum of its grads' squares. A block adds ``threads // SLICES`` of them.
+    And place[0] += 1: one more batch is done."""
+    weights, slices = threads // SLICES, SLICES
 
     @device.jit(threads)
-    def add(partials, groups, count, grads, squares):
+    def add(partials, grads, squares, place):
         shared = cuda.shared.array(threads, types.float32)
-        t = cuda.threadIdx.x
+        t, count = cuda.threadIdx.x, grads.size
+        groups = partials.size // count
         mine = cuda.blockIdx.x * weights + t % weights
         total = np.float32(0)
         if mine < count:
-            for group in range(t // weights, groups, SLICES):
+            for group in range(t // weights, groups, slices):
                 total += partials[group * count + mine]
         shared[t] = total
         cuda.syncthreads()
         if t < weights:
-            for k in range(1, SLICES):
+            for k in range(1, slices):
                 total += shared[k * weights + t]
             if mine < count:
                 grads[mine] = total
@@ -132,17 +126,20 @@ def adding(threads: int):
         total = sum_of_block(shared, threads, total)
         if t == 0:
             squares[cuda.blockIdx.x] = total
+            if cuda.blockIdx.x == 0:
+                place[0] += 1
 
     return add
 
 
 @functools.lru_cache(maxsize=8)
 def updating(threads: int, rule: int):
-    """``update(weights, state, grads, squares, losses, report, step)``: one step of the optimizer.
+    """``update(weights, state, grads, squares, losses, report, plan, place)``: one step of the
+    optimizer, by the numbers in row place[0] - 1 of ``plan``; see :class:`Step`.
 
     ``state`` holds, one after the other, as many floats as there are weights of: the velocity
     (SGD) or the mean (Adam), the mean square (Adam), the average of the weights, each weight's
-    rate factor. ``report[step.slot]`` becomes the batch's sum of squared differences.
+    rate factor. ``report[place[0]]`` becomes the batch's sum of squared differences.
 
     Where the loss or the gradient is not finite nothing changes, and report[0] becomes 1: then
     nothing changes any more, and what is reported is NaN. The weights stay those of the last
@@ -151,14 +148,19 @@ def updating(threads: int, rule: int):
     nan = np.float32(np.nan)
 
     @device.jit(threads)
-    def update(weights, state, grads, squares, losses, report, step):
+    def update(weights, state, grads, squares, losses, report, plan, place):
         shared = cuda.shared.array(threads, types.float32)
         t = cuda.threadIdx.x
         i = cuda.blockIdx.x * threads + t
+        row = (place[0] - 1) * NUMBERS
+        step = Step(
+            plan[row], plan[row + 1], plan[row + 2], plan[row + 3], plan[row + 4],
+            plan[row + 5], plan[row + 6], plan[row + 7], plan[row + 8],
+        )  # fmt: skip
         square, loss = np.float32(0), np.float32(0)
-        for k in range(t, step.blocks, threads):
+        for k in range(t, squares.size, threads):
             square += squares[k]
-        for k in range(t, step.losses, threads):
+        for k in range(t, losses.size, threads):
             loss += losses[k]
         square = sum_of_block(shared, threads, square)
         loss = sum_of_block(shared, threads, loss)
@@ -166,11 +168,11 @@ def updating(threads: int, rule: int):
         finite = check - check == 0  # neither infinite nor NaN
         stopped = report[0] > 0
         if i == 0:
-            report[step.slot] = loss if finite and not stopped else nan
+            report[place[0]] = loss if finite and not stopped else nan
             if not finite:
                 report[0] = np.float32(1)
-        if finite and not stopped and i < step.count:
-            n = step.count
+        if finite and not stopped and i < weights.size:
+            n = weights.size
             g, w = grads[i], weights[i]
             norm = math.sqrt(square)
             if step.clip > 0 and norm > step.clip:
@@ -193,31 +195,33 @@ def updating(threads: int, rule: int):
 
 
 class Gathering(NamedTuple):
-    """Arguments of :func:`gathering`: where in the order to begin, and where sub-images go."""
+    """Numbers for :func:`gathering`, in an array in this order: where sub-images go."""
 
-    first: int
+    x: Extent  # of inputs, and of labels
+    t: Extent
+    channels: int
+    offset: int  # where a label lies in its input
     sharp: int  # pixels of all blurred images: the sharp ones come after them
     labels: int  # floats of all inputs of a batch: its labels come after them
-    channels: int
-    x: Extent  # of inputs, and of labels; and where a label lies in its input
-    t: Extent
-    offset: int
 
 
 @functools.lru_cache(maxsize=8)
 def gathering(threads: int):
-    """``gather(pixels, places, order, turns, batch, geometry)``: draw a batch of sub-images.
+    """``gather(pixels, places, order, turns, batch, geometry, place)``: draw a batch.
 
-    Sub-image order[first + n] begins at places[3 order] in an image of so many pixels a row and
-    a channel (the next two numbers), and is turned as turns[first + n] says: bit 2 swaps rows
-    and columns, bits 0 and 1 mirror them. A block for each sub-image.
+    ``place``: batches drawn so far, and where in the order the first of them began. Sub-image
+    order[k] begins at places[3 order[k]] in an image of so many pixels a row and a channel (the
+    next two numbers), and is turned as turns[k] says: bit 2 swaps rows and columns, bits 0 and 1
+    mirror them. A block for each sub-image.
     """
 
     @device.jit(threads)
-    def gather(pixels, places, order, turns, batch, geometry):
-        g = geometry
+    def gather(pixels, places, order, turns, batch, geometry, place):
+        x_at, t_at = extent_at(geometry, 0), extent_at(geometry, 4)
+        g = Gathering(x_at, t_at, geometry[8], geometry[9], geometry[10], geometry[11])
         t, n = cuda.threadIdx.x, cuda.blockIdx.x
-        chosen, turn = order[g.first + n], turns[g.first + n]
+        k = place[1] + place[0] * cuda.gridDim.x + n
+        chosen, turn = order[k], turns[k]
         first, width, plane = places[3 * chosen], places[3 * chosen + 1], places[3 * chosen + 2]
         for part in range(2):
             side, height, pitch, offset, source, to = (
@@ -241,15 +245,17 @@ def gathering(threads: int):
     return gather
 
 
-def rectify(x: object, dy: object, y: object, count: int) -> None:
+def rectify(x: object, dy: object, y: object) -> None:
     """Launch :func:`rectifying`."""
-    rectifying(THREADS)[-(-count // THREADS), THREADS](x, dy, y, count)
+    device.launch(rectifying(THREADS), -(-y.size // THREADS), THREADS, x, dy, y)
 
 
 def compare(y: Planes, labels: Planes, dy: Planes, losses: object) -> None:
     """Launch :func:`comparing`."""
-    geometry = Comparison(y.extent, labels.extent, y.channels, np.float32(1 / y.n))
-    comparing(THREADS)[y.n, THREADS](y.data, labels.data, dy.data, losses, geometry)
+    geometry = device.numbers(y.channels, *y.extent, *labels.extent)
+    device.launch(
+        comparing(THREADS), y.n, THREADS, y.data, labels.data, dy.data, losses, geometry
+    )
 
 
 def blocks_of_squares(count: int) -> int:
@@ -257,6 +263,18 @@ def blocks_of_squares(count: int) -> int:
     return -(-count // (THREADS // SLICES))
 
 
-def add(partials: object, groups: int, count: int, grads: object, squares: object) -> None:
+def add(partials: object, grads: object, squares: object, place: object) -> None:
     """Launch :func:`adding`."""
-    adding(THREADS)[blocks_of_squares(count), THREADS](partials, groups, count, grads, squares)
+    device.launch(adding(THREADS), squares.size, THREADS, partials, grads, squares, place)
+
+
+def update(rule: int, weights: object, *others: object) -> None:
+    """Launch :func:`updating`."""
+    device.launch(
+        updating(THREADS, rule), -(-weights.size // THREADS), THREADS, weights, *others
+    )
+
+
+def gather(batch_size: int, *arrays: object) -> None:
+    """Launch :func:`gathering`."""
+    device.launch(gathering(THREADS), batch_size, THREADS, *arrays)

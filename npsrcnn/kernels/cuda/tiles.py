@@ -13,7 +13,7 @@ The gradient tile, the gradients to the weights; for four neighbouring pixels::
 shared memory, four to a load, feeds many multiply-adds. Left to loops over a local array, the
 compiler unrolls some of them and not others, and what it leaves is addressed and so lives in
 memory. A tile is therefore emitted instruction by instruction: every multiply-add, every load of
-four floats (which needs an index divisible by four in an array that begins at 16 bytes).
+four floats (which needs an index divisible by four in an array that is ``aligned``).
 
 Each function here says in Python what it computes, which is what the simulator runs; beside it
 stands what emits it. The instructions are LLVM's own, so a test runs them on the CPU.
@@ -50,6 +50,12 @@ def window(columns: int, size: int, skew: int = 0) -> int:
 # What each tile computes -------------------------------------------------------------------
 
 
+def _of_four(*indices):
+    """Refuse what a GPU would refuse: loads and stores of four floats elsewhere than at fours."""
+    if any(index % 4 for index in indices):
+        raise IndexError(f"not multiples of four: {indices}")
+
+
 def _zero_tile(maps, rows, columns):
     """An ``acc`` of zeros."""
     return np.zeros((maps, rows, columns), np.float32)
@@ -65,6 +71,7 @@ def _bias_tile(maps, rows, columns, b, first, limit):
 
 def _convolution_tile(acc, maps, rows, columns, size, skew, x, xi, pitch, w, wi, step):
     """Add row u of a filter: x[xi + skew + r pitch + j] is pixel (r, j), w[wi + v step + o] w."""
+    _of_four(xi, pitch, wi, step)
     acc = acc.copy()
     for r in range(rows):
         row = x[xi + r * pitch : xi + r * pitch + window(columns, size, skew)]
@@ -76,6 +83,7 @@ def _convolution_tile(acc, maps, rows, columns, size, skew, x, xi, pitch, w, wi,
 
 def _gradient_tile(acc, maps, channels, size, dy, di, dstep, x, xi, xstep):
     """Add four pixels: dy[di + o dstep + p] and x[xi + c xstep + p + v]."""
+    _of_four(di, dstep, xi, xstep)
     acc = acc.copy()
     for o in range(maps):
         d = dy[di + o * dstep : di + o * dstep + 4]
@@ -88,6 +96,7 @@ def _gradient_tile(acc, maps, channels, size, dy, di, dstep, x, xi, xstep):
 
 def _store_tile(acc, maps, rows, columns, act, y, yi, map_step, row_step, limit, gate):
     """y[yi + o map_step + r row_step + j] = act(acc[o, r, j]) for maps o < ``limit``."""
+    _of_four(yi, map_step, row_step)
     for o in range(min(maps, limit)):
         for r in range(rows):
             for j in range(columns):
@@ -100,8 +109,15 @@ def _store_tile(acc, maps, rows, columns, act, y, yi, map_step, row_step, limit,
 
 def _copy_tile(count, x, xi, valid, fill, y, yi):
     """y[yi + k] = x[xi + k] for k < ``count`` (1 or 4), but ``fill`` from k = ``valid`` on."""
+    if count == 4:
+        _of_four(xi, yi)
     for k in range(count):
         y[yi + k] = x[xi + k] if k < valid else fill
+
+
+def _aligned(array):
+    """The same array in shared memory, which begins at 16 bytes: loads of four floats need it."""
+    return array
 
 
 def _add_tile(acc, maps, rows, columns, y, yi, fresh):
@@ -246,6 +262,13 @@ def _emit_copy_tile(e, n, x, xi, valid, fill, y, yi):
         e.store(values, y, yi)
 
 
+def _emit_aligned(e, n, array):
+    # Neither package of numba.cuda lets both say so: Numba's own knows no alignment=16.
+    for variable in e.builder.module.global_values:
+        if isinstance(variable, ir.GlobalVariable) and variable.addrspace == 3:
+            variable.align = 16
+
+
 def _emit_add_tile(e, n, acc, y, yi, fresh):
     for i, value in enumerate(e.unpack(acc)):
         place = e.builder.gep(y, [e.at(yi, i)])
@@ -276,6 +299,8 @@ def _tile(meaning: Callable, emit: Callable) -> Callable:
         constants = {n: kind.literal_value for n, kind in constants.items()}
         if "y" in given:
             returned = types.none
+        elif "array" in given:
+            returned = given["array"]
         elif "acc" in given:
             returned = given["acc"]
         else:
@@ -293,7 +318,9 @@ def _tile(meaning: Callable, emit: Callable) -> Callable:
                 if name not in constants
             ]
             result = emit(emitter, constants, *arguments)
-            return context.get_dummy_value() if result is None else result
+            if result is None:
+                return values[0] if "array" in given else context.get_dummy_value()
+            return result
 
         return returned(*converted), generate
 
@@ -311,6 +338,7 @@ gradient_tile = _tile(_gradient_tile, _emit_gradient_tile)
 copy_tile = _tile(_copy_tile, _emit_copy_tile)
 store_tile = _tile(_store_tile, _emit_store_tile)
 add_tile = _tile(_add_tile, _emit_add_tile)
+aligned = _tile(_aligned, _emit_aligned)
 MEANINGS = {
     zero_tile: _zero_tile,
     bias_tile: _bias_tile,

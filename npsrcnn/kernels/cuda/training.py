@@ -1,8 +1,8 @@
 """A whole training on the device: sub-images are drawn, used and learnt from there.
 
 Weights, their average and the optimizer's state stay on the device between steps, and so do the
-images. Per step the host sends a few numbers (the learning rate, where in the order of sub-images
-to read) and waits for nothing; losses come back many at a time.
+images. The host plans some steps at a time (their learning rates, where in the order of
+sub-images to read), starts the same kernels for each of them, and then fetches their losses.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 
 from npsrcnn.kernels.cuda import steps
 from npsrcnn.kernels.cuda.backpropagation import Backpropagation
-from npsrcnn.kernels.cuda.device import cuda, errors_for_people, floats
+from npsrcnn.kernels.cuda.device import cuda, errors_for_people, floats, numbers
 from npsrcnn.kernels.cuda.planes import floats_of, within
 from npsrcnn.kernels.cuda.weights import Layers, Weights, pack, unpack
 
 REPORT = 256
-"""Steps whose losses are kept until :meth:`Session.losses` fetches them."""
+"""Most steps between two looks at their losses."""
 
 
 class Session:
@@ -68,7 +68,8 @@ class Session:
         self.upload("average", layers)
         self.upload("factors", rates)
         self._report = cuda.to_device(np.zeros(1 + REPORT, np.float32))
-        self._done = 0  # steps since losses() was called last
+        self._plan = floats(REPORT * steps.NUMBERS)
+        self._done = self._planned = 0  # steps since begin()
 
     @errors_for_people()
     def upload(self, part: str, layers: Layers) -> None:
@@ -91,20 +92,31 @@ class Session:
         self._pixels[len(blurred) :].copy_to_device(sharp)
         self._places = cuda.to_device(np.ascontiguousarray(places, np.int64).reshape(-1))
 
-    def order(self, order: np.ndarray, turns: np.ndarray) -> None:
-        """The numbers of the sub-images of an epoch, and how to turn each."""
+    def order(self, order: np.ndarray, turns: np.ndarray, offset: int) -> None:
+        """The numbers of the sub-images of an epoch, and how to turn each; in each of them the
+        label lies at ``offset``."""
         self._order = cuda.to_device(order.astype(np.int32))
         self._turns = cuda.to_device(np.ascontiguousarray(turns, np.uint8))
-
-    def draw(self, first: int, offset: int) -> None:
-        """Cut the batch that begins at ``first`` in the order; labels lie at ``offset``."""
-        geometry = steps.Gathering(
-            first, self._sharp, self.inputs.data.size, self.inputs.channels,
-            self.inputs.extent, self.labels.extent, offset,
+        self._gathering = numbers(
+            *self.inputs.extent, *self.labels.extent, self.inputs.channels, offset,
+            self._sharp, self.inputs.data.size,
         )  # fmt: skip
-        steps.gathering(steps.THREADS)[self.batch, steps.THREADS](
-            self._pixels, self._places, self._order, self._turns, self._batch, geometry
-        )
+
+    @errors_for_people()
+    def begin(self, plan: Sequence[steps.Step], first: int = 0) -> None:
+        """Plan the next steps, REPORT at most; batches are drawn from ``first`` in the order."""
+        if not 0 < len(plan) <= REPORT:
+            raise ValueError(f"{len(plan)} steps planned, but it must be 1 to {REPORT}")
+        self._plan[: len(plan) * steps.NUMBERS].copy_to_device(np.array(plan, np.float32).ravel())
+        self._step.place.copy_to_device(np.array([0, first], np.int64))
+        self._done, self._planned = 0, len(plan)
+
+    def draw(self) -> None:
+        """Cut the next batch out of the images that are held."""
+        steps.gather(
+            self.batch, self._pixels, self._places, self._order, self._turns, self._batch,
+            self._gathering, self._step.place,
+        )  # fmt: skip
 
     def put(self, inputs: np.ndarray, labels: np.ndarray) -> None:
         """Take a batch from main memory instead."""
@@ -114,50 +126,23 @@ class Session:
             padded[:, :, : planes.rows, : planes.columns] = array
             planes.data.copy_to_device(padded.reshape(-1))
 
-    @errors_for_people()
-    def step(
-        self,
-        rate: float,
-        *,
-        momentum: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.999),
-        epsilon: float = 1e-8,
-        steps_done: int = 0,
-        clip: float | None = None,
-        keep_average: float = 0.0,
-    ) -> None:
-        """One step on the batch that is there; see :mod:`npsrcnn.optimizers` for the rules.
-
-        ``steps_done``: by Adam, before this one. ``keep_average``: the part of the average of
-        the weights that stays.
-        """
-        if self._done == REPORT:
-            raise ValueError(f"more than {REPORT} steps without asking for losses()")
+    def step(self) -> None:
+        """The next step of the plan, on the batch that is there."""
+        if self._done == self._planned:
+            raise ValueError("no step is planned")
         self._step.run()
         self._done += 1
-        correct = [1 / (1 - beta ** (steps_done + 1)) for beta in betas]
-        count, threads = self.weights.count, steps.THREADS
-        numbers = (
-            rate, momentum, 1 - betas[0], 1 - betas[1], *correct, epsilon, clip or 0.0,
-            1 - keep_average,
-        )  # fmt: skip
-        arguments = steps.Step(
-            count, steps.blocks_of_squares(count), self.batch, self._done,
-            *(np.float32(number) for number in numbers),
-        )  # fmt: skip
-        steps.updating(threads, self.rule)[-(-count // threads), threads](
-            self.weights.flat, self._state, self._step.grads, self._step.squares,
-            self._step.losses, self._report, arguments,
+        steps.update(
+            self.rule, self.weights.flat, self._state, self._step.grads, self._step.squares,
+            self._step.losses, self._report, self._plan, self._step.place,
         )  # fmt: skip
 
     @errors_for_people()
     def losses(self) -> tuple[np.ndarray, bool]:
-        """The loss of each step since the last call, and whether training has diverged.
+        """The loss of each step since :meth:`begin`, and whether training has diverged.
 
         A step with a loss or a gradient that is not finite, and all steps since, changed nothing:
         their losses are NaN.
         """
         report = self._report.copy_to_host()
-        losses = report[1 : 1 + self._done] / np.float32(2 * self.batch)
-        self._done = 0
-        return losses, bool(report[0] > 0)
+        return report[1 : 1 + self._done] / np.float32(2 * self.batch), bool(report[0] > 0)
