@@ -47,6 +47,11 @@ def test_the_nearest_combination(scale, chain, weights):
     assert chain_for(scale) == [f"y{step}" for step in chain]
 
 
+def test_less_too_much_comes_before_fewer_steps(weights):
+    (weights / "y4.npz").unlink()
+    assert chain_for(7) == ["y2", "y2", "y2"]  # x8, and not x3 twice, x9
+
+
 def test_colour_networks_are_for_their_scale_only(weights):
     assert chain_for(5) == ["y2", "y3"]
     (weights / "y2.npz").unlink()
