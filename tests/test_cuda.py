@@ -17,7 +17,6 @@ import pytest
 from PIL import Image
 
 from npsrcnn import SRCNN
-from npsrcnn.errors import UserError
 from npsrcnn.kernels.cuda import device, tiles
 
 CONTRACT = Path(__file__).with_name("cuda_contract.py")
@@ -134,12 +133,31 @@ def test_what_cuda_says_becomes_one_line_with_the_fix(message, meaning):
     assert meaning in line and "--device cpu" in line and "\n" not in line
 
 
-def test_without_numba_cuda(monkeypatch):
-    monkeypatch.setattr(device, "cuda", None)
-    device.require.cache_clear()
-    with pytest.raises(UserError, match=r"pip install 'npsrcnn\[cuda\]'"):
-        SRCNN(device="cuda")
-    device.require.cache_clear()
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [("ImportError", "needs the package numba-cuda"), ("AttributeError", "too old for this Numba")],
+)
+def test_without_numba_cuda_and_with_one_that_does_not_import(error, meaning):
+    code = f"""
+import sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numba.cuda":
+            raise {error}("as where it is missing or broken")
+
+sys.meta_path.insert(0, Finder())
+import npsrcnn.errors
+try:
+    npsrcnn.SRCNN(device="cuda")
+except npsrcnn.errors.UserError as line:
+    print(line)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert meaning in run.stdout and "or use --device cpu" in run.stdout
+    assert "pip install" in run.stdout
 
 
 def test_without_a_gpu_the_commands_say_so_and_never_use_the_cpu(tmp_path):

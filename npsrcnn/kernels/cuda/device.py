@@ -20,19 +20,22 @@ from numba.core import config
 
 from npsrcnn.errors import UserError
 
+INSTALL = "pip install 'npsrcnn[cuda]'"
+_CPU = "or use --device cpu"
+MISSING = f"--device cuda needs the package numba-cuda: {INSTALL}, {_CPU}"
 try:
     from numba import cuda
 except ImportError:  # a Numba that has left its CUDA target to numba-cuda
     cuda = None
+except AttributeError:  # numba-cuda below 0.30 with Numba 0.68
+    cuda = None
+    MISSING = f"numba-cuda is too old for this Numba: pip install -U 'numba-cuda[cu13]', {_CPU}"
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 OLDEST = (7, 5)
 """The compute capability that kernels are tested for (Turing, 2018), and all that are newer."""
 SHARED = 48 << 10
 """Bytes of shared memory that a block may declare on every GPU."""
-INSTALL = "pip install 'npsrcnn[cuda]'"
-_CPU = "or use --device cpu"
-MISSING = f"--device cuda needs the package numba-cuda: {INSTALL}, {_CPU}"
 
 
 def registers(threads: int) -> int:
@@ -94,6 +97,8 @@ def numbers(*values: int) -> object:
 
 def inline(function: Callable) -> Callable:
     """Let kernels call ``function``. (One that uses ``cuda`` works only in its own file.)"""
+    if cuda is None:
+        return function
     try:
         from numba.cuda.extending import register_jitable
     except ImportError:  # Numba's own target
