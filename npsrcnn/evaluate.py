@@ -30,6 +30,7 @@ from npsrcnn.kernels import DEVICES, PADDINGS
 from npsrcnn.metrics import WINDOW, psnr, shave, ssim
 from npsrcnn.network import SRCNN
 from npsrcnn.resize import imresize, modcrop
+from npsrcnn.sparse_coding import methods
 from npsrcnn.upscale import choose_models, enlarge, steps_of
 
 PEAK = 255
@@ -335,9 +336,31 @@ def _network(options: argparse.Namespace) -> tuple[Method, int, str, bool]:
     return method, int(scale), ", ".join(words), len(steps) == 1 and nets[0].channels == 3
 
 
+def _by_patches(options: argparse.Namespace) -> tuple[Method, int, str, bool]:
+    """Any other --method: the super-resolver, trained on --train-data unless it was before."""
+    given = [name for name in ("model", "padding", "ensemble") if getattr(options, name)]
+    if given:
+        raise UsageError(f"--{given[0]} is for --method srcnn, not {options.method}")
+    if options.scale is None:
+        raise UsageError(f"--method {options.method} needs --scale")
+    if options.train_data == "dead-leaves":
+        from npsrcnn import datasets
+
+        pictures = [prepare(image, options.scale) for image in datasets.dead_leaves()]
+    else:
+        pictures = [read(path, options.scale) for path in paths_of(options.train_data)]
+    sharp = [picture.truth / np.float32(PEAK) for picture in pictures]
+    made = methods.super_resolver(
+        options.method, sharp, options.scale, cache=methods.default_cache()
+    )
+    title = f"{methods.TITLES[options.method]}, trained on {options.train_data}"
+    return lambda image: made.forward(image.bicubic), options.scale, title, False
+
+
 # Another method registers here: a name, and a function from the options to what _network returns.
 METHODS: dict[str, Callable[[argparse.Namespace], tuple[Method, int, str, bool]]] = {
     "srcnn": _network,
+    **dict.fromkeys(methods.TITLES, _by_patches),
 }
 
 
@@ -358,7 +381,18 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="MODEL",
         help="a file, or the name of weights that ship (default: the best for the scale)",
     )
-    parser.add_argument("--method", choices=tuple(METHODS), default="srcnn")
+    parser.add_argument(
+        "--method",
+        choices=tuple(METHODS),
+        default="srcnn",
+        help="srcnn (default), or a super-resolver by patches, trained when first asked for",
+    )
+    parser.add_argument(
+        "--train-data",
+        default="t91",
+        metavar="FOLDER",
+        help="what the others are trained on: t91 (default), a folder, or dead-leaves",
+    )
     parser.add_argument(
         "--edge",
         choices=("clamp", "mirror"),
