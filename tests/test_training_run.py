@@ -20,14 +20,14 @@ from npsrcnn.trainer import Trainer
 
 STEPS = 10
 RECORDED = {
-    "paper": [57.70433, 56.27211, 57.56797, 57.19396, 54.61727, 52.79083, 50.44629, 47.96746,
-              46.21973, 44.67129],
-    "sgd": [57.50997, 58.65073, 58.38005, 56.92785, 53.61706, 53.52754, 51.22554, 47.96401,
-            46.78282, 45.1449],
-    "adam": [57.50997, 58.79036, 58.17765, 51.72909, 36.83304, 27.20191, 18.45178, 11.31781,
-             6.538806, 3.646368],
-    "deep": [272.8216, 279.4186, 275.568, 247.4939, 233.5244, 237.0349, 213.135, 205.005,
-             193.2115, 176.1937],
+    "paper": [57.74651, 57.19822, 53.76517, 55.82703, 55.43308, 52.37941, 51.81571, 49.6702,
+              46.67533, 43.81594],
+    "sgd": [44.27581, 40.37674, 25.29744, 9.317261, 13.03008, 31.96372, 40.82069, 40.56677,
+            37.0041, 33.20264],
+    "adam": [44.27581, 34.826, 17.86179, 7.253658, 15.07733, 21.62169, 16.43056, 11.00976,
+             8.443016, 6.485815],
+    "deep": [196.6281, 190.7952, 188.9121, 164.6396, 144.1614, 132.5504, 130.3664, 123.9642,
+             113.0121, 102.1201],
 }  # fmt: skip
 
 RECIPE = Recipe(
@@ -60,7 +60,7 @@ def images():
 def ten_steps(name, device):
     """The losses, and what the weights and their average have become."""
     network, color, recipe = RUNS[name]
-    widths = [16, 8, 8][: network.count("-")]
+    widths = [8, 6, 4][: network.count("-")]
     channels = 1 if color == "y" else 3
     net = SRCNN(network, channels, n=widths, init=recipe.init, seed=11, device=device)
     source = sub_images(
@@ -70,7 +70,7 @@ def ten_steps(name, device):
     trainer = Trainer(
         net, source, optimizer_of(net, recipe, None),
         functools.partial(rate_at, peak=recipe.rate, warmup=recipe.warmup, decay=recipe.decay),
-        batch=16, seed=5, clip=recipe.clip, average=recipe.average,
+        batch=8, seed=5, clip=recipe.clip, average=recipe.average,
     )  # fmt: skip
     losses = []
     while trainer.step < STEPS:
@@ -85,8 +85,8 @@ def ten_steps(name, device):
 @pytest.mark.parametrize("name", list(RUNS))
 def test_ten_losses_are_those_recorded(name, device):
     losses, _, _ = ten_steps(name, device)
-    # Float32 sums in another order: the two kernels end 1.4e-7 apart, a rate 0.1% larger 3e-4.
-    np.testing.assert_allclose(losses, RECORDED[name], rtol=5e-6)
+    # Float32 sums in another order: the two kernels end 7e-7 apart; a rate 0.1% larger, 3e-4.
+    np.testing.assert_allclose(losses, RECORDED[name], rtol=2e-5)
 
 
 @pytest.mark.parametrize("name", list(RUNS))
