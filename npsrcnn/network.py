@@ -93,8 +93,11 @@ class SRCNN:
         device: str = "cpu",
         padding: str = "replicate",
         metadata: dict | None = None,
+        dtype: type = np.float32,
     ) -> SRCNN:
-        """A network of given weights [(w, b), ...], copied and converted to float32.
+        """A network of given weights [(w, b), ...], copied and converted to ``dtype``.
+
+        float32, or with device="reference" also float64, to check arithmetic to the last digits.
 
         Raises
         ------
@@ -102,7 +105,9 @@ class SRCNN:
             Shapes that do not follow one another, or values that are not finite.
         """
         net = cls.__new__(cls)
-        net._set(_checked(layers), device, padding, metadata)
+        if dtype != np.float32 and device != "reference":
+            raise UserError(f'weights are float32; device="reference" keeps others, "{device}" not')
+        net._set(_checked(layers, dtype), device, padding, metadata)
         return net
 
     def _set(self, layers: Layers, device: str, padding: str, metadata: dict | None) -> None:
@@ -243,14 +248,14 @@ def parse_name(name: str) -> tuple[int, ...]:
     return sizes
 
 
-def _checked(layers: Sequence[tuple[np.ndarray, np.ndarray]]) -> Layers:
-    """Copies of the layers in float32, or an error that names the layer at fault."""
+def _checked(layers: Sequence[tuple[np.ndarray, np.ndarray]], dtype: type) -> Layers:
+    """Copies of the layers in ``dtype``, or an error that names the layer at fault."""
     if not layers:
         raise UserError("a network has at least one layer")
     result: Layers = []
     for i, (w, b) in enumerate(layers, 1):
-        w = np.array(w, np.float32, order="C")
-        b = np.array(b, np.float32, order="C")
+        w = np.array(w, dtype, order="C")
+        b = np.array(b, dtype, order="C")
         if w.ndim != 4 or w.shape[2] != w.shape[3] or b.shape != w.shape[:1] or w.size == 0:
             raise UserError(
                 f"layer {i} has weights {w.shape} and biases {b.shape}: "

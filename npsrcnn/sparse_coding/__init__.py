@@ -1,0 +1,30 @@
+"""SRCNN as sparse coding, TPAMI section 3.2: the parts, the super-resolvers, and the equality.
+
+=====================  =============================================================================
+:mod:`.patches`        cut, describe by gradients, put back by averaging
+:mod:`.dictionaries`   DCT, Haar, PCA, K-SVD, online, coupled; least squares
+:mod:`.pursuit`        ISTA, FISTA, the lasso to its solution, OMP
+:mod:`.as_network`     the same as three convolutions: ``as_srcnn``
+:mod:`.super_resolvers`, :mod:`.methods`
+                       Yang, Zeyde, GR, ANR, A+: trained on images, ``python -m npsrcnn.evaluate
+                       --method anr``
+=====================  =============================================================================
+
+Arrays are float32 or float64, and results have the type of the patches. A dictionary is (d, K), an
+atom a column; patches and codes are rows, (N, d) and (N, K).
+"""
+
+from npsrcnn.sparse_coding.as_network import as_layers, as_srcnn, super_resolve
+from npsrcnn.sparse_coding.pursuit import fista, ista, lasso, objective, omp, soft_threshold
+
+__all__ = [
+    "as_layers",
+    "as_srcnn",
+    "fista",
+    "ista",
+    "lasso",
+    "objective",
+    "omp",
+    "soft_threshold",
+    "super_resolve",
+]
