@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -53,9 +54,12 @@ def jit(threads: int) -> Callable[[Callable], Callable]:
     """
     if cuda is None:
         raise UserError(MISSING)
-    if SIMULATED:  # knows no such option
+    if SIMULATED:  # knows no such options
         return cuda.jit
-    return cuda.jit(max_registers=registers(threads))
+    options: dict[str, object] = {"max_registers": registers(threads)}
+    if "lto" in inspect.signature(cuda.jit).parameters:  # numba-cuda
+        options["lto"] = False  # compile once, not again when linking: to what tests have seen
+    return cuda.jit(**options)
 
 
 _READY: dict[tuple, Callable] = {}
