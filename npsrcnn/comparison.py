@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from npsrcnn.color import ycbcr2rgb
 from npsrcnn.commands import write_atomically
-from npsrcnn.evaluate import Prepared, in_color, rounded
+from npsrcnn.evaluate import in_color
+from npsrcnn.protocol import Prepared, rounded
 
 SIDE = 100  # pixels of the crop
 ZOOM = 3  # each of them is shown as a square of this side

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npsrcnn import SRCNN, comparison, evaluate, model_files
+from npsrcnn import SRCNN, comparison, evaluate, model_files, protocol
 from npsrcnn.color import luma, rgb2ycbcr
 from npsrcnn.errors import UserError
 from npsrcnn.evaluate import by_network, main, mean_psnr, prepare, score
@@ -193,7 +193,7 @@ def test_many_measurements_prepare_once(picture, model, monkeypatch):
         calls.append(arguments)
         return imresize(*arguments, **options)
 
-    monkeypatch.setattr(evaluate, "imresize", counted)
+    monkeypatch.setattr(protocol, "imresize", counted)
     first = mean_psnr(net, prepared)
     assert len(calls) == 4
     assert mean_psnr(net, prepared) == first
