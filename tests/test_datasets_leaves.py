@@ -16,24 +16,17 @@ SHAPE = (64, 80)
 
 def table(*rows):
     """Leaves (X, Y, A, B, ANGLE, CORNERS, grey), white on nothing else, hard edges."""
-    result = np.zeros((1, len(rows), leaves.COLUMNS))
-    result[0, :, :6] = [row[:6] for row in rows]
-    result[0, :, leaves.BLUR] = 1
-    result[0, :, leaves.RED : leaves.BLUE + 1] = [[row[6]] * 3 for row in rows]
+    result = np.zeros((len(rows), leaves.COLUMNS))
+    result[:, :6] = [row[:6] for row in rows]
+    result[:, leaves.BLUR] = 1
+    result[:, leaves.RED : leaves.BLUE + 1] = [[row[6]] * 3 for row in rows]
     return result
 
 
 def painted(rows, shape=SHAPE):
-    canvas, left = np.zeros((1, *shape, 3), np.float32), np.ones((1, *shape), np.float32)
-    leaves._paint(0, rows, np.empty((1, 6, 3)), left, canvas)
-    return canvas[0]
-
-
-def drawn(shape, style, seed=0):
-    """The table of one image."""
-    rows = np.empty((1, leaves._count(shape, style), leaves.COLUMNS))
-    leaves._draw(0, [np.random.default_rng(seed)], shape, style, rows)
-    return rows[0]
+    image, left = np.zeros((*shape, 3), np.float32), np.ones(shape, np.float32)
+    leaves._paint(rows, np.empty((leaves.MOST_CORNERS, 3)), left, image)
+    return image
 
 
 def sampled(leaf, shape=SHAPE, fine=16):
@@ -84,7 +77,7 @@ def test_what_lies_in_front_covers_what_lies_behind():
 
 def test_soft_edges_are_as_wide_as_they_should_be():
     rows = table((40, 32, 20, 20, 0, 0, 1))
-    rows[0, 0, leaves.BLUR] = 5
+    rows[0, leaves.BLUR] = 5
     row = painted(rows)[32, :, 0]
     rise = row[np.abs(40 - np.arange(80) - 20) < 2.5][::-1]  # 2.5 pixels to both sides of the edge
     np.testing.assert_allclose(np.diff(rise[::-1]), 1 / 5, atol=1e-5)  # float32
@@ -92,7 +85,7 @@ def test_soft_edges_are_as_wide_as_they_should_be():
 
 def test_slopes_and_waves():
     rows = table((40, 32, 500, 500, 0, 0, 0.5))
-    rows[0, 0, leaves.SLOPE_X :] = [0.001, -0.002, 0.1, 0.3, 0.5, 0.7]
+    rows[0, leaves.SLOPE_X :] = [0.001, -0.002, 0.1, 0.3, 0.5, 0.7]
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] - np.array([32, 40])[:, None, None]
     expected = 0.5 + 0.001 * x - 0.002 * y + 0.1 * np.sin(0.3 * x + 0.5 * y + 0.7)
     np.testing.assert_allclose(painted(rows)[:, :, 1], expected, atol=1e-6)  # float32
@@ -100,15 +93,16 @@ def test_slopes_and_waves():
 
 def test_nothing_stays_open(monkeypatch):
     monkeypatch.setattr(leaves, "DEPTH", 0.5)  # so that the background shows
-    rows = drawn(SHAPE, Style(gradient=0, textured=0))
+    rows = leaves._drawn(np.random.default_rng(0), SHAPE, Style(gradient=0, textured=0))
     rows[:, leaves.RED : leaves.BLUE + 1] = 1
-    assert painted(rows[None]).min() > 0.99
+    assert painted(rows).min() > 0.99
 
 
 @pytest.mark.parametrize("power", [-3.0, -2.0])
 def test_radii_follow_their_law(power):
-    style = Style(r_min=1, r_max=100, power=power)
-    radii = np.concatenate([drawn(SHAPE, style, seed)[:-1, leaves.A] for seed in range(40)])
+    style = Style(r_min=(1, 1), r_max=100, power=power)
+    rng = np.random.default_rng(0)
+    radii = np.concatenate([leaves._radii(rng, SHAPE, style) for _ in range(40)])
     r = np.linspace(1, 100, 100_001)
     density = r**power * (SHAPE[0] + 2 * r) * (SHAPE[1] + 2 * r)
     for limit in (1.5, 3, 10, 30):
@@ -118,14 +112,20 @@ def test_radii_follow_their_law(power):
         assert abs(np.mean(radii < limit) - expected) < 4 * spread + 0.02
 
 
+def test_each_image_has_smallest_leaves_of_its_own():
+    rng, style = np.random.default_rng(0), Style(r_min=(2, 5))
+    smallest = [leaves._radii(rng, SHAPE, style).min() for _ in range(30)]
+    assert 2 <= min(smallest) < 2.3 and 4.5 < max(smallest) < 5.5
+
+
 def test_an_image_depends_on_its_number_and_the_seed_alone():
     style = Style(filter=(-0.1, 0.1), noise=0.02, soft=0.5)
     threads = get_num_threads()
-    many = dead_leaves(leaves.AT_ONCE + 2, SHAPE, 5, style)
-    assert many.shape == (leaves.AT_ONCE + 2, *SHAPE, 3) and many.dtype == np.uint8
+    many = dead_leaves(9, SHAPE, 5, style)
+    assert many.shape == (9, *SHAPE, 3) and many.dtype == np.uint8
     try:
         set_num_threads(1)
-        last = dead_leaves(2, SHAPE, 5, style, first=leaves.AT_ONCE)
+        last = dead_leaves(2, SHAPE, 5, style, first=7)
     finally:
         set_num_threads(threads)
     np.testing.assert_array_equal(many[-2:], last)
@@ -150,18 +150,15 @@ def test_colours_and_none():
     assert np.ptp(grey, axis=3).max() == 0
 
 
-def test_filter(rng):
-    images = rng.standard_normal((2, 9, 7, 3))
-    strengths = np.array([0.15, -0.1])
-    filtered = leaves._filtered(images, strengths)
-    for image, k, got in zip(images, strengths, filtered, strict=True):
-        padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
-        weight = np.outer([k, 1 - 2 * k, k], [k, 1 - 2 * k, k])
-        for y, x in np.ndindex(9, 7):
-            window = padded[y : y + 3, x : x + 3]
-            np.testing.assert_allclose(
-                got[y, x], np.einsum("ij,ijc->c", weight, window), rtol=1e-12
-            )
+@pytest.mark.parametrize("k", [0.15, -0.1])
+def test_filter(rng, k):
+    image = rng.standard_normal((9, 7, 3))
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    weight = np.outer([k, 1 - 2 * k, k], [k, 1 - 2 * k, k])
+    filtered = leaves._filtered(image, k)
+    for y, x in np.ndindex(9, 7):
+        expected = np.einsum("ij,ijc->c", weight, padded[y : y + 3, x : x + 3])
+        np.testing.assert_allclose(filtered[y, x], expected, rtol=1e-12)  # float64
 
 
 def test_noise():
@@ -187,7 +184,9 @@ def test_images_that_cannot_be_made(wrong):
         dead_leaves(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"r_min": 0.1}, {"r_min": 9, "r_max": 9}])
+@pytest.mark.parametrize(
+    "wrong", [{"r_min": (0.1, 2)}, {"r_min": (2, 1)}, {"r_min": (1, 9), "r_max": 9}]
+)
 def test_radii_that_cannot_be(wrong):
     with pytest.raises(UserError, match="radii"):
         Style(**wrong)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from npsrcnn import commands
 
+AT_ONCE = 32  # images in memory
 EXAMPLES = """\
 examples:
   python -m npsrcnn.datasets fetch t91 set5        into NPSRCNN_DATA, else the user's cache;
@@ -63,7 +64,7 @@ def _fetch(options: argparse.Namespace) -> None:
 def _dead_leaves(options: argparse.Namespace) -> None:
     from PIL import Image
 
-    from npsrcnn.datasets.leaves import AT_ONCE, dead_leaves
+    from npsrcnn.datasets.leaves import dead_leaves
 
     options.out.mkdir(parents=True, exist_ok=True)
     shape = (options.size, options.size)

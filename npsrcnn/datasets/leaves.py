@@ -21,7 +21,6 @@ from npsrcnn.errors import UserError
 from npsrcnn.kernels.jit import jit
 from npsrcnn.kernels.threads import parallel
 
-AT_ONCE = 16  # images whose tables are in memory
 RADII = 256  # sizes of leaves that are told apart, in equal ratios
 
 
@@ -31,8 +30,10 @@ class Style:
 
     Attributes
     ----------
-    r_min, r_max : float
-        Radii of the smallest and largest leaves.
+    r_min : (float, float)
+        Radius of the smallest leaves; of each image another, in this range.
+    r_max : float
+        Radius of the largest.
     power : float
         Of radius r there are leaves in proportion to r ** power. -3 is what makes statistics the
         same at all scales (Lee et al.); above it there is less detail.
@@ -61,9 +62,9 @@ class Style:
         Standard deviation of Gaussian noise, at most, of each image another.
     """
 
-    r_min: float = 3.0
+    r_min: tuple[float, float] = (1.0, 4.0)
     r_max: float = 150.0
-    power: float = -2.0
+    power: float = -3.0
     polygons: float = 0.5
     elongation: float = 0.5
     contrast: tuple[float, float] = (0.1, 0.3)
@@ -77,8 +78,11 @@ class Style:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0.5 <= self.r_min < self.r_max:
-            raise UserError(f"radii from {self.r_min} to {self.r_max}: expected 0.5 <= min < max")
+        low, high = self.r_min
+        if not 0.5 <= low <= high < self.r_max:
+            raise UserError(
+                f"radii from {low}..{high} to {self.r_max}: expected 0.5 <= r_min < r_max"
+            )
 
 
 def dead_leaves(
@@ -112,48 +116,46 @@ def dead_leaves(
             f"cannot make {count} images of {shape[0]} x {shape[1]} pixels, seed {seed}"
         )
     images = np.empty((count, *shape, 3), np.uint8)
-    for start in range(0, count, AT_ONCE):
-        some = images[start : start + AT_ONCE]
-        rngs = [np.random.default_rng((seed, first + start + i)) for i in range(len(some))]
-        leaves = np.empty((len(some), _count(shape, style), COLUMNS))
-        parallel(_draw, len(some), rngs, shape, style, leaves)
-        filters = np.array([rng.uniform(*style.filter) for rng in rngs])
-        canvas = np.zeros((len(some), *shape, 3), np.float32)
-        left, edges = np.ones((len(some), *shape), np.float32), np.empty((len(some), 6, 3))
-        parallel(_paint, len(some), leaves, edges, left, canvas)
-        if filters.any():
-            canvas = _filtered(canvas, filters)
-        for image, rng in zip(canvas, rngs, strict=True):
-            if style.noise > 0:
-                grain = rng.standard_normal(image.shape, np.float32)
-                image += grain * np.float32(rng.uniform(0, style.noise))
-        np.clip(np.rint(canvas * np.float32(255)), 0, 255, out=canvas)
-        some[...] = canvas
+    parallel(_make, count, first, seed, style, images)
     return images
+
+
+def _make(i: int, first: int, seed: int, style: Style, images: np.ndarray) -> None:
+    """Make image number ``first + i``."""
+    rng = np.random.default_rng((seed, first + i))
+    shape = images.shape[1:3]
+    leaves = _drawn(rng, shape, style)
+    image, left = np.zeros((*shape, 3), np.float32), np.ones(shape, np.float32)
+    _paint(leaves, np.empty((MOST_CORNERS, 3)), left, image)
+    strength, noise = rng.uniform(*style.filter), rng.uniform(0, style.noise)
+    if strength != 0:
+        image = _filtered(image, np.float32(strength))
+    if noise > 0:
+        image += np.float32(noise) * rng.standard_normal(image.shape, np.float32)
+    images[i] = np.clip(np.rint(image * np.float32(255)), 0, 255)
 
 
 # The columns of a table of leaves.
 X, Y, A, B, ANGLE, CORNERS, BLUR, RED, GREEN, BLUE = range(10)
 SLOPE_X, SLOPE_Y, AMPLITUDE, WAVE_X, WAVE_Y, PHASE = range(10, 16)
 COLUMNS = 16
+MOST_CORNERS = 6
 CLOSED = 0.002  # the part of a pixel that no leaf need paint any more: half a step of 8 bits
 DEPTH = 6  # leaves over each pixel, on average; what they leave open is e ** -DEPTH
 
 
-def _draw(
-    i: int, rngs: list[np.random.Generator], shape: tuple[int, int], style: Style, out: np.ndarray
-) -> None:
-    """The leaves of image i, foremost first, and a background that covers everything."""
-    rng, leaves = rngs[i], out[i]
-    n, (height, width) = len(leaves), shape
-    sizes, _, weight = _sizes(shape, style)
-    radius = np.interp(rng.random(n), np.cumsum(weight), sizes)
+def _drawn(rng: np.random.Generator, shape: tuple[int, int], style: Style) -> np.ndarray:
+    """The leaves of an image, foremost first, and a background that covers everything."""
+    height, width = shape
+    radius = _radii(rng, shape, style)
+    n = len(radius)
+    leaves = np.empty((n, COLUMNS))
     leaves[:, X] = rng.uniform(-1, 1, n) * (width / 2 + radius) + width / 2
     leaves[:, Y] = rng.uniform(-1, 1, n) * (height / 2 + radius) + height / 2
     stretch = np.exp(-np.abs(rng.standard_normal(n)) * style.elongation)
     leaves[:, A], leaves[:, B] = radius, np.maximum(radius * stretch, 0.5)
     leaves[:, ANGLE] = rng.uniform(0, np.pi, n)
-    corners = rng.choice([3, 4, 4, 4, 5, 6], n)
+    corners = rng.choice([3, 4, 4, 4, 5, MOST_CORNERS], n)
     leaves[:, CORNERS] = np.where(rng.random(n) < style.polygons, corners, 0)
     softness = np.where(rng.random(n) < style.soft, rng.uniform(0, 3, n), 0)
     leaves[:, BLUR] = 1 + softness
@@ -175,90 +177,84 @@ def _draw(
     leaves[:, PHASE] = rng.uniform(0, 2 * np.pi, n)
     leaves[-1, [X, Y, A, B, CORNERS]] = width / 2, height / 2, width + height, width + height, 0
     leaves[-1, [SLOPE_X, SLOPE_Y]] *= radius[-1] / (width + height)
+    return leaves
 
 
-def _sizes(shape: tuple[int, int], style: Style) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Radii of leaves, how much of the plane each size may touch the image from, and how often.
+def _radii(rng: np.random.Generator, shape: tuple[int, int], style: Style) -> np.ndarray:
+    """Radii of leaves, so many that they lie DEPTH deep on the image.
 
     Centres lie on a plane around the image. Of the leaves that touch it more are large than of
     all: in proportion to (height + 2r)(width + 2r).
     """
-    r = np.geomspace(style.r_min, style.r_max, RADII)
+    r_min = np.exp(rng.uniform(*np.log(style.r_min)))
+    r = np.geomspace(r_min, style.r_max, RADII)
     touching = (shape[0] + 2 * r) * (shape[1] + 2 * r)
     weight = r ** (style.power + 1) * touching  # + 1: steps of r are in proportion to r
-    return r, touching, weight / weight.sum()
-
-
-def _count(shape: tuple[int, int], style: Style) -> int:
-    """How many leaves lie DEPTH deep on an image, on average."""
-    r, touching, weight = _sizes(shape, style)
+    weight /= weight.sum()
     covered = (weight * np.pi * r**2 / touching).sum()  # the part of the image that a leaf covers
     stretched = np.exp(-style.elongation * 0.8)  # 0.8: the mean of |x|, x Gaussian
-    return math.ceil(DEPTH / (covered * stretched))
+    count = math.ceil(DEPTH / (covered * stretched))
+    return np.interp(rng.random(count), np.cumsum(weight), r)
 
 
 @jit
-def _paint(i, leaves, edges, left, canvas):
-    """Paint image i, (H, W, 3): each leaf where those before it have left something open.
+def _paint(leaves, edges, left, image):
+    """Paint leaves on a black image (H, W, 3), each where those before it have left a place.
 
     ``left`` (H, W), at first 1, is the part of each pixel that is still open, ``edges`` room for
     the sides of a polygon: of each the normal, and the distance from the centre.
     """
-    height, width = left.shape[1:]
-    for n in range(leaves.shape[1]):
-        centre_x, centre_y = leaves[i, n, X], leaves[i, n, Y]
-        a, b, blur, corners = (
-            leaves[i, n, A],
-            leaves[i, n, B],
-            leaves[i, n, BLUR],
-            int(leaves[i, n, CORNERS]),
-        )
+    height, width = left.shape
+    for n in range(len(leaves)):
+        centre_x, centre_y = leaves[n, X], leaves[n, Y]
+        a, b, blur = leaves[n, A], leaves[n, B], leaves[n, BLUR]
+        corners = int(leaves[n, CORNERS])
         reach = max(a, b)
         if corners > 0:
             reach /= math.cos(math.pi / corners)
         reach += blur
         top, bottom = max(0, int(centre_y - reach)), min(height, int(centre_y + reach) + 2)
         first, stop = max(0, int(centre_x - reach)), min(width, int(centre_x + reach) + 2)
-        if not _any_open(i, top, bottom, first, stop, left):
+        if not _any_open(top, bottom, first, stop, left):
             continue
-        cos, sin = math.cos(leaves[i, n, ANGLE]), math.sin(leaves[i, n, ANGLE])
+        cos, sin = math.cos(leaves[n, ANGLE]), math.sin(leaves[n, ANGLE])
         for k in range(corners):
             p = math.cos(2 * math.pi * k / corners) / a
             q = math.sin(2 * math.pi * k / corners) / b
             length = math.sqrt(p * p + q * q)
-            edges[i, k, 0], edges[i, k, 1], edges[i, k, 2] = p / length, q / length, 1 / length
-        amplitude = leaves[i, n, AMPLITUDE]
+            edges[k, 0], edges[k, 1], edges[k, 2] = p / length, q / length, 1 / length
+        amplitude = leaves[n, AMPLITUDE]
         for y in range(top, bottom):
             for x in range(first, stop):
-                if left[i, y, x] < CLOSED:
+                if left[y, x] < CLOSED:
                     continue
                 dx, dy = x - centre_x, y - centre_y
                 u, v = cos * dx + sin * dy, cos * dy - sin * dx
                 if corners > 0:
                     distance = -math.inf
                     for k in range(corners):
-                        side = edges[i, k, 0] * u + edges[i, k, 1] * v - edges[i, k, 2]
+                        side = edges[k, 0] * u + edges[k, 1] * v - edges[k, 2]
                         distance = max(distance, side)
                 else:
                     distance = _from_ellipse(u, v, a, b)
-                cover = min(max(0.5 - distance / blur, 0.0), 1.0) * left[i, y, x]
+                cover = min(max(0.5 - distance / blur, 0.0), 1.0) * left[y, x]
                 if cover <= 0:
                     continue
-                light = leaves[i, n, SLOPE_X] * dx + leaves[i, n, SLOPE_Y] * dy
+                light = leaves[n, SLOPE_X] * dx + leaves[n, SLOPE_Y] * dy
                 if amplitude > 0:
-                    wave = leaves[i, n, WAVE_X] * dx + leaves[i, n, WAVE_Y] * dy
-                    light += amplitude * math.sin(wave + leaves[i, n, PHASE])
+                    wave = leaves[n, WAVE_X] * dx + leaves[n, WAVE_Y] * dy
+                    light += amplitude * math.sin(wave + leaves[n, PHASE])
                 for c in range(3):
-                    color = min(max(leaves[i, n, RED + c] + light, 0.0), 1.0)
-                    canvas[i, y, x, c] += cover * color
-                left[i, y, x] -= cover
+                    color = min(max(leaves[n, RED + c] + light, 0.0), 1.0)
+                    image[y, x, c] += cover * color
+                left[y, x] -= cover
 
 
 @jit
-def _any_open(i, top, bottom, first, stop, left):
+def _any_open(top, bottom, first, stop, left):
     for y in range(top, bottom):
         for x in range(first, stop):
-            if left[i, y, x] >= CLOSED:
+            if left[y, x] >= CLOSED:
                 return True
     return False
 
@@ -273,10 +269,9 @@ def _from_ellipse(u, v, a, b):
     return (level - 1) * level / math.sqrt((p / a) ** 2 + (q / b) ** 2)
 
 
-def _filtered(images: np.ndarray, strengths: np.ndarray) -> np.ndarray:
-    """Images (N, H, W, 3) filtered by (k, 1 - 2k, k) along rows and columns, edges repeated."""
-    k = strengths.astype(images.dtype)[:, None, None, None]
-    wide = np.pad(images, ((0, 0), (1, 1), (0, 0), (0, 0)), mode="edge")
-    images = (1 - 2 * k) * images + k * (wide[:, :-2] + wide[:, 2:])
-    wide = np.pad(images, ((0, 0), (0, 0), (1, 1), (0, 0)), mode="edge")
-    return (1 - 2 * k) * images + k * (wide[:, :, :-2] + wide[:, :, 2:])
+def _filtered(image: np.ndarray, k: float) -> np.ndarray:
+    """An image (H, W, 3) filtered by (k, 1 - 2k, k) along rows and columns, edges repeated."""
+    wide = np.pad(image, ((1, 1), (0, 0), (0, 0)), mode="edge")
+    image = (1 - 2 * k) * image + k * (wide[:-2] + wide[2:])
+    wide = np.pad(image, ((0, 0), (1, 1), (0, 0)), mode="edge")
+    return (1 - 2 * k) * image + k * (wide[:, :-2] + wide[:, 2:])
