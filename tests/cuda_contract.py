@@ -79,7 +79,7 @@ def small_tiles(monkeypatch):
     for module, name, value in [
         (convolution, "WARP", 4), (convolution, "LANES", 8), (convolution, "THREADS", 8),
         (convolution, "MAPS", 2), (convolution, "STAGE", 1200),
-        (fused, "WARP", 4), (fused, "TILE", 8), (fused, "MAPS", 2),
+        (fused, "WARP", 4), (fused, "TILE_ROWS", 4), (fused, "TILE_COLUMNS", 8), (fused, "MAPS", 2),
         (gradients, "THREADS", 8), (gradients, "BAND", 8), (gradients, "SUMS", 12),
         (gradients, "GROUPS", 2), (steps, "THREADS", 8), (steps, "SLICES", 2),
     ]:  # fmt: skip
@@ -197,14 +197,14 @@ def test_forward_of_a_batch_and_of_a_pixel(rng):
 @pytest.mark.parametrize("padding", ["replicate", "zeros"])
 def test_strips_are_identical_to_one_piece(rng, padding):
     layers = layers_of(rng, 1, (4, 2), (3, 3, 3))
-    height = 2 * fused.TILE + 3
+    height = 2 * fused.TILE_ROWS + 3
     image = normal(rng, 1, 1, height, 9)
     network = inference.Network(layers, padding)
     row = 4 * (1 + 2 + 1) * 16  # bytes of a row of pixels, maps and result, 16 wide
-    memory = row * (fused.TILE + 6 + 2 * planes.ALIGNED)
+    memory = row * (fused.TILE_ROWS + 6 + 2 * planes.ALIGNED)
     strips = list(network.strips(image, memory))
     assert [rows for rows, _ in strips] == [
-        (top, min(height, top + fused.TILE)) for top in range(0, height, fused.TILE)
+        (top, min(height, top + fused.TILE_ROWS)) for top in range(0, height, fused.TILE_ROWS)
     ]
     result = np.concatenate([strip for _, strip in strips], axis=2)
     assert np.array_equal(result, kernels.forward(layers, image, padding))

@@ -49,11 +49,12 @@ def normal(rng, *shape):
     return rng.standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize(("maps", "rows", "columns", "size", "skew"), [
-    (8, 2, 4, 9, 0), (8, 2, 4, 1, 0), (3, 4, 8, 5, 2), (1, 2, 4, 4, 3), (4, 2, 4, 3, 1),
+@pytest.mark.parametrize(("maps", "rows", "columns", "high", "size", "skew"), [
+    (8, 2, 4, 1, 9, 0), (8, 2, 4, 1, 1, 0), (3, 4, 8, 5, 5, 2), (1, 8, 4, 4, 4, 3),
+    (4, 2, 4, 1, 3, 1),
 ])  # fmt: skip
 @pytest.mark.parametrize("act", [tiles.LINEAR, tiles.RELU, tiles.GATE])
-def test_convolution_tile(rng, maps, rows, columns, size, skew, act):
+def test_convolution_tile(rng, maps, rows, columns, high, size, skew, act):
     wide, limit = device.up(4, maps), maps - maps // 3
     shape = maps, rows, columns
 
@@ -62,19 +63,20 @@ def test_convolution_tile(rng, maps, rows, columns, size, skew, act):
             acc = bias_tile(maps, rows, columns, b, 2, limit)
             for u in range(2):
                 acc = convolution_tile(
-                    acc, maps, rows, columns, size, skew, x, 8 + 40 * u, 40, w, wide * u, wide
-                )
-            store_tile(acc, maps, rows, columns, act, y, 4, 64, 16, limit, gate)
+                    acc, maps, rows, columns, high, size, skew,
+                    x, 8 + 40 * u, 40, w, wide * u, wide,
+                )  # fmt: skip
+            store_tile(acc, maps, rows, columns, act, y, 4, 128, 16, limit, gate)
 
         return run
 
-    x, w, b = normal(rng, 400), normal(rng, wide * (size + 2)), normal(rng, maps + 2)
-    gate, before = normal(rng, 64 * (maps + 1)), normal(rng, 64 * (maps + 1))
+    x, w, b = normal(rng, 600), normal(rng, wide * (high * size + 2)), normal(rng, maps + 2)
+    gate, before = normal(rng, 128 * (maps + 1)), normal(rng, 128 * (maps + 1))
     result, expected = before.copy(), before.copy()
     names = tiles.bias_tile, tiles.convolution_tile, tiles.store_tile
     numba.njit(both(*names))(x, w, b, result, gate, limit)
     both(*(tiles.MEANINGS[name] for name in names))(x, w, b, expected, gate, limit)
-    # At most 19 products each; fused multiply-adds round once where Python's round twice.
+    # At most 51 products each; fused multiply-adds round once where Python's round twice.
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5, err_msg=str(shape))
 
 

@@ -42,11 +42,11 @@ class Case(NamedTuple):
 def _convolution(shape: Shape, rows: int, columns: int, skew: int = 0) -> Case:
     parts = convolution.blocking(shape, rows, columns, skew)
     numbers = parts.maps * parts.rows * parts.columns
-    window = tiles.window(parts.columns, shape.size, skew)
+    window, high = tiles.window(parts.columns, shape.size, skew), parts.high
+    loads = (parts.rows + high - 1) * window + device.up(4, parts.maps) * high * shape.size
     return Case(
         convolution.kernel(shape, parts), (*[FLOATS] * 5, NUMBERS), parts.threads,
-        numbers * shape.size, (parts.rows * window + device.up(4, parts.maps) * shape.size) // 4,
-        numbers // 4,
+        numbers * high * shape.size, loads // 4, numbers // 4,
     )  # fmt: skip
 
 

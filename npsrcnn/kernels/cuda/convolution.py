@@ -54,6 +54,7 @@ class Blocking(NamedTuple):
     tile_columns: int
     groups: int  # times ``maps``: the maps of a block
     stage: int  # channels in shared memory at a time
+    high: int  # filter rows that a thread takes in at once: all, or one
     skew: int  # floats of a row in shared memory before the first pixel's first tap
     warp: int
 
@@ -103,13 +104,16 @@ def even(total: int, most: int) -> int:
 def blocking(shape: Shape, rows: int, columns: int, skew: int = 0) -> Blocking:
     """How to cut up the work on an output of this size."""
     maps = even(shape.maps, MAPS if shape.size <= 15 else MAPS // 2)
-    if maps <= 3 and columns >= 64:  # last layers of whole images: wide tiles, loaded once
-        tile = (maps, 4 if maps == 1 else 2, 8, 32, 64)
+    few = maps <= 3 and shape.size <= 5  # last layers: with few sums, pixels are the bottleneck
+    if few and columns >= 64:
+        tall = 8 if maps == 1 else 4
+        tile = (maps, tall, 4, 8 * tall, 32)
     else:
         quads = min(-(-columns // 4), 8)
         pairs = even(-(-rows // 2), LANES // quads)
         tile = (maps, 2, 4, 2 * pairs, 4 * quads)
-    parts = Blocking(*tile, groups=1, stage=1, skew=skew, warp=WARP)
+    high = shape.size if few else 1
+    parts = Blocking(*tile, groups=1, stage=1, high=high, skew=skew, warp=WARP)
     groups = max(1, min(-(-shape.maps // maps), THREADS // parts.lanes))
     parts = parts._replace(groups=groups)
     bytes_each = 4 * (parts.pixel_floats(shape.size) + shape.size**2 * parts.weight_row())
@@ -124,7 +128,7 @@ def kernel(shape: Shape, parts: Blocking):
     ``tiles.GATE``: maps as ``y``.
     """
     channels, outputs, size, act, transposed, zeros = shape
-    maps, rows, columns, tile_rows, tile_columns, groups, stage, skew, _ = parts
+    maps, rows, columns, tile_rows, tile_columns, groups, stage, high, skew, _ = parts
     places, lanes, threads, pitch = parts.places, parts.lanes, parts.threads, parts.pitch(size)
     across = tile_columns // columns
     lines = tile_rows + size - 1  # rows of a channel's pixels in shared memory
@@ -163,7 +167,8 @@ def kernel(shape: Shape, parts: Blocking):
             count = stage if first + stage <= channels else channels - first
             cuda.syncthreads()
             copy_pixels(
-                xs, 0, lines, fours, (t, *across_x), x, g.x, n * channels + first, count,
+                xs, (0, lines, fours, lines * pitch), (t, *across_x),
+                x, g.x, n * channels + first, count,
                 g.row + top, g.column - skew + left, zeros,
             )  # fmt: skip
             copy_weights(
@@ -171,9 +176,9 @@ def kernel(shape: Shape, parts: Blocking):
             )
             cuda.syncthreads()
             for c in range(count):
-                for u in range(size):
+                for u in range(0, size, high):
                     acc = convolution_tile(
-                        acc, maps, rows, columns, size, skew,
+                        acc, maps, rows, columns, high, size, skew,
                         xs, (c * lines + i + u) * pitch + j, pitch,
                         ws, (c * size + u) * size * weight_row + group * padded, weight_row,
                     )  # fmt: skip

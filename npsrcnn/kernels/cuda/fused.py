@@ -29,8 +29,9 @@ ROWS, COLUMNS = 2, 4
 """Pixels of a thread, in both layers."""
 MAPS, HIDDEN_MAPS = 8, 4
 """Most maps of a thread in the second layer, and its maps in the first: four, loaded at once."""
-TILE = 16
-"""Rows and columns of a block's rectangle: the 2 x 4 pixels of the 32 threads of a warp."""
+TILE_ROWS, TILE_COLUMNS = 8, 32
+"""A block's rectangle: the 2 x 4 pixels of the 32 threads of a warp. Eight threads in a row read
+32 floats that are neighbours, one from each of shared memory's banks."""
 GROUPS = 8
 """Most warps of a block, each with its maps; so the second layer has 64 maps or fewer."""
 
@@ -54,13 +55,14 @@ class Blocking(NamedTuple):
     hidden_maps: int  # of the first layer, of a thread
     hidden: int  # of the first layer, in shared memory
     stage: int  # first-layer maps whose second-layer weights are in shared memory
-    tile: int  # rows and columns of the rectangle
+    tile_rows: int  # of the rectangle
+    tile_columns: int
     warp: int
 
     @property
     def lanes(self) -> int:
         """Threads over pixels."""
-        return up(self.warp, (self.tile // ROWS) * (self.tile // COLUMNS))
+        return up(self.warp, (self.tile_rows // ROWS) * (self.tile_columns // COLUMNS))
 
     @property
     def threads(self) -> int:
@@ -69,7 +71,8 @@ class Blocking(NamedTuple):
 
     def region(self, pair: Pair) -> tuple[int, int]:
         """Rows and columns of the first layer's maps that the rectangle needs, in whole tiles."""
-        return up(ROWS, self.tile + pair.f2 - 1), up(COLUMNS, self.tile + pair.f2 - 1)
+        more = pair.f2 - 1
+        return up(ROWS, self.tile_rows + more), up(COLUMNS, self.tile_columns + more)
 
     def pixels(self, pair: Pair) -> tuple[int, int]:
         """Rows and columns of the image in shared memory."""
@@ -121,7 +124,7 @@ def blocking(pair: Pair) -> Blocking | None:
         return None
     for hidden, stage in ((16, 16), (8, 8), (8, 4), (8, 2), (4, 2), (4, 1)):
         hidden, stage = min(hidden, up(4, pair.n1)), min(stage, up(4, pair.n1))
-        parts = Blocking(maps, groups, HIDDEN_MAPS, hidden, stage, TILE, WARP)
+        parts = Blocking(maps, groups, HIDDEN_MAPS, hidden, stage, TILE_ROWS, TILE_COLUMNS, WARP)
         if 4 * sum(parts.floats(pair)) <= device.SHARED - 64:
             return parts
     return None
@@ -131,9 +134,9 @@ def blocking(pair: Pair) -> Blocking | None:
 def kernel(pair: Pair, parts: Blocking):
     """The compiled kernel ``two_layers(x, w1, b1, w2, b2, y, geometry)``; grid: N x rectangles."""
     c_all, n1, f1, n2, f2, zeros = pair
-    maps, groups, hidden_maps, hidden, stage, tile, _ = parts
-    lanes, threads, places = parts.lanes, parts.threads, (tile // ROWS) * (tile // COLUMNS)
-    across = tile // COLUMNS
+    maps, groups, hidden_maps, hidden, stage, tile_rows, tile_columns, _ = parts
+    lanes, threads, across = parts.lanes, parts.threads, tile_columns // COLUMNS
+    places = tile_rows // ROWS * across
     rows, columns = parts.region(pair)
     lines, width = parts.pixels(pair)
     shift, reach, reach1 = skew(pair), before(f2), before(f1) + before(f2)
@@ -159,15 +162,16 @@ def kernel(pair: Pair, parts: Blocking):
         if place >= places:  # threads to fill the warp: they help, and store nothing
             place = 0
         i, j = place // across * ROWS, place % across * COLUMNS
-        tiles_across = (g.y.columns + tile - 1) // tile
-        rectangles = (g.y.rows + tile - 1) // tile * tiles_across
+        tiles_across = (g.y.columns + tile_columns - 1) // tile_columns
+        rectangles = (g.y.rows + tile_rows - 1) // tile_rows * tiles_across
         n, rectangle = cuda.blockIdx.x // rectangles, cuda.blockIdx.x % rectangles
-        top, left = rectangle // tiles_across * tile, rectangle % tiles_across * tile
+        top = rectangle // tiles_across * tile_rows
+        left = rectangle % tiles_across * tile_columns
         my_map = group * maps
 
         for c in range(c_all):
             copy_pixels(
-                xs, c * lines * width, lines, width // 4, (t, *across_x), x, g.x,
+                xs, (c * lines * width, lines, width // 4, 0), (t, *across_x), x, g.x,
                 n * c_all + c, 1, g.shift + top - reach1, left - reach1 - shift, zeros,
             )  # fmt: skip
         acc = bias_tile(maps, ROWS, COLUMNS, b2, my_map, n2 - my_map)
@@ -182,7 +186,7 @@ def kernel(pair: Pair, parts: Blocking):
                 for c in range(c_all):
                     for u in range(f1):
                         sums = convolution_tile(
-                            sums, hidden_maps, ROWS, COLUMNS, f1, shift,
+                            sums, hidden_maps, ROWS, COLUMNS, 1, f1, shift,
                             xs, (c * lines + r + u) * width + q, width,
                             w1s, (c * f1 + u) * f1 * hidden + o, hidden,
                         )  # fmt: skip
@@ -212,7 +216,7 @@ def kernel(pair: Pair, parts: Blocking):
                 for m in range(more):
                     for u in range(f2):
                         acc = convolution_tile(
-                            acc, maps, ROWS, COLUMNS, f2, 0,
+                            acc, maps, ROWS, COLUMNS, 1, f2, 0,
                             hs, (staged + m) * plane + (i + u) * columns + j, columns,
                             w2s, (m * f2 + u) * f2 * w2_row + group * padded, w2_row,
                         )  # fmt: skip
@@ -240,7 +244,7 @@ def two_layers(
 ) -> Planes:
     """y = F2(F1(x)) for the rows of ``y``; see :class:`Geometry`."""
     parts = blocking(pair)
-    rectangles = -(-y.rows // parts.tile) * -(-y.columns // parts.tile)
+    rectangles = -(-y.rows // parts.tile_rows) * -(-y.columns // parts.tile_columns)
     geometry = device.numbers(*x.extent, *y.extent, shift, top, rows)
     device.launch(
         kernel(pair, parts), x.n * rectangles, parts.threads,

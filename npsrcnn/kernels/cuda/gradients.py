@@ -4,7 +4,9 @@ dw[o, c, u, v] is the sum over all samples and pixels of dy[o, i, j] x[c, i + u,
 takes a few samples and copies band after band of their pixels to shared memory. Each of its
 threads has a tile of the gradient in registers (some maps o, some channels c, one filter row u,
 all v), and adds up four neighbouring pixels at a time. Where a block has more threads than
-tiles, they share the pixels, and their sums are added up one after the other.
+tiles, they share the pixels, and their sums are added up one after the other. Neighbouring
+threads have neighbouring maps, which lie an odd number of fours apart: eight of them read from
+different banks of shared memory.
 
 The blocks' sums go to different places of ``partials``, added up in their order by
 :mod:`npsrcnn.kernels.cuda.steps`. There are no atomic additions: the same batch gives the same
@@ -58,12 +60,15 @@ class Blocking(NamedTuple):
         """Floats of a row of x in shared memory."""
         return self.columns - 4 + tiles.window(4, size)
 
+    def planes(self, size: int) -> tuple[int, int]:
+        """Floats from one map to the next in shared memory, of x and of dy."""
+        fours = (self.rows + size - 1) * self.pitch(size) // 4, self.rows * self.columns // 4
+        return 4 * (fours[0] | 1), 4 * (fours[1] | 1)
+
     def floats(self, size: int) -> tuple[int, int]:
         """Of shared memory, for x and for dy."""
-        return (
-            self.block_channels * (self.rows + size - 1) * self.pitch(size),
-            self.block_maps * self.rows * self.columns,
-        )
+        x_plane, y_plane = self.planes(size)
+        return self.block_channels * x_plane, self.block_maps * y_plane
 
     def sums(self, size: int) -> int:
         """Floats of the gradient that a block computes."""
@@ -122,6 +127,8 @@ def kernel(shape: Shape, parts: Blocking, threads: int):
     maps, channels, block_maps, block_channels, rows, columns = parts
     tile_count, slices = parts.tiles(size), parts.slices(size, threads)
     map_tiles, map_blocks = block_maps // maps, -(-all_maps // block_maps)
+    channel_tiles = block_channels // channels
+    x_plane, y_plane = parts.planes(size)
     lines, pitch, taps = rows + size - 1, parts.pitch(size), size * size
     across_x, across_y = spread(threads, pitch // 4, lines), spread(threads, columns // 4, rows)
     across, fours = columns // 4, rows * columns // 4
@@ -142,9 +149,8 @@ def kernel(shape: Shape, parts: Blocking, threads: int):
         first_map = cuda.blockIdx.y % map_blocks * block_maps
         first_channel = cuda.blockIdx.y // map_blocks * block_channels
         tile, part = t % tile_count, t // tile_count
-        o = tile % map_tiles * maps
-        u = tile // map_tiles % size
-        c = tile // (map_tiles * size) * channels
+        # The maps of a tile are o, o + map_tiles, ..., its channels likewise.
+        o, u, c = tile % map_tiles, tile // map_tiles % size, tile // (map_tiles * size)
         per_group = (g.n + cuda.gridDim.x - 1) // cuda.gridDim.x
         first = cuda.blockIdx.x * per_group
         last = first + per_group if first + per_group < g.n else g.n
@@ -162,11 +168,11 @@ def kernel(shape: Shape, parts: Blocking, threads: int):
                     cuda.syncthreads()
                     # What lies outside is 0 in both: 0 times the undefined would not be.
                     copy_pixels(
-                        shared, 0, lines, pitch // 4, (t, *across_x), x, g.x,
+                        shared, (0, lines, pitch // 4, x_plane), (t, *across_x), x, g.x,
                         n * all_channels + first_channel, x_maps, top, left, True,
                     )  # fmt: skip
                     copy_pixels(
-                        shared, x_floats, rows, columns // 4, (t, *across_y), dy, g.y,
+                        shared, (x_floats, rows, columns // 4, y_plane), (t, *across_y), dy, g.y,
                         n * all_maps + first_map, y_maps, top, left, True,
                     )  # fmt: skip
                     cuda.syncthreads()
@@ -175,13 +181,15 @@ def kernel(shape: Shape, parts: Blocking, threads: int):
                             i, j = k // across, k % across * 4
                             acc = gradient_tile(
                                 acc, maps, channels, size,
-                                shared, x_floats + (o * rows + i) * columns + j, rows * columns,
-                                shared, (c * lines + i + u) * pitch + j, lines * pitch,
+                                shared, x_floats + o * y_plane + i * columns + j,
+                                map_tiles * y_plane,
+                                shared, c * x_plane + (i + u) * pitch + j,
+                                channel_tiles * x_plane,
                             )  # fmt: skip
                     if t < block_maps * helpers:
                         start = t % helpers * share
                         stop = start + share if start + share < rows * columns else rows * columns
-                        base = x_floats + t // helpers * (rows * columns)
+                        base = x_floats + t // helpers * y_plane
                         for k in range(start, stop):
                             bias_sum += shared[base + k]
 
@@ -193,9 +201,9 @@ def kernel(shape: Shape, parts: Blocking, threads: int):
         cuda.syncthreads()
         for k in range(t, tile_count * each, threads):
             my_tile, at = k // each, k % each
-            m = first_map + my_tile % map_tiles * maps + at // (channels * size)
-            ch = first_channel + my_tile // (map_tiles * size) * channels
-            ch += at // size % channels
+            m = first_map + my_tile % map_tiles + at // (channels * size) * map_tiles
+            ch = first_channel + my_tile // (map_tiles * size)
+            ch += at // size % channels * channel_tiles
             if m < all_maps and ch < all_channels:
                 tap = my_tile // map_tiles % size * size + at % size
                 partials[target + (ch * taps + tap) * all_maps + m] = shared[k]

@@ -99,8 +99,8 @@ class Network:
         around = sum(s.size - 1 for s in shapes) + 2 * ALIGNED
         if height + around <= memory // row:
             return height
-        rows = (memory // row - around) // fused.TILE * fused.TILE
-        if rows < fused.TILE:
+        rows = (memory // row - around) // fused.TILE_ROWS * fused.TILE_ROWS
+        if rows < fused.TILE_ROWS:
             raise UserError(
                 f"the GPU has too little free memory for images {width} pixels wide "
                 f"({memory >> 20} MB to use): close what else uses it, or use --device cpu"

@@ -22,15 +22,16 @@ def spread(threads: int, *extents: int) -> tuple[int, ...]:
 
 
 @inline
-def copy_pixels(shared, at, lines, fours, abreast, x, extent, plane, count, row, column, zeros):
-    """Copy a rectangle of ``count`` maps of ``x``, from map ``plane`` on, to ``shared[at:]``.
+def copy_pixels(shared, to, abreast, x, extent, plane, count, row, column, zeros):
+    """Copy a rectangle of ``count`` maps of ``x``, from map ``plane`` on, to ``shared``.
 
-    ``lines`` rows of ``fours`` times four floats, from (row, column) of a map on, where ``column``
-    is a multiple of four. Outside the map lies 0 with ``zeros``, else the nearest pixel.
+    ``to``: from where on, ``lines`` rows of ``fours`` times four floats, and how many floats
+    from one map to the next. They come from (row, column) of a map on, where ``column`` is a
+    multiple of four; outside the map lies 0 with ``zeros``, else the nearest pixel.
     ``abreast`` is the thread, then ``spread(threads, fours, lines)``: a thread copies four floats
     of the same place in one map after the other.
     """
-    t, across, down, deep = abreast
+    (at, lines, fours, step), (t, across, down, deep) = to, abreast
     size = extent.height * extent.pitch
     zero = np.float32(0)
     for k in range(t % across, fours, across):
@@ -43,13 +44,13 @@ def copy_pixels(shared, at, lines, fours, abreast, x, extent, plane, count, row,
             near = 0 if i < 0 else (i if i < extent.rows else extent.rows - 1)
             live = 0 if zeros and i != near else valid
             start = plane * size + near * extent.pitch
-            to = at + (line * fours + k) * 4
+            place = at + (line * fours + k) * 4
             for c in range(t // (across * down), count, deep):
                 fill = zero
                 if valid < 4 and not zeros:
                     fill = x[start + c * size + edge]
-                where = to + c * (lines * fours * 4)
-                copy_tile(4, x, start + c * size + source, live, fill, shared, where)
+                source_c = start + c * size + source
+                copy_tile(4, x, source_c, live, fill, shared, place + c * step)
 
 
 @inline

@@ -1,9 +1,9 @@
 """Two register tiles: all fast arithmetic on the GPU goes through them.
 
 The convolution tile, every layer's output and, with flipped filters, every gradient to an
-input; for one row u of the filter and one input channel::
+input; for one input channel and one row u of the filter, or all of them::
 
-    acc[o, r, j] += sum over v of w[v, o] * x[r, j + v]
+    acc[o, r, j] += sum over u, v of w[u, v, o] * x[r + u, j + v]
 
 The gradient tile, the gradients to the weights; for four neighbouring pixels::
 
@@ -69,15 +69,18 @@ def _bias_tile(maps, rows, columns, b, first, limit):
     return acc
 
 
-def _convolution_tile(acc, maps, rows, columns, size, skew, x, xi, pitch, w, wi, step):
-    """Add row u of a filter: x[xi + skew + r pitch + j] is pixel (r, j), w[wi + v step + o] w."""
+def _convolution_tile(acc, maps, rows, columns, high, size, skew, x, xi, pitch, w, wi, step):
+    """Add ``high`` rows of a filter of ``size`` columns: x[xi + skew + r pitch + j] is pixel
+    (r, j), w[wi + (u size + v) step + o] a weight."""
     _of_four(xi, pitch, wi, step)
     acc = acc.copy()
     for r in range(rows):
-        row = x[xi + r * pitch : xi + r * pitch + window(columns, size, skew)]
-        for v in range(size):
-            w_v = w[wi + v * step : wi + v * step + maps]
-            acc[:, r] += w_v[:, None] * row[None, skew + v : skew + v + columns]
+        for u in range(high):
+            first = xi + (r + u) * pitch
+            row = x[first : first + window(columns, size, skew)]
+            for v in range(size):
+                at = wi + (u * size + v) * step
+                acc[:, r] += w[at : at + maps, None] * row[None, skew + v : skew + v + columns]
     return acc
 
 
@@ -205,14 +208,13 @@ def _emit_bias_tile(e, n, b, first, limit):
 
 def _emit_convolution_tile(e, n, acc, x, xi, pitch, w, wi, step):
     maps, rows, columns, size = n["maps"], n["rows"], n["columns"], n["size"]
-    acc = e.unpack(acc)
-    count, skew = window(columns, size, n["skew"]), n["skew"]
-    pixels = [e.load(x, e.at(xi, e.times(pitch, r)), count) for r in range(rows)]
-    for v in range(size):
-        weights = e.load(w, e.at(wi, e.times(step, v)), maps)
-        for i in range(maps * rows * columns):
-            o, r, j = np.unravel_index(i, (maps, rows, columns))
-            acc[i] = e.fma(weights[o], pixels[r][skew + j + v], acc[i])
+    acc, high, skew = e.unpack(acc), n["high"], n["skew"]
+    count = window(columns, size, skew)
+    pixels = [e.load(x, e.at(xi, e.times(pitch, r)), count) for r in range(rows + high - 1)]
+    for u, v in np.ndindex(high, size):
+        weights = e.load(w, e.at(wi, e.times(step, u * size + v)), maps)
+        for i, (o, r, j) in enumerate(np.ndindex(maps, rows, columns)):
+            acc[i] = e.fma(weights[o], pixels[r + u][skew + j + v], acc[i])
     return e.pack(acc)
 
 
@@ -278,7 +280,7 @@ def _emit_add_tile(e, n, acc, y, yi, fresh):
 
 # Both under one name ------------------------------------------------------------------------
 
-_CONSTANTS = ("maps", "rows", "columns", "channels", "size", "skew", "act", "count")
+_CONSTANTS = ("maps", "rows", "columns", "channels", "high", "size", "skew", "act", "count")
 
 
 def _tile(meaning: Callable, emit: Callable) -> Callable:
