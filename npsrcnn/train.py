@@ -31,7 +31,7 @@ from npsrcnn.trainer import Trainer, load_checkpoint, stop_on_signals
 DEAD_LEAVES = "dead-leaves"
 DEFAULT_MINUTES = 3.0
 SUB_IMAGE = 33  # pixels, f_sub of the paper
-DEAD_LEAVES_TRAINED = 600  # images
+DEAD_LEAVES_TRAINED = 400  # images
 DEAD_LEAVES_MEASURED = 10  # others, where none are given to measure PSNR on
 OPTIONS = {"rate": "lr"}  # settings whose option has another name
 # What makes a run: --resume takes it from the checkpoint. None: as the recipe has it.
@@ -238,6 +238,8 @@ def recipe_of(settings: dict[str, Any]) -> Recipe:
     recipe = RECIPES[settings["recipe"]]
     if settings["optimizer"] == "adam":
         recipe = replace(recipe, **ADAM)
+    if settings["data"] == [DEAD_LEAVES]:
+        recipe = replace(recipe, rescale=())  # leaves come in all sizes; copies gain nothing
     changes = {name: settings[name] for name in asdict(recipe) if settings[name] is not None}
     return replace(recipe, **changes)
 
