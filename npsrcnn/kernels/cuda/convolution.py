@@ -56,6 +56,7 @@ class Blocking(NamedTuple):
     stage: int  # channels in shared memory at a time
     high: int  # filter rows that a thread takes in at once: all, or one
     skew: int  # floats of a row in shared memory before the first pixel's first tap
+    resident: int  # blocks for which the registers of a multiprocessor suffice
     warp: int
 
     @property
@@ -107,17 +108,19 @@ def blocking(shape: Shape, rows: int, columns: int, skew: int = 0) -> Blocking:
     few = maps <= 3 and shape.size <= 5  # last layers: with few sums, pixels are the bottleneck
     if few and columns >= 64:
         tall = 8 if maps == 1 else 4
-        tile = (maps, tall, 4, 8 * tall, 32)
+        tile, room, resident = (maps, tall, 4, 8 * tall, 32), STAGE // 2, 9 - maps
     else:
         quads = min(-(-columns // 4), 8)
         pairs = even(-(-rows // 2), LANES // quads)
-        tile = (maps, 2, 4, 2 * pairs, 4 * quads)
+        tile, room, resident = (maps, 2, 4, 2 * pairs, 4 * quads), STAGE, 1
     high = shape.size if few else 1
-    parts = Blocking(*tile, groups=1, stage=1, high=high, skew=skew, warp=WARP)
+    parts = Blocking(
+        *tile, groups=1, stage=1, high=high, skew=skew, resident=resident, warp=WARP
+    )
     groups = max(1, min(-(-shape.maps // maps), THREADS // parts.lanes))
     parts = parts._replace(groups=groups)
     bytes_each = 4 * (parts.pixel_floats(shape.size) + shape.size**2 * parts.weight_row())
-    return parts._replace(stage=max(1, min(shape.channels, STAGE // bytes_each)))
+    return parts._replace(stage=max(1, min(shape.channels, room // bytes_each)))
 
 
 @functools.lru_cache(maxsize=256)
@@ -128,7 +131,7 @@ def kernel(shape: Shape, parts: Blocking):
     ``tiles.GATE``: maps as ``y``.
     """
     channels, outputs, size, act, transposed, zeros = shape
-    maps, rows, columns, tile_rows, tile_columns, groups, stage, high, skew, _ = parts
+    maps, rows, columns, tile_rows, tile_columns, groups, stage, high, skew, *_ = parts
     places, lanes, threads, pitch = parts.places, parts.lanes, parts.threads, parts.pitch(size)
     across = tile_columns // columns
     lines = tile_rows + size - 1  # rows of a channel's pixels in shared memory
@@ -142,7 +145,7 @@ def kernel(shape: Shape, parts: Blocking):
     if 4 * (x_floats + w_floats) > device.SHARED:
         raise ValueError(f"no room for filters of {size} x {size} in shared memory")
 
-    @device.jit(threads)
+    @device.jit(threads, parts.resident)
     def convolve(x, w, b, y, gate, geometry):
         xs = aligned(cuda.shared.array(x_floats, types.float32))
         ws = aligned(cuda.shared.array(w_floats, types.float32))

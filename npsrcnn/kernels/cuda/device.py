@@ -40,12 +40,14 @@ SHARED = 48 << 10
 
 
 def registers(threads: int) -> int:
-    """How many registers a thread may have for a block of ``threads`` to fit: of 65,536."""
+    """How many registers a thread may have for ``threads`` to fit: of 65,536, 255 at most."""
     return min(255, (1 << 16) // threads // 8 * 8)
 
 
-def jit(threads: int) -> Callable[[Callable], Callable]:
+def jit(threads: int, resident: int = 1) -> Callable[[Callable], Callable]:
     """Compile a kernel for blocks of up to ``threads``: IEEE float32, no fast-math.
+
+    Registers are limited so that ``resident`` blocks fit a multiprocessor at once.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def jit(threads: int) -> Callable[[Callable], Callable]:
         raise UserError(MISSING)
     if SIMULATED:  # knows no such options
         return cuda.jit
-    options: dict[str, object] = {"max_registers": registers(threads)}
+    options: dict[str, object] = {"max_registers": registers(threads * resident)}
     if "lto" in inspect.signature(cuda.jit).parameters:  # numba-cuda
         options["lto"] = False  # compile once, not again when linking: to what tests have seen
     return cuda.jit(**options)

@@ -57,6 +57,7 @@ class Blocking(NamedTuple):
     stage: int  # first-layer maps whose second-layer weights are in shared memory
     tile_rows: int  # of the rectangle
     tile_columns: int
+    resident: int  # blocks for which the registers of a multiprocessor suffice
     warp: int
 
     @property
@@ -124,7 +125,10 @@ def blocking(pair: Pair) -> Blocking | None:
         return None
     for hidden, stage in ((16, 16), (8, 8), (8, 4), (8, 2), (4, 2), (4, 1)):
         hidden, stage = min(hidden, up(4, pair.n1)), min(stage, up(4, pair.n1))
-        parts = Blocking(maps, groups, HIDDEN_MAPS, hidden, stage, TILE_ROWS, TILE_COLUMNS, WARP)
+        resident = GROUPS // groups
+        parts = Blocking(
+            maps, groups, HIDDEN_MAPS, hidden, stage, TILE_ROWS, TILE_COLUMNS, resident, WARP
+        )
         if 4 * sum(parts.floats(pair)) <= device.SHARED - 64:
             return parts
     return None
@@ -134,7 +138,7 @@ def blocking(pair: Pair) -> Blocking | None:
 def kernel(pair: Pair, parts: Blocking):
     """The compiled kernel ``two_layers(x, w1, b1, w2, b2, y, geometry)``; grid: N x rectangles."""
     c_all, n1, f1, n2, f2, zeros = pair
-    maps, groups, hidden_maps, hidden, stage, tile_rows, tile_columns, _ = parts
+    maps, groups, hidden_maps, hidden, stage, tile_rows, tile_columns, *_ = parts
     lanes, threads, across = parts.lanes, parts.threads, tile_columns // COLUMNS
     places = tile_rows // ROWS * across
     rows, columns = parts.region(pair)
@@ -148,7 +152,7 @@ def kernel(pair: Pair, parts: Blocking):
     across_1, across_2 = spread(threads, hidden, f1 * f1), spread(threads, w2_row, f2 * f2)
     x_floats, w1_floats, h_floats, w2_floats = parts.floats(pair)
 
-    @device.jit(threads)
+    @device.jit(threads, parts.resident)
     def two_layers(x, w1, b1, w2, b2, y, geometry):
         xs = aligned(cuda.shared.array(x_floats, types.float32))
         w1s = aligned(cuda.shared.array(w1_floats, types.float32))
