@@ -232,7 +232,7 @@ def test_loss_and_gradients(rng):
 class Kept:
     """Batches from main memory, as a source that does not hold its sub-images gives them."""
 
-    size, label_size = 7, 5
+    size, label_size = 5, 3
 
     def __init__(self, source):
         self.source = source
@@ -244,7 +244,7 @@ def trainers(rng, optimizer, source_of, kinds, rate=0.05):
     images = [(rng.random(shape) * 255).astype(np.uint8) for shape in ((12, 16), (18, 10))]
     for kind, where in kinds:
         net = SRCNN("2-1-2", n=[2, 2], seed=1, device=where)
-        source = datasets.sub_images(images, 2, 7, 5, 3, orientations=True)
+        source = datasets.sub_images(images, 2, 5, 3, 4, orientations=True)
         factors = [(1.0, 0.1), (1.0, 0.1), (0.1, 0.1)]
         rule = Adam(net.layers, factors) if optimizer == "adam" else SGD(net.layers, factors)
         yield kind(
