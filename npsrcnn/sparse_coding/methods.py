@@ -175,8 +175,8 @@ def _kept(
 def _read(path: Path) -> Arrays | None:
     """What is in the file; None where there is none, or a damaged one, to be trained anew."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
 

@@ -169,9 +169,9 @@ def omp(d: np.ndarray, y: np.ndarray, nonzeros: int, *, tolerance: float = 0.0) 
     numpy.ndarray, (N, K)
     """
     index, value = omp_pairs(d, y, nonzeros, tolerance=tolerance)
-    codes = np.zeros((len(y), d.shape[1]), value.dtype)
-    np.put_along_axis(codes, np.maximum(index, 0), value, axis=1)
-    return codes
+    codes = np.zeros((len(y), d.shape[1] + 1), value.dtype)  # the last is where no atom goes
+    np.put_along_axis(codes, index, value, axis=1)
+    return np.ascontiguousarray(codes[:, :-1])
 
 
 def omp_pairs(
