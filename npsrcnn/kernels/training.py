@@ -227,19 +227,16 @@ def _pack(layers, parameters, weights, biases):
         size, channels = layer.size, layer.channels
         b = w + layer.filters * channels * size * size
         for o in range(layer.filters):
+            forward = layer.w + _packed(o, layer.taps, layer.rows)
             for c in range(channels):
+                backward = layer.back_w + _packed(c, layer.back_taps, rows)
                 for u in range(size):
                     for v in range(size):
                         weight = parameters[w + ((o * channels + c) * size + u) * size + v]
-                        tap = (u * channels + c) * size + v
-                        weights[layer.w + _packed(o, layer.taps, layer.rows) + tap * layer.rows] = (
-                            weight
-                        )
-                        tap = (u * layer.filters + o) * size + v
+                        weights[forward + ((u * channels + c) * size + v) * layer.rows] = weight
                         if d > 1:
-                            weights[
-                                layer.back_w + _packed(c, layer.back_taps, rows) + tap * rows
-                            ] = weight
+                            tap = (u * layer.filters + o) * size + v
+                            weights[backward + tap * rows] = weight
             biases[layer.b + o] = parameters[b + o]
         w = b + layer.filters
 
@@ -450,7 +447,9 @@ _CHUNK = 16384
 def _add_up(chunk, sums, total):
     """total = the sum of all slots, one after the other, for one chunk of the gradients."""
     start, end = chunk * _CHUNK, min((chunk + 1) * _CHUNK, total.size)
-    _fill(total, start, end - start, np.float32(0))
+    part = total[start:end]
+    _fill(part, 0, part.size, np.float32(0))
     for slot in range(len(sums)):
-        for i in range(start, end):
-            total[i] += sums[slot, i]
+        addend = sums[slot, start:end]
+        for i in range(part.size):
+            part[i] += addend[i]
