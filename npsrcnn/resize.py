@@ -199,7 +199,8 @@ def _along_rows(image: np.ndarray, table: Table) -> np.ndarray:
     """Resample the first axis."""
     flat = np.require(image, requirements="CAW").reshape(len(image), -1)
     result = np.empty((len(table.index), flat.shape[1]), image.dtype)
-    _run(_rows_kernel, flat, table, result)
+    block = -(-PIECE // flat.shape[1])
+    _run(_rows_kernel, block, flat, table, result, (flat.shape[1],))
     return result.reshape(len(result), *image.shape[1:])
 
 
@@ -210,59 +211,66 @@ def _along_columns(image: np.ndarray, table: Table) -> np.ndarray:
     weight = table.weight.repeat(channels, axis=0)
     flat = np.require(image, requirements="CAW").reshape(len(image), -1)
     result = np.empty((len(flat), len(weight)), image.dtype)
-    _run(_columns_kernel, flat, Table(index.reshape(weight.shape), weight), result)
-    return result.reshape(len(image), len(table.index), *image.shape[2:])
+    table = Table(index.reshape(weight.shape), weight)
+    _run(_columns_kernel, LANES, flat, table, result, (flat.shape[1], LANES), (len(weight), LANES))
+    return result.reshape(len(image), len(table.index) // channels, *image.shape[2:])
 
 
-def _run(kernel: Callable, source: np.ndarray, table: Table, result: np.ndarray) -> None:
+def _run(
+    kernel: Callable,
+    block: int,
+    source: np.ndarray,
+    table: Table,
+    result: np.ndarray,
+    *scratch: tuple[int, ...],
+) -> None:
     """Call ``kernel`` for blocks of rows of ``result``; sums are float32 for float32 alone.
 
-    All arrays are contiguous and writable: for others Numba would compile the kernel once more.
+    Each call gets arrays of the shapes ``scratch`` to work in: a kernel that makes its own takes
+    half as long again to compile. All arrays are contiguous and writable: for others Numba would
+    compile the kernel once more.
     """
     real = np.float32 if result.dtype == np.float32 else np.float64
     weight = table.weight.astype(real, copy=False)
     top = real(np.iinfo(result.dtype).max if result.dtype.kind == "u" else 0)
-    block = LANES * -(-PIECE // (LANES * result.shape[1]))
-    pieces = -(-len(result) // block)
-    parallel(kernel, pieces, block, source, table.index, weight, top, real(0.5), result)
+
+    def piece(i: int) -> None:
+        stop = min((i + 1) * block, len(result))
+        space = [np.empty(shape, real) for shape in scratch]
+        kernel(i * block, stop, source, table.index, weight, top, real(0.5), *space, result)
+
+    parallel(piece, -(-len(result) // block))
 
 
 @jit
-def _rows_kernel(piece, block, source, index, weight, top, half, result):
-    width = source.shape[1]
-    total = np.empty(width, weight.dtype)
-    for i in range(piece * block, min((piece + 1) * block, len(result))):
-        total[:] = 0
+def _rows_kernel(start, stop, source, index, weight, top, half, total, result):
+    for i in range(start, stop):
+        for j in range(source.shape[1]):
+            total[j] = 0
         for t in range(index.shape[1]):
             w, row = weight[i, t], index[i, t]
-            for j in range(width):
+            for j in range(source.shape[1]):
                 total[j] += w * source[row, j]
-        for j in range(width):
+        for j in range(source.shape[1]):
             result[i, j] = _stored(total[j], top, half)
 
 
 @jit
-def _columns_kernel(piece, block, source, index, weight, top, half, result):
-    # LANES rows at a time, turned so that they lie side by side: then the inner loop is SIMD
-    turned = np.empty((source.shape[1], LANES), weight.dtype)
-    total = np.empty((LANES, LANES), weight.dtype)
-    end = min((piece + 1) * block, len(result))
-    for i0 in range(piece * block, end, LANES):
-        rows = min(LANES, end - i0)
-        for i in range(rows):
-            for j in range(source.shape[1]):
-                turned[j, i] = source[i0 + i, j]
-        for j0 in range(0, result.shape[1], LANES):
-            columns = min(LANES, result.shape[1] - j0)
-            total[:] = 0
-            for j in range(columns):
-                for t in range(index.shape[1]):
-                    w, column = weight[j0 + j, t], index[j0 + j, t]
-                    for i in range(LANES):
-                        total[j, i] += w * turned[column, i]
-            for i in range(rows):
-                for j in range(columns):
-                    result[i0 + i, j0 + j] = _stored(total[j, i], top, half)
+def _columns_kernel(start, stop, source, index, weight, top, half, turned, total, result):
+    # up to LANES rows, turned so that they lie side by side: then the inner loop is SIMD
+    for i in range(start, stop):
+        for j in range(source.shape[1]):
+            turned[j, i - start] = source[i, j]
+    for j in range(result.shape[1]):
+        for i in range(LANES):
+            total[j, i] = 0
+        for t in range(index.shape[1]):
+            w, column = weight[j, t], index[j, t]
+            for i in range(LANES):
+                total[j, i] += w * turned[column, i]
+    for i in range(start, stop):
+        for j in range(result.shape[1]):
+            result[i, j] = _stored(total[j, i - start], top, half)
 
 
 @helper
@@ -270,4 +278,5 @@ def _stored(value, top, half):
     """``value`` as an image holds it: if integer, rounded and limited to 0..top; top 0: float."""
     if top == 0:
         return value
-    return min(max(np.floor(value + half), half - half), top)
+    value = np.floor(value + half)
+    return top if value > top else value if value > 0 else half - half

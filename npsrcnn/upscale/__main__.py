@@ -22,6 +22,7 @@ from npsrcnn.ensemble import ensemble
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.images import Picture
 from npsrcnn.kernels import DEVICES
+from npsrcnn.kernels.jit import compilations
 from npsrcnn.network import SRCNN
 from npsrcnn.resize import Resizer
 from npsrcnn.upscale import choose_models, enlarge, steps_of
@@ -108,14 +109,16 @@ def run(options: argparse.Namespace) -> int:
     rows = []
     for job in jobs:
         try:
-            row = _picture(job, nets, scale, options, taken - {job.target})
+            with compilations() as compiled:
+                row = _picture(job, nets, scale, options, taken - {job.target})
         except (UserError, OSError, MemoryError) as error:
             if options.debug:
                 traceback.print_exc()
             row = {"source": str(job.source), "error": _reason(error, job.source)}
             print(f"python -m npsrcnn.upscale: {row['error']}", file=sys.stderr, flush=True)
         else:
-            print(_line(row), file=text, flush=True)
+            once = ", most of them to compile kernels: only this once" if compiled else ""
+            print(_line(row) + once, file=text, flush=True)
         rows.append(row)
     skipped = sum("skipped" in row for row in rows)
     failed = sum("error" in row for row in rows)
