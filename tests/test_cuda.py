@@ -49,11 +49,11 @@ def normal(rng, *shape):
     return rng.standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize(("maps", "rows", "columns", "high", "size", "skew"), [
-    (8, 2, 4, 1, 9, 0), (8, 2, 4, 1, 1, 0), (3, 4, 8, 5, 5, 2), (1, 8, 4, 4, 4, 3),
-    (4, 2, 4, 1, 3, 1),
+@pytest.mark.parametrize(("maps", "rows", "columns", "high", "size", "skew", "act"), [
+    (8, 2, 4, 1, 9, 0, tiles.RELU), (8, 2, 4, 1, 1, 0, tiles.GATE),
+    (3, 4, 8, 5, 5, 2, tiles.LINEAR), (1, 8, 4, 4, 4, 3, tiles.RELU),
+    (4, 2, 4, 1, 3, 1, tiles.GATE),
 ])  # fmt: skip
-@pytest.mark.parametrize("act", [tiles.LINEAR, tiles.RELU, tiles.GATE])
 def test_convolution_tile(rng, maps, rows, columns, high, size, skew, act):
     wide, limit = device.up(4, maps), maps - maps // 3
     shape = maps, rows, columns

@@ -5,7 +5,8 @@ N batch, C channels in, O channels out, H W height and width, K kernel size. Arr
 ===================  ===========================================================================
 ``device``           the one import of ``numba.cuda``, and what to say where it cannot run
 ``tiles``            two register tiles: all fast arithmetic
-``planes``           maps on the device, and how a block copies pixels to shared memory
+``planes``           maps on the device
+``shared``           how a block fills its shared memory
 ``weights``          a network's weights on the device
 ``convolution``      one convolution: a layer, or the gradient to its input
 ``gradients``        the gradients to weights and biases
