@@ -1,0 +1,95 @@
+"""`python -m benchmarks.dead_leaves FOLDER`: what each property of dead leaves is worth.
+
+Trains 9-1-5 once for each change to the default style, all alike, and measures it on the images
+of FOLDER. Choose with images that are no test set (the docstring of npsrcnn.datasets.Style has
+what every fifth image of BSDS500's training part said). Three minutes each on four cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from npsrcnn import commands, datasets, evaluate
+from npsrcnn.images import list_images, read_array
+from npsrcnn.network import SRCNN
+from npsrcnn.optimizers import Adam, rate_at
+from npsrcnn.trainer import Trainer
+
+CASES = {
+    "default": {},
+    "power -2": {"power": -2.0},
+    "smallest radius 1": {"r_min": (1.0, 1.0)},
+    "smallest radius 3": {"r_min": (3.0, 3.0)},
+    "ellipses alone": {"polygons": 0.0},
+    "polygons alone": {"polygons": 1.0},
+    "longer": {"elongation": 1.0},
+    "less contrast": {"contrast": (0.05, 0.2)},
+    "more contrast": {"contrast": (0.2, 0.4)},
+    "no gradients": {"gradient": 0.0},
+    "steeper gradients": {"gradient": 0.3},
+    "no waves": {"textured": 0.0},
+    "more and stronger waves": {"textured": 0.5, "amplitude": 0.3},
+    "soft edges in part": {"soft": 0.3},
+    "blurred": {"filter": (0.0, 0.1)},
+    "noise": {"noise": 0.01},
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see ``--help``."""
+    return commands.run(make_parser, measure, argv)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = commands.parser("dead_leaves", "What each property of dead leaves is worth.", __doc__)
+    parser.prog = "python -m benchmarks.dead_leaves"
+    parser.add_argument("folder", type=Path, help="images to measure on")
+    parser.add_argument("--every", type=commands.positive_int, default=5, metavar="N",
+        help="take every N-th image of the folder (default: 5)")  # fmt: skip
+    parser.add_argument("--steps", type=commands.positive_int, default=5000, help="(default: 5000)")
+    parser.add_argument("--images", type=commands.positive_int, default=400, help="(default: 400)")
+    parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=3)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
+    return parser
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Print a table: each case's mean PSNR, and its distance to the default's."""
+    paths = list_images(options.folder)[:: options.every]
+    measured = [evaluate.prepare(read_array(path), options.scale) for path in paths]
+    print(f"PSNR on {len(paths)} images at x{options.scale}, after {options.steps} steps of 128")
+    default = None
+    for case in options.cases:
+        psnr, bicubic = evaluate.mean_psnr(_trained(CASES[case], options), measured)
+        default = psnr if default is None else default
+        print(f"{case:25} {psnr:.3f} dB  {psnr - default:+.3f}  bicubic {bicubic:.3f}", flush=True)
+
+
+def _trained(changes: dict, options: argparse.Namespace) -> SRCNN:
+    style = datasets.Style(**changes)
+    leaves = datasets.dead_leaves(options.images, seed=1, style=style)
+    net = SRCNN("9-1-5", seed=0)
+    trainer = Trainer(
+        net,
+        datasets.sub_images(leaves, options.scale, orientations=True),
+        Adam(net.layers, [(1.0, 1.0)] * 3),
+        functools.partial(rate_at, peak=1e-3, warmup=500, decay="cosine"),
+        batch=128,
+        seed=0,
+        clip=None,
+        average=0.999,
+    )
+    while trainer.step < options.steps:
+        for _ in trainer.run_epoch(lambda step: min(1.0, step / options.steps)):
+            if trainer.step >= options.steps:
+                break
+    return trainer.averaged()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
