@@ -9,6 +9,7 @@ import numpy as np
 
 from npsrcnn import optimizers
 from npsrcnn.datasets import SubImages
+from npsrcnn.errors import UserError
 from npsrcnn.kernels.cuda import training
 from npsrcnn.kernels.cuda.steps import ADAM, SGD, Step
 from npsrcnn.network import SRCNN
@@ -37,6 +38,8 @@ class DeviceTrainer(Trainer):
         **options,
     ) -> None:
         super().__init__(net, source, optimizer, rate, **options)
+        if self.l1:
+            raise UserError("a penalty on the codes (--l1) is for the CPU: GPU kernels have none")
         self._adam = isinstance(optimizer, Adam)
         factors = optimizer.factors
         self._session = training.Session(

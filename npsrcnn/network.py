@@ -173,7 +173,9 @@ class SRCNN:
         y = self.kernels.forward(self.layers, self._converted(batch), self.padding)
         return y[0, 0] if x.ndim == 2 else y
 
-    def loss_and_grads(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, Layers]:
+    def loss_and_grads(
+        self, inputs: np.ndarray, labels: np.ndarray, l1: float = 0.0
+    ) -> tuple[float, Layers]:
         """Loss of a batch and its gradients to every weight and bias, without padding.
 
         Parameters
@@ -182,6 +184,9 @@ class SRCNN:
             (N, c, H, W): sub-images, blurred.
         labels
             (N, c, H - margin, W - margin): what they should become, in the centre.
+        l1
+            Weight of the sum of all maps between the layers, the l1 norm of the codes, for each
+            sub-image: with it the loss is that of sparse coding, 1/2 |error|^2 + l1 |codes|_1.
 
         Returns
         -------
@@ -198,9 +203,14 @@ class SRCNN:
                 f"labels are {labels.shape}, but {self.name} makes "
                 f"{(n, c, h - self.margin, w - self.margin)} of inputs {inputs.shape}"
             )
-        return self.kernels.loss_and_grads(
-            self.layers, self._converted(inputs), self._converted(labels)
-        )
+        if not 0 <= l1 < np.inf:
+            raise UserError(f"l1 must be a finite number of at least 0, not {l1}")
+        arrays = self.layers, self._converted(inputs), self._converted(labels)
+        if l1 == 0:
+            return self.kernels.loss_and_grads(*arrays)
+        if self.device == "cuda":
+            raise UserError("a penalty on the codes (l1) is for the CPU: the GPU kernels have none")
+        return self.kernels.loss_and_grads(*arrays, l1)
 
     def save(self, path: str | Path) -> None:
         """Write the weights and what is known of them; the suffix names the format.

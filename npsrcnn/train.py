@@ -98,6 +98,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="largest norm of the gradient")
     how.add_argument("--average", type=_fraction, metavar="DECAY",
         help="of the exponential average of the weights; 0: none")
+    how.add_argument("--l1", type=commands.positive_float, metavar="WEIGHT",
+        help="penalty on the maps between layers, as in sparse coding: fewer are above zero")
     how.add_argument("--orientations", action=argparse.BooleanOptionalAction, default=None,
         help="train on flipped and transposed sub-images too")
     how.add_argument("--rescale", type=_numbers, metavar="A,B,...",
@@ -153,6 +155,7 @@ def train(options: argparse.Namespace) -> int:
         seed=settings["seed"],
         clip=recipe.clip,
         average=recipe.average,
+        l1=recipe.l1,
     )
     if state is not None:
         trainer.restore(state)
@@ -195,7 +198,7 @@ def open_run(
     if folder is None:
         raise UsageError("--resume needs the folder of the run: --resume FOLDER")
     state, facts = load_checkpoint(folder / CHECKPOINT)
-    settings = facts["settings"]
+    settings = {**DEFAULTS, **facts["settings"]}
     changed = [f"--{n.replace('_', '-')}" for n, v in given.items() if settings.get(n) != v]
     if changed:
         raise UsageError(

@@ -61,6 +61,8 @@ class Trainer:
         Largest norm of the gradient; ``None``: no limit.
     average
         The decay of the exponential average of the weights; 0: none.
+    l1
+        Weight of the penalty on codes; see :meth:`npsrcnn.SRCNN.loss_and_grads`.
     """
 
     def __init__(
@@ -74,9 +76,10 @@ class Trainer:
         seed: int = 0,
         clip: float | None = None,
         average: float = 0.0,
+        l1: float = 0.0,
     ) -> None:
         self.net, self.source, self.optimizer, self.rate = net, source, optimizer, rate
-        self.batch, self.seed, self.clip = batch, seed, clip
+        self.batch, self.seed, self.clip, self.l1 = batch, seed, clip, l1
         self.average = WeightAverage(net.layers, average)
         self.step = 0  # steps done
         self.epoch = 0  # epochs done
@@ -116,7 +119,7 @@ class Trainer:
 
     def _step(self, inputs: np.ndarray, labels: np.ndarray, progress: float) -> float:
         rate = self.rate(self.step, progress)
-        loss, grads = self.net.loss_and_grads(inputs, labels)
+        loss, grads = self.net.loss_and_grads(inputs, labels, self.l1)
         finite = np.isfinite(loss) and all(np.isfinite(g).all() for g in parameters(grads))
         if not finite:
             raise divergence(self.step, rate)

@@ -13,7 +13,8 @@ Convolution is cross-correlation (nothing is flipped), as in the paper's code an
 ``loss_and_grads(layers, ...)``     the whole training step, no padding
 ==================================  =====================================================
 
-``layers`` is ``[(w, b), ...]``; a ReLU follows every layer but the last. ``reference`` says in
+``layers`` is ``[(w, b), ...]``; a ReLU follows every layer but the last. ``reference`` and ``cpu``
+take a fourth argument to ``loss_and_grads``, ``l1``: a penalty on the maps. ``reference`` says in
 textbook NumPy what each computes, ``cpu`` computes it fast, ``cuda`` on an NVIDIA GPU.
 """
 

@@ -170,21 +170,28 @@ def forward(layers: Layers, images: np.ndarray, padding: str = "replicate") -> n
     return x
 
 
-def loss_and_grads(layers: Layers, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, Layers]:
-    """The loss of a batch (N, C, H, W) and its gradients [(dw, db), ...]; valid convolutions."""
-    if inputs.dtype == np.float32:
-        return training.loss_and_grads(layers, inputs, labels)
+def loss_and_grads(
+    layers: Layers, inputs: np.ndarray, labels: np.ndarray, l1: float = 0.0
+) -> tuple[float, Layers]:
+    """The loss of a batch (N, C, H, W) and its gradients [(dw, db), ...]; valid convolutions.
+
+    ``l1`` as in :func:`npsrcnn.kernels.reference.loss_and_grads`.
+    """
+    if inputs.dtype == np.float32 and (l1 == 0 or training.is_whole(len(inputs))):
+        return training.loss_and_grads(layers, inputs, labels, l1)
     maps = [inputs]  # the input of each layer
     for w, b in layers[:-1]:
         maps.append(relu(conv2d(maps[-1], w, b)))
     y = conv2d(maps[-1], *layers[-1])
     dy = mse_grad(y, labels)
+    slope = inputs.dtype.type(l1 / len(inputs))
+    penalty = float(slope) * sum(float(x.sum(dtype=np.float64)) for x in maps[1:])
     grads: Layers = []
     for (w, _), x in zip(reversed(layers), reversed(maps), strict=True):
         dx, dw, db = conv2d_grads(x, w, dy)
         grads.insert(0, (dw, db))
-        dy = relu_grad(x, dx)  # x = relu(z) is positive just where z is
-    return mse(y, labels), grads
+        dy = relu_grad(x, dx + slope)  # x = relu(z) is positive just where z is
+    return mse(y, labels) + penalty, grads
 
 
 def _arrays(*arrays: np.ndarray) -> list[np.ndarray]:

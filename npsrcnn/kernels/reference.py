@@ -76,21 +76,24 @@ def forward(layers: Layers, images: np.ndarray, padding: str = "replicate") -> n
 
 
 def loss_and_grads(
-    layers: Layers, inputs: np.ndarray, labels: np.ndarray
+    layers: Layers, inputs: np.ndarray, labels: np.ndarray, l1: float = 0.0
 ) -> tuple[float, Layers]:
     """The loss on (N, C, H, W) and its gradients [(dw, db), ...], by backpropagation.
 
-    Valid convolutions: labels are as much smaller as the filters take away.
+    Valid convolutions: labels are as much smaller as the filters take away. ``l1`` adds the
+    lasso's penalty on codes: the sum of all maps but the last layer's, times l1 / N.
     """
     maps = [inputs]  # the input of each layer
     for depth, (w, b) in enumerate(layers):
         z = conv2d(maps[-1], w, b)
         maps.append(relu(z) if depth < len(layers) - 1 else z)
     loss, dy = mse(maps[-1], labels), mse_grad(maps[-1], labels)
+    loss += l1 / len(inputs) * sum(float(x.sum(dtype=np.float64)) for x in maps[1:-1])
     grads: Layers = []
     for depth in reversed(range(len(layers))):
         dx, dw, db = conv2d_grads(maps[depth], layers[depth][0], dy)
         grads.insert(0, (dw, db))
         if depth > 0:
+            dx += dx.dtype.type(l1 / len(inputs))  # a map is not below zero: |x| = x
             dy = relu_grad(maps[depth], dx)  # relu(z) > 0 just where z > 0
     return loss, grads

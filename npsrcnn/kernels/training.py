@@ -72,7 +72,7 @@ class _Plan(NamedTuple):
     layers: np.ndarray  # (depth + 1,) of _LAYER; the first stands for the input
     offsets: np.ndarray  # int64, of every tap
     weights: int  # floats of all weights as the tiles read them
-    biases: int  # floats of all biases, and then as many zeros as a layer has maps
+    biases: int  # floats of all biases, and of those of the gradients: 0, or what l1 adds
     sums: int  # floats of all gradients of a slot
     work: int  # floats of work space
     ones: int  # where in it a row of ones is
@@ -140,13 +140,20 @@ def _plan(shapes: tuple[tuple[int, int, int, int], ...], height: int, width: int
         sums = layer["db"] + layer["maps"]
     layers["back_w"] += w
     ones = reserve(width * LANES)
-    zeros = layers["maps"].max()
+    back_b = layers["maps"].max()
     return _Plan(
-        layers, np.concatenate(offsets), int(w + back_w), int(b + zeros), int(sums), work, ones
+        layers, np.concatenate(offsets), int(w + back_w), int(b + back_b), int(sums), work, ones
     )
 
 
-def loss_and_grads(layers: Layers, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, Layers]:
+def is_whole(batch: int) -> bool:
+    """Whether a batch fills its groups, as a penalty on the maps needs it to."""
+    return batch % LANES == 0
+
+
+def loss_and_grads(
+    layers: Layers, inputs: np.ndarray, labels: np.ndarray, l1: float = 0.0
+) -> tuple[float, Layers]:
     """The loss of a batch and its gradients; valid convolutions, ReLU but after the last.
 
     Parameters
@@ -157,11 +164,15 @@ def loss_and_grads(layers: Layers, inputs: np.ndarray, labels: np.ndarray) -> tu
         (N, C, H, W) float32.
     labels
         (N, O, H', W') float32, as much smaller as the filters take away.
+    l1
+        Adds the sum of all maps but the last layer's, times l1 / N; for a batch that
+        :func:`is_whole`. What it adds to the gradient of a map that is not zero is a constant: the
+        bias of the convolution that makes that gradient.
 
     Returns
     -------
     loss, [(dw, db), ...]
-        The sum of squared differences / 2N, and its gradients, float32.
+        The sum of squared differences / 2N, plus the penalty, and its gradients, float32.
 
     Raises
     ------
@@ -172,16 +183,19 @@ def loss_and_grads(layers: Layers, inputs: np.ndarray, labels: np.ndarray) -> tu
     inputs, labels = np.ascontiguousarray(inputs), np.ascontiguousarray(labels)
     groups = -(-len(inputs) // LANES)
     slots = min(groups, SLOTS)
+    if l1 and not is_whole(len(inputs)):
+        raise ValueError(f"a penalty on the maps takes whole groups of {LANES}, not {len(inputs)}")
     parameters = np.concatenate([array.ravel() for layer in layers for array in layer])
     weights, biases = np.empty(plan.weights, np.float32), np.empty(plan.biases, np.float32)
     _pack(plan.layers, parameters, weights, biases)
+    biases[biases.size - plan.layers["maps"].max() :] = l1 / len(inputs)
     sums = np.empty((slots, plan.sums), np.float32)
     losses = np.empty(groups * LANES, np.float32)
 
     def work(slot: int) -> None:
         space = _space(plan.work)
         _slot(slot, slots, plan.layers, plan.offsets, plan.ones, weights, biases,
-              inputs, labels, space, sums, losses)  # fmt: skip
+              inputs, labels, space, sums, losses, np.float32(l1))  # fmt: skip
 
     parallel(work, slots)
     total = np.empty(plan.sums, np.float32)
@@ -261,7 +275,9 @@ def _space(floats: int) -> np.ndarray:
 
 
 @jit
-def _slot(slot, slots, layers, offsets, ones, weights, biases, inputs, labels, work, sums, losses):
+def _slot(
+    slot, slots, layers, offsets, ones, weights, biases, inputs, labels, work, sums, losses, l1
+):
     """Loss and gradients of groups slot, slot + slots, ..., added up in that order."""
     depth = len(layers) - 1
     total = sums[slot]
@@ -280,6 +296,9 @@ def _slot(slot, slots, layers, offsets, ones, weights, biases, inputs, labels, w
                     _layer_row(layers[d - 1], layers[d], row, offsets, weights, biases, work)
                 done[d] = max(there, done[d])
         _difference(labels, first, layers[depth], work, losses)
+        if l1 > np.float32(0):
+            for d in range(1, depth):
+                _penalty(first, layers[d], work, losses, l1)
         for row in range(0, layers[1].height, BLOCK):
             for d in range(depth, 0, -1):
                 end = min(row + BLOCK, layers[d].height)
@@ -338,6 +357,20 @@ def _difference(labels, first, layer, work, losses):
                     work[place + col * LANES] = difference * scale
             loss += squares
         losses[first + lane] = loss
+
+
+@helper
+def _penalty(first, layer, work, losses, l1):
+    """Twice l1 times the sum of a layer's maps, for each sub-image of the group."""
+    two = l1 + l1
+    for row in range(layer.height):
+        for m in range(layer.filters):
+            place = layer.z + row * layer.line + m * layer.pitch
+            for lane in range(LANES):
+                total = np.float32(0)
+                for col in range(layer.width):
+                    total += work[place + col * LANES + lane]
+                losses[first + lane] += two * total
 
 
 @helper
