@@ -14,6 +14,7 @@ from numba.core.errors import TypingError
 
 from npsrcnn.kernels import tiles
 from npsrcnn.kernels.tiles import (
+    DOT_TAPS,
     FEW_ROWS,
     FEW_VECTORS,
     GATE,
@@ -22,6 +23,8 @@ from npsrcnn.kernels.tiles import (
     LINEAR,
     RELU,
     ROWS,
+    THIN_DOT_TAPS,
+    THIN_VECTORS,
     VECTORS,
     pack,
     round_up,
@@ -104,9 +107,64 @@ def test_pack_lays_weights_out_as_the_tile_reads_them():
         np.testing.assert_array_equal(packed[m // 4, :, m % 4], expected)
 
 
-def compiled_tile(assembly: str, rows: int, vectors: int) -> str:
+@numba.njit
+def run_dots(thin, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw):
+    if thin:
+        tiles._dot_tile(1, THIN_DOT_TAPS, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n,
+                        dw, iw, ldw)  # fmt: skip
+        tiles._dot_tile(1, 1, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw)
+    else:
+        tiles._dot_tile(ROWS, DOT_TAPS, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n,
+                        dw, iw, ldw)  # fmt: skip
+
+
+def dot_problem(rng, rows, taps):
+    """Random signed operands of three lines of five vectors, with gaps between everything."""
+    n, lines = 5 * LANES, 3
+    ldy, sy, sx = n + 3, rows * (n + 3) + 5, 2 * n + 7
+    dy = rng.standard_normal(4 + lines * sy).astype(np.float32)
+    x = rng.standard_normal(3 * n + lines * sx).astype(np.float32)
+    off = rng.integers(0, n, 2 + taps)
+    dw = rng.standard_normal(3 + rows * (taps + 2)).astype(np.float32)
+    return dy, 4, ldy, sy, x, n, off, 2, sx, lines, n, dw, 3, taps + 2
+
+
+@pytest.mark.parametrize("thin", [False, True])
+def test_dot_tile_adds_its_formula(rng, thin):
+    rows, taps = (1, THIN_DOT_TAPS) if thin else (ROWS, DOT_TAPS)
+    dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw = dot_problem(rng, rows, taps)
+    exact = dw.astype(np.float64)
+    for m, k, r in np.ndindex(rows, taps, lines):
+        left = dy[iy + m * ldy + r * sy :][:n]
+        right = x[ix + off[ik + k] + r * sx :][:n]
+        product = np.dot(left.astype(np.float64), right)
+        exact[iw + m * ldw + k] += product
+        if thin and k == 0:  # the tile of one tap adds the same once more
+            exact[iw] += product
+    run_dots(thin, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw)
+    # 5 * 3 sums in each lane, of products of size 1, rounded to 24 bits, then the lanes' sum
+    np.testing.assert_allclose(dw, exact, rtol=0, atol=4e-5)
+
+
+@numba.njit
+def run_thin_forward(x, off, w, bias, out):
+    for start in range(0, out.size, THIN_VECTORS * LANES):
+        tiles._forward_tile(1, THIN_VECTORS, x, start, off, off.size, w, 0, bias, 0, out, start, 0,
+                            LINEAR, out, 0)  # fmt: skip
+
+
+def test_forward_tile_of_a_single_map_is_its_formula(rng):
+    n, taps = 2 * THIN_VECTORS * LANES, 37
+    x, off, w, bias, _ = forward_problem(rng, 1, 1, taps, n)
+    out = np.full(n, np.nan, np.float32)
+    run_thin_forward(x, off, w.ravel(), bias, out)
+    exact = bias[0] + sum(w[0, k].astype(np.float64) * x[o : o + n] for k, o in enumerate(off))
+    np.testing.assert_allclose(out, exact, rtol=0, atol=2e-5)
+
+
+def compiled_tile(assembly: str, rows: int, vectors: int, kind: str) -> str:
     """The assembly of one tile's function."""
-    name = rf"npsrcnn\.forward\.{rows}x{vectors}"
+    name = rf"npsrcnn\.{kind}\.{rows}x{vectors}"
     found = re.search(rf"^{name}:\n(.*?)^\s*\.size\s+{name}", assembly, re.M | re.S)
     assert found, f"no function {name} in the assembly"
     return found[1]
@@ -120,12 +178,14 @@ def inner_loop(code: str) -> str:
 
 FMA = r"^\s+vfn?madd\d+ps\s"
 SPILL = r"\(%[re]?sp\)|\(%[re]?bp\)"
-DOUBLE = r"^\s+v?(?:[a-z]+\d*[sp]d|cvt\w+)\s"
+DOUBLE = r"^\s+v?(?:(?:add|sub|mul|div|min|max|sqrt|fn?m[a-z]+\d+)[sp]d|cvt\w+)\s"
 
 
-def check_tile(assembly: str, rows: int, vectors: int, register: str) -> None:
+def check_tile(
+    assembly: str, rows: int, vectors: int, register: str, kind: str = "forward"
+) -> None:
     """Packed multiply-adds on the wide registers, and nothing of the loop in memory."""
-    code = compiled_tile(assembly, rows, vectors)
+    code = compiled_tile(assembly, rows, vectors, kind)
     loop = inner_loop(code)
     adds = re.findall(FMA + r".*", loop, re.M)
     assert adds and len(adds) % (rows * vectors) == 0
@@ -144,6 +204,19 @@ def test_tiles_compile_to_packed_multiply_adds_without_spills(rng):
     check_tile(assembly, FEW_ROWS, FEW_VECTORS, "%zmm" if LANES == 16 else "%ymm")
 
 
+@pytest.mark.skipif(not HAS_FMA or LANES == 4, reason="reads the assembly of x86 with AVX2 alone")
+def test_tiles_of_training_compile_to_packed_multiply_adds_without_spills(rng):
+    register = "%zmm" if LANES == 16 else "%ymm"
+    run_dots(False, *dot_problem(rng, ROWS, DOT_TAPS))
+    (assembly,) = run_dots.inspect_asm().values()
+    check_tile(assembly, ROWS, DOT_TAPS, register, "dot")
+    check_tile(assembly, 1, THIN_DOT_TAPS, register, "dot")
+    x, off, w, bias, _ = forward_problem(rng, 1, 1, 5, THIN_VECTORS * LANES)
+    run_thin_forward(x, off, w.ravel(), bias, x[: THIN_VECTORS * LANES].copy())
+    (assembly,) = run_thin_forward.inspect_asm().values()
+    check_tile(assembly, 1, THIN_VECTORS, register)
+
+
 OTHER = """
 import numpy as np
 from tests import test_tiles
@@ -156,6 +229,9 @@ maps = types.Array(f32, 2, "C")
 offsets = types.Array(i64, 1, "C")
 signature = (i64, floats, i64, offsets, floats, floats, maps, i64, i64, i64, i64, maps)
 test_tiles.run_forward.compile(signature)
+four = [i64] * 4
+signature = (types.boolean, floats, *four[1:], floats, i64, offsets, *four, floats, i64, i64)
+test_tiles.run_dots.compile(signature)
 """
 
 
@@ -174,6 +250,8 @@ def test_tiles_for_avx512_compile_without_spills():
 assert (tiles.LANES, tiles.ROWS, tiles.VECTORS) == (16, 8, 3)
 (assembly,) = test_tiles.run_forward.inspect_asm().values()
 test_tiles.check_tile(assembly, 8, 3, "%zmm")
+(assembly,) = test_tiles.run_dots.inspect_asm().values()
+test_tiles.check_tile(assembly, 8, 3, "%zmm", "dot")
 """)  # fmt: skip
 
 
@@ -184,6 +262,8 @@ assert (tiles.LANES, tiles.ROWS, tiles.VECTORS, tiles.HAS_FMA) == (4, 4, 3, Fals
 rng = np.random.default_rng(0)
 for rows, act in ((4, 0), (5, 1), (4, 2)):
     test_tiles.test_forward_tile_is_its_formula(rng, rows, 7, act)
+for thin in (False, True):
+    test_tiles.test_dot_tile_adds_its_formula(rng, thin)
 """)  # fmt: skip
 
 
