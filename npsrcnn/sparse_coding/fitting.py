@@ -18,7 +18,7 @@ F1, F3 = 9, 5  # of 9-1-5
 PATCHES = 40_000
 
 
-def fit_srcnn(
+def fit_dictionaries(
     images: Sequence[np.ndarray],
     scale: int,
     dictionary: str = "learned",
@@ -27,13 +27,12 @@ def fit_srcnn(
     lam: float = 0.01,
     steps: int = 2,
     seed: int = 0,
-    device: str = "cpu",
-) -> SRCNN:
-    """Sparse coding trained on images, as a network that can be trained further.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both dictionaries for :func:`as_srcnn`, (81, atoms) and (25, atoms) float32.
 
-    The low-resolution dictionary is learned from blurred patches, or is a basis, each atom with
-    both signs because codes are not negative; the high-resolution one is the least squares fit of
-    what the centres of the patches lack to their codes after ``steps`` of ISTA.
+    The low-resolution one is learned from blurred patches, or is a basis, each atom with both
+    signs because codes are not negative; the high-resolution one is the least squares fit of what
+    the centres of the patches lack to their codes after ``steps`` of ISTA.
 
     Parameters
     ----------
@@ -42,8 +41,8 @@ def fit_srcnn(
     scale
         2 or more.
     dictionary
-        "learned" (non-negative online learning), "pca", "dct" or "haar" (the first atoms but the
-        constant one, atoms / 2 of them).
+        "learned" (non-negative online learning), "pca", "dct" or "haar" (the first atoms / 2 of
+        them, but the constant one).
     atoms, lam, steps
         As for :func:`as_srcnn`. 30 atoms and 2 steps make 9-1-5 with 62 and 32 maps.
     seed
@@ -60,18 +59,38 @@ def fit_srcnn(
     if dictionary == "learned":
         d_low = _learned(blurred, atoms, lam, seed)
     else:
-        if atoms % 2 or not 2 <= atoms <= 2 * (F1 * F1 - 1):
-            most = 2 * (F1 * F1 - 1)
+        most = 2 * (F1 * F1 - 1)
+        if atoms % 2 or not 2 <= atoms <= most:
             raise UserError(f"{atoms} atoms: a basis with both signs has 2, 4, ..., {most}")
         basis = {
             "pca": lambda: dictionaries.pca(blurred, atoms // 2),
-            "dct": lambda: dictionaries.dct(F1)[:, 1 : atoms // 2 + 1],
-            "haar": lambda: dictionaries.haar(F1)[:, 1 : atoms // 2 + 1],
+            "dct": lambda: dictionaries.dct(F1)[:, 1 : atoms // 2 + 1].astype(np.float32),
+            "haar": lambda: dictionaries.haar(F1)[:, 1 : atoms // 2 + 1].astype(np.float32),
         }[dictionary]()
         d_low = np.concatenate([basis, -basis], axis=1)
     codes = pursuit.ista(d_low, blurred, lam, steps, signed=False)
-    d_high = dictionaries.high_resolution(codes, missing, 1e-3)
-    net = as_srcnn(d_low, d_high, lam, steps=steps, device=device)
+    return d_low, dictionaries.high_resolution(codes, missing, 1e-3)
+
+
+def fit_srcnn(
+    images: Sequence[np.ndarray],
+    scale: int,
+    dictionary: str = "learned",
+    *,
+    atoms: int = 30,
+    lam: float = 0.01,
+    steps: int = 2,
+    seed: int = 0,
+    device: str = "cpu",
+) -> SRCNN:
+    """Sparse coding fitted to images, as a network that can be trained further.
+
+    :func:`as_srcnn` of :func:`fit_dictionaries`, whose arguments these are.
+    """
+    pair = fit_dictionaries(
+        images, scale, dictionary, atoms=atoms, lam=lam, steps=steps, seed=seed
+    )
+    net = as_srcnn(*pair, lam, steps=steps, device=device)
     net.metadata.update(scale=scale, color="y")
     return net
 
