@@ -18,12 +18,28 @@ ORIENTATIONS = 8  # of a square: swapped or not, each axis mirrored or not
 class Ensemble(SRCNN):
     """An :class:`npsrcnn.SRCNN` whose :meth:`forward` is the mean over the eight orientations."""
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def forward(
+        self,
+        x: np.ndarray,
+        *,
+        origin: tuple[int, int] = (0, 0),
+        size: tuple[int, int] | None = None,
+    ) -> np.ndarray:
         """As :meth:`npsrcnn.SRCNN.forward`: same arguments, shape and errors."""
         x = np.asarray(x)
-        total = turned_back(super().forward(turned(x, 0)), 0)
-        for turn in range(1, ORIENTATIONS):
-            total += turned_back(super().forward(turned(x, turn)), turn)
+        parts = zip(origin, x.shape[-2:], size or x.shape[-2:], strict=True)
+        place = [(start, whole - length - start, whole) for start, length, whole in parts]
+        total = 0
+        for turn in range(ORIENTATIONS):
+            rows, columns = place[::-1] if turn & 4 else place
+            total = total + turned_back(
+                super().forward(
+                    turned(x, turn),
+                    origin=(rows[turn & 1], columns[turn >> 1 & 1]),
+                    size=(rows[2], columns[2]),
+                ),
+                turn,
+            )
         return total / total.dtype.type(ORIENTATIONS)
 
 

@@ -119,6 +119,13 @@ class SRCNN:
         self.padding = padding
         self.metadata = dict(metadata or {})
 
+    def __getstate__(self) -> dict:
+        """What a copy in another process is made from: all but the module of kernels."""
+        return {key: value for key, value in vars(self).items() if key != "kernels"}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state, kernels=kernels.choose(state["device"]))
+
     @property
     def name(self) -> str:
         """The filter sizes, as in the paper: "9-1-5"."""
@@ -149,13 +156,31 @@ class SRCNN:
         """Pixels that valid convolutions take from height and width: f1 + f2 + f3 - 3."""
         return sum(w.shape[2] - 1 for w, _ in self.layers)
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    @property
+    def halo(self) -> int:
+        """How many pixels around a part of an image :meth:`forward` needs to restore that part."""
+        from npsrcnn.kernels import inference
+
+        return inference.halo(self.layers)
+
+    def forward(
+        self,
+        x: np.ndarray,
+        *,
+        origin: tuple[int, int] = (0, 0),
+        size: tuple[int, int] | None = None,
+    ) -> np.ndarray:
         """Restore an image enlarged by bicubic interpolation; its size is kept.
 
         Parameters
         ----------
         x
             (H, W) or (N, c, H, W), float32, values around 0..1.
+        origin, size
+            Of a part of a larger image: the row and column where it begins there, and the size of
+            the larger image. What is :attr:`halo` pixels away from the part's edges, or at an
+            edge of the image itself, comes out as in the larger image, on CPU and GPU to the
+            last bit.
 
         Returns
         -------
@@ -170,7 +195,8 @@ class SRCNN:
         x = np.asarray(x)
         batch = x[None, None] if x.ndim == 2 else x
         self._check(batch, "image")
-        y = self.kernels.forward(self.layers, self._converted(batch), self.padding)
+        place = (origin,) if self.device == "cpu" else ()  # for others a pixel is a pixel
+        y = self.kernels.forward(self.layers, self._converted(batch), self.padding, *place)
         return y[0, 0] if x.ndim == 2 else y
 
     def loss_and_grads(

@@ -25,6 +25,8 @@ SUPPORT = 4.0  # Keys' kernel is zero from a distance of 2 on
 PIECE = 1 << 15  # output samples that one thread takes at a time: fewer cost more than they gain
 LANES = 16  # rows that are resampled side by side along the columns
 
+Span = tuple[int, int]  # start and stop, of rows or columns
+
 
 def imresize(
     image: np.ndarray,
@@ -103,21 +105,37 @@ class Resizer:
         self._rows = _table(self.size[0], self.shape[0], scales[0], edge, antialias)
         self._columns = _table(self.size[1], self.shape[1], scales[1], edge, antialias)
 
-    def __call__(self, image: np.ndarray, rows: tuple[int, int] | None = None) -> np.ndarray:
+    def __call__(self, image: np.ndarray, rows: Span | None = None) -> np.ndarray:
         image = np.asarray(image)
         if image.ndim not in (2, 3) or image.shape[:2] != self.size:
             raise ValueError(f"expected an image of {self.size}, not an array of {image.shape}")
+        return self.window(image, (0, 0), rows or (0, self.shape[0]), (0, self.shape[1]))
+
+    def needs(self, rows: Span, columns: Span) -> tuple[Span, Span]:
+        """Rows and columns of the image from which a window of the result is made."""
+        return _in_use(_part(self._rows, rows)), _in_use(_part(self._columns, columns))
+
+    def window(
+        self, image: np.ndarray, corner: tuple[int, int], rows: Span, columns: Span
+    ) -> np.ndarray:
+        """Some rows and columns, each (start, stop), of the result, bit for bit the same.
+
+        ``image`` may be a part of the whole image, from row and column ``corner`` on, that holds
+        what :meth:`needs` says.
+        """
         if image.dtype == np.float16:
-            return self(image.astype(np.float32), rows).astype(np.float16)
+            image = image.astype(np.float32)
+            return self.window(image, corner, rows, columns).astype(np.float16)
         if image.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
             raise TypeError(f"cannot resize {image.dtype}: use uint8, uint16 or a float type")
-        start, stop = rows or (0, self.shape[0])
-        table = Table(self._rows.index[start:stop], self._rows.weight[start:stop])
+        down, across = _part(self._rows, rows), _part(self._columns, columns)
+        (top, bottom), (left, right) = _in_use(down), _in_use(across)
+        image = image[top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]]
+        down = Table(down.index - top, down.weight)
+        across = Table(across.index - left, across.weight)
         if self._rows_first:
-            return _along_columns(_along_rows(image, table), self._columns)
-        low, high = table.index.min(), table.index.max() + 1  # the only rows of the image in use
-        table = Table(table.index - low, table.weight)
-        return _along_rows(_along_columns(image[low:high], self._columns), table)
+            return _along_columns(_along_rows(image, down), across)
+        return _along_rows(_along_columns(image, across), down)
 
 
 def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
@@ -185,6 +203,16 @@ def _table(size: int, outputs: int, scale: float, edge: str, antialias: bool) ->
         index %= 2 * size
         index = np.minimum(index, 2 * size - 1 - index)
     return Table(index, weight)
+
+
+def _part(table: Table, span: Span) -> Table:
+    """What makes some of the output samples."""
+    return Table(table.index[slice(*span)], table.weight[slice(*span)])
+
+
+def _in_use(table: Table) -> Span:
+    """The first input sample that a table names, and the one after the last."""
+    return int(table.index.min()), int(table.index.max()) + 1
 
 
 def _keys(x: np.ndarray) -> np.ndarray:

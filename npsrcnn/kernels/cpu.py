@@ -156,10 +156,18 @@ def mse_grad(y: np.ndarray, t: np.ndarray) -> np.ndarray:
     return dy
 
 
-def forward(layers: Layers, images: np.ndarray, padding: str = "replicate") -> np.ndarray:
-    """The whole network on (N, C, H, W), its size kept: edges padded before every layer."""
+def forward(
+    layers: Layers,
+    images: np.ndarray,
+    padding: str = "replicate",
+    origin: tuple[int, int] = (0, 0),
+) -> np.ndarray:
+    """The whole network on (N, C, H, W), its size kept: edges padded before every layer.
+
+    Of a part of larger images ``origin`` says where it begins: see :func:`inference.forward`.
+    """
     if images.dtype == np.float32:
-        return inference.forward(layers, images, padding)
+        return inference.forward(layers, images, padding, origin=origin)
     x = images
     mode = {"replicate": "edge", "zeros": "constant"}[padding]
     for depth, (w, b) in enumerate(layers):

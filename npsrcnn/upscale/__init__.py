@@ -9,20 +9,19 @@ bounded and the result does not show it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from npsrcnn import model_files
-from npsrcnn.color import convert, peak, to_rgb, to_ycbcr
 from npsrcnn.errors import UserError
 from npsrcnn.network import SRCNN
-from npsrcnn.resize import Resizer
-from npsrcnn.upscale.transparency import fill
+from npsrcnn.upscale.large import Enlarger, steps_of
+
+__all__ = ["choose_models", "enlarge", "steps_of", "upscale"]
 
 STRIP = 1 << 23  # pixels of the result that are in work at a time: 4 x 32 MiB in floats
-SUPPORT = 2  # bicubic interpolation looks this far, in pixels of the small image
 
 
 def upscale(
@@ -106,96 +105,17 @@ def choose_models(
     return [net], scale
 
 
-def steps_of(nets: Sequence[SRCNN], scale: float) -> list[float]:
-    """By how much each network enlarges, and bicubic interpolation in the end, if it must.
-
-    [3] for x3; [2, 3] for x6; [2, 0.75] for x1.5: enlarged to x2 and reduced by 0.75.
-    """
-    steps = [scale if net.scale is None else net.scale for net in nets]
-    rest = scale / math.prod(steps)
-    return steps if rest == 1 else [*steps, rest]
-
-
 def enlarge(
     pixels: np.ndarray, alpha: np.ndarray | None, nets: Sequence[SRCNN], scale: float
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """As :func:`upscale`, with pixels (H, W) or (H, W, 3) and alpha (H, W) in two arrays."""
-    resizer = Resizer(pixels.shape[:2], scale)
-    steps = steps_of(nets, scale)
-    if alpha is not None:
-        pixels = fill(pixels, alpha, _reach(nets, steps) + 1)
-        alpha = resizer(alpha).clip(0, alpha.dtype.type(peak(alpha.dtype)))
-    if len(steps) == 1:
-        return _restored(pixels, nets[0], scale), alpha
-    white = peak(pixels.dtype)
-    between = pixels.astype(np.float32) / np.float32(white)  # nothing is rounded between steps
-    for net, step in zip(nets, steps, strict=False):
-        between = _restored(between, net, step)
-    if between.shape[:2] != resizer.shape:
-        between = Resizer(between.shape[:2], shape=resizer.shape)(between)
-    if pixels.dtype.kind == "u":
-        between = np.floor(between * white + 0.5).clip(0, white)
-    return between.astype(pixels.dtype), alpha
-
-
-def _reach(nets: Sequence[SRCNN], steps: Sequence[float]) -> int:
-    """How far a pixel of the result sees, in pixels of the small image."""
-    reach, zoom = 0.0, 1.0
-    margins = [net.margin / 2 for net in nets] + [0.0] * (len(steps) - len(nets))
-    for margin, step in zip(margins, steps, strict=True):
-        reach += (SUPPORT / min(step, 1) + margin / step) / zoom
-        zoom *= step
-    return math.ceil(reach)
-
-
-def _restored(pixels: np.ndarray, net: SRCNN, scale: float) -> np.ndarray:
-    """Pixels (H, W) or (H, W, 3) enlarged by one network, dtype kept."""
-    resizer = Resizer(pixels.shape[:2], scale)
-    white = peak(pixels.dtype)
-    matrix, offset = (np.eye(3), np.zeros(3)) if net.color == "rgb" else to_ycbcr(1.0)
-    back, back_offset = (matrix, offset) if net.color == "rgb" else to_rgb(1.0)
-    if pixels.ndim == 2 and net.channels == 1:
-        planes = (pixels / np.float32(white)).astype(np.float32, copy=False)[None]
-    else:
-        color = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=2)
-        color = color.astype(np.float32) if color.dtype == np.float16 else color
-        planes = np.empty((3, *pixels.shape[:2]), np.float32)
-        convert(color, matrix / white, offset, planes.transpose(1, 2, 0))
-    if pixels.ndim == 2:  # of three channels, if the network has three, the mean
-        back, back_offset = back.mean(axis=0, keepdims=True), back_offset.mean(keepdims=True)
-
-    result = np.empty((*resizer.shape, *pixels.shape[2:]), pixels.dtype)
-    for start, stop, enlarged in _strips(planes, net, resizer):
-        if len(enlarged) == 3:
-            kind = np.float32 if white == 1 else pixels.dtype
-            strip = np.empty((*enlarged.shape[1:], len(back)), kind)
-            convert(enlarged.transpose(1, 2, 0), back * white, back_offset * white, strip)
-            result[start:stop] = strip.reshape(result[start:stop].shape)
-        elif white == 1:
-            result[start:stop] = enlarged[0]
-        else:
-            result[start:stop] = np.floor(enlarged[0] * white + 0.5).clip(0, white)
-    return result
-
-
-def _strips(
-    planes: np.ndarray, net: SRCNN, resizer: Resizer
-) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Rows start to stop of the result, (channels, rows, W) float32, strip by strip.
-
-    ``planes`` (channels, H, W) are the small image. The network restores as many channels as it
-    has, and gets the rows that its filters see above and below; the others are just enlarged.
-    """
-    height, width = resizer.shape
-    reach = sum(w.shape[2] // 2 for w, _ in net.layers)  # to either side, however it is turned
-    rows = max(64, STRIP // width)
-    for start in range(0, height, rows):
-        stop = min(start + rows, height)
-        first, last = max(0, start - reach), min(height, stop + reach)
-        seen = np.stack([resizer(plane, (first, last)) for plane in planes[: net.channels]])
-        enlarged = np.empty((len(planes), stop - start, width), np.float32)
-        restored = net.forward(seen[None])[0]
-        enlarged[: net.channels] = restored[:, start - first : stop - first]
-        for i in range(net.channels, len(planes)):
-            enlarged[i] = resizer(planes[i], (start, stop))
-        yield start, stop, enlarged
+    enlarger = Enlarger(pixels.shape[:2], nets, scale)
+    height, width = enlarger.shape
+    result = np.empty((height, width, *pixels.shape[2:]), pixels.dtype)
+    opacity = None if alpha is None else np.empty((height, width), alpha.dtype)
+    for rows, columns in enlarger.windows(max(64, STRIP // width), width):
+        strip, strip_alpha = enlarger(pixels, alpha, rows, columns)
+        result[slice(*rows)] = strip
+        if opacity is not None:
+            opacity[slice(*rows)] = strip_alpha
+    return result, opacity

@@ -40,9 +40,10 @@ def fill(pixels: np.ndarray, alpha: np.ndarray, reach: int) -> np.ndarray:
         pieces = -(-len(alpha) // ROWS)
         parallel(_spread, pieces, color, weight, new_color, new_weight)
         color, weight = new_color, new_weight
-    color = color.reshape(pixels.shape)[hidden]
+    filled = hidden & (weight > 0)  # all else stays to the last bit, whatever lies farther away
+    color = color.reshape(pixels.shape)[filled]
     result = pixels.copy()
-    result[hidden] = np.rint(color) if pixels.dtype.kind == "u" else color
+    result[filled] = np.rint(color) if pixels.dtype.kind == "u" else color
     return result
 
 
