@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from npsrcnn import warmup
-from npsrcnn.kernels import cpu, jit, training
+from npsrcnn.kernels import cpu, jit, threads, training
 from npsrcnn.network import SRCNN
 
 PACKAGE = Path(jit.__file__).parents[1]
@@ -119,6 +120,33 @@ def test_kernels_run_in_several_python_threads_at_once():
     with ThreadPoolExecutor(8) as pool:
         for _ in range(5):
             assert list(pool.map(work, range(8))) == one_by_one
+
+
+def test_a_limit_holds_for_the_python_thread_that_asked_for_it():
+    def among(n):
+        seen = set()
+        barrier = threading.Barrier(n, timeout=60)
+
+        def piece(i):
+            seen.add(threading.get_ident())
+            barrier.wait()  # until n threads are at it
+
+        threads.parallel(piece, n)
+        return len(seen)
+
+    before = threads.get_num_threads()
+    threads.set_num_threads(3)
+    try:
+        with threads.limited(2):
+            assert threads.get_num_threads() == 2 == among(2)
+            with threads.limited(1), ThreadPoolExecutor(1) as other:
+                assert threads.get_num_threads() == 1 == among(1)
+                assert other.submit(threads.get_num_threads).result() == 3
+            with threads.limited(5):
+                assert threads.get_num_threads() == 2
+        assert threads.get_num_threads() == 3 == among(3)
+    finally:
+        threads.set_num_threads(before)
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ takes it, so results do not depend on the number of threads.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -37,14 +39,21 @@ class _Pool:
         self.helpers = ThreadPoolExecutor(max_workers=256, thread_name_prefix="npsrcnn")
 
 
+class _Caller(threading.local):
+    """How many threads one Python thread may use, if it has a limit of its own."""
+
+    threads: int | None = None
+
+
 _pool = _Pool()
+_caller = _Caller()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.renew)  # threads do not survive a fork
 
 
 def get_num_threads() -> int:
     """How many threads the CPU kernels use: set, or NPSRCNN_NUM_THREADS, or all usable cores."""
-    return _pool.threads
+    return _caller.threads or _pool.threads
 
 
 def set_num_threads(threads: int) -> None:
@@ -52,6 +61,20 @@ def set_num_threads(threads: int) -> None:
     if not isinstance(threads, int) or threads < 1:
         raise ValueError(f"threads must be a whole number of at least 1, not {threads!r}")
     _pool.threads = threads
+
+
+@contextlib.contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Use up to ``threads`` threads for what this Python thread, and no other, calls meanwhile.
+
+    For those who run several Python threads already, and share the cores among them.
+    """
+    before = _caller.threads
+    _caller.threads = max(1, min(threads, get_num_threads()))
+    try:
+        yield
+    finally:
+        _caller.threads = before
 
 
 def parallel(kernel: Callable, n: int, *args: object) -> None:
@@ -64,7 +87,7 @@ def parallel(kernel: Callable, n: int, *args: object) -> None:
     pieces = iter(range(n))  # shared: the GIL makes next() atomic
     futures = [
         _pool.helpers.submit(_work, kernel, pieces, args)
-        for _ in range(min(n, _pool.threads) - 1)
+        for _ in range(min(n, get_num_threads()) - 1)
     ]
     _work(kernel, pieces, args)  # the caller works too, so that it ends even if no helper starts
     for future in futures:
