@@ -143,6 +143,21 @@ def test_even_filters_and_an_image_below_zero(rng, image):
     assert np.abs(net.forward(x) - super_resolve(x, d_low, d_high, LAMBDA)).max() < EXACT
 
 
+@pytest.mark.parametrize(("name", "channels"), [("9-1-5", 1), ("4-3-1-3", 3), ("5", 1)])
+def test_an_image_and_what_a_network_makes_of_it_are_a_network(rng, name, channels):
+    sizes = [int(size) for size in name.split("-")]
+    widths = [channels, *[6, 5, 4][: len(sizes) - 1], channels]
+    layers = [
+        (rng.standard_normal((o, c, f, f)) * 0.1, rng.standard_normal(o))
+        for f, c, o in zip(sizes, widths[:-1], widths[1:], strict=True)
+    ]
+    net = SRCNN.from_layers(layers, device="reference", dtype=np.float64)
+    made = as_network.residual(net)
+    x = rng.standard_normal((2, channels, 17, 14))  # signed: both halves of the image carry it
+    assert made.n == tuple(n + 2 * channels for n in net.n)
+    assert np.abs(made.forward(x) - (x + net.forward(x))).max() < EXACT
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
