@@ -59,6 +59,11 @@ def positive_float(text: str) -> float:
     return value
 
 
+def positive_floats(text: str) -> list[float]:
+    """An argparse type: numbers above 0, with commas between them."""
+    return [positive_float(part) for part in text.split(",") if part]
+
+
 def run(
     make_parser: Callable[[], argparse.ArgumentParser],
     body: Callable[[argparse.Namespace], int | None],
@@ -121,14 +126,7 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         With ``filename`` set to ``path``: no such folder, no permission, no space.
     """
     path = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
-        )
-        os.close(handle)
-    except OSError as error:
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
-    temporary = Path(name)
+    temporary = _beside(path)
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -141,6 +139,31 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Find out before long work, and not after it, whether a file can be written.
+
+    Raises
+    ------
+    OSError
+        As :func:`write_atomically`, which would raise it too, or there is a folder at ``path``.
+    """
+    _beside(Path(path)).unlink()
+    if Path(path).is_dir():
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+
+
+def _beside(path: Path) -> Path:
+    """A new file in the folder of ``path``, empty."""
+    try:
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+        )
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    os.close(handle)
+    return Path(name)
 
 
 def _umask() -> int:

@@ -13,3 +13,7 @@ class UsageError(UserError):
     """A command called wrongly: an unknown option, or options that exclude each other."""
 
     exit_code = 2
+
+
+class DataError(UserError):
+    """Training data that was fine and is so no more: what was trained so far is worth saving."""

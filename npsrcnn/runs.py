@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from npsrcnn import model_files
 from npsrcnn.commands import write_atomically
+from npsrcnn.errors import DataError
 from npsrcnn.evaluate import Prepared, mean_psnr
 from npsrcnn.trainer import Trainer, save_checkpoint
 
@@ -79,7 +80,25 @@ class Run:
         return self.length.progress(step, steps_per_epoch, self.seconds)
 
     def go(self, stop: threading.Event) -> None:
-        """Train until the end, or until ``stop`` is set; measure and save on the way."""
+        """Train until the end, or until ``stop`` is set; measure and save on the way.
+
+        Raises
+        ------
+        DataError
+            What is trained on can be read no more. All that was trained until then is saved.
+        """
+        try:
+            self._train(stop)
+        except DataError as error:
+            self.measure()
+            if not self.log:
+                raise
+            raise DataError(
+                f"{error}; {self.trainer.step:,} steps are saved: then --resume {self.folder}"
+            ) from error
+        self.measure()
+
+    def _train(self, stop: threading.Event) -> None:
         trainer = self.trainer
         with self._bar() as bar:
             while self.progress(trainer.step) < 1 and not stop.is_set():
@@ -95,7 +114,6 @@ class Run:
                 # Where epochs are short, measuring takes no more than a tenth of the time.
                 if time.monotonic() - self._measured > 10 * self._cost:
                     self.measure()
-        self.measure()
 
     def measure(self) -> None:
         """Measure PSNR, say it, and save everything."""
@@ -130,8 +148,9 @@ class Run:
             minutes=round(row["seconds"] / 60, 2),
             date=datetime.date.today().isoformat(),
         )
+        self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
         self._write_log()
-        if psnr > best:
+        if psnr > best or not (self.folder / BEST).exists():
             model_files.save(net, self.folder / BEST)
         model_files.save(net, self.folder / LAST)
         facts = {"settings": self.settings, "length": vars(self.length), "log": self.log}

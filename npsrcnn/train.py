@@ -86,7 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     how.add_argument("--optimizer", choices=("sgd", "adam"))
     how.add_argument("--lr", type=commands.positive_float, dest="rate", metavar="RATE",
         help="learning rate, for the loss as a sum over pixels")
-    how.add_argument("--lr-factors", type=_numbers, metavar="A,B,C",
+    how.add_argument("--lr-factors", type=commands.positive_floats, metavar="A,B,C",
         help="of each layer relative to --lr (default: the paper's 1,1,0.1)")
     how.add_argument("--batch", type=commands.positive_int, metavar="N",
         help="sub-images a step (default: 128)")
@@ -102,7 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="penalty on the maps between layers, as in sparse coding: fewer are above zero")
     how.add_argument("--orientations", action=argparse.BooleanOptionalAction, default=None,
         help="train on flipped and transposed sub-images too")
-    how.add_argument("--rescale", type=_numbers, metavar="A,B,...",
+    how.add_argument("--rescale", type=commands.positive_floats, metavar="A,B,...",
         help="train on rescaled copies of the images too")
     return parser  # fmt: skip
 
@@ -115,10 +115,6 @@ def _fraction(text: str) -> float:
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0..1 (below 1)")
     return value
-
-
-def _numbers(text: str) -> list[float]:
-    return [commands.positive_float(part) for part in text.split(",") if part]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -136,15 +132,7 @@ def train(options: argparse.Namespace) -> int:
     net.metadata["command"] = command_of(settings, length)
     optimizer = optimizer_of(net, recipe, settings["lr_factors"])
     training, evaluation = images_of(settings)
-    source = datasets.sub_images(
-        training,
-        settings["scale"],
-        SUB_IMAGE,
-        SUB_IMAGE - net.margin,
-        color=settings["channels"],
-        orientations=recipe.orientations,
-        rescale=sorted({1.0, *recipe.rescale}, reverse=True),
-    )
+    source = source_of(settings, recipe, training, net.margin)
     check_batch_size(len(source), settings["batch"])
     trainer = _trainer_on(options.device)(
         net,
@@ -241,8 +229,9 @@ def recipe_of(settings: dict[str, Any]) -> Recipe:
     recipe = RECIPES[settings["recipe"]]
     if settings["optimizer"] == "adam":
         recipe = replace(recipe, **ADAM)
-    if settings["data"] == [DEAD_LEAVES]:
-        recipe = replace(recipe, rescale=())  # leaves come in all sizes; copies gain nothing
+    if settings["data"] == [DEAD_LEAVES] or prepared_set(settings):
+        # Leaves come in all sizes, so that copies gain nothing; a prepared set has its own.
+        recipe = replace(recipe, rescale=())
     changes = {name: settings[name] for name in asdict(recipe) if settings[name] is not None}
     return replace(recipe, **changes)
 
@@ -296,10 +285,9 @@ def optimizer_of(
 def images_of(settings: dict[str, Any]) -> tuple[list[np.ndarray | Path], list[Prepared]]:
     """What to train on, images or their files; and the images to measure PSNR on."""
     scale, seed = settings["scale"], settings["seed"]
-    generated = DEAD_LEAVES in settings["data"]
-    paths = [
-        path for name in settings["data"] if name != DEAD_LEAVES for path in evaluate.paths_of(name)
-    ]
+    folders = [] if prepared_set(settings) else settings["data"]
+    generated = DEAD_LEAVES in folders
+    paths = [path for name in folders if name != DEAD_LEAVES for path in evaluate.paths_of(name)]
     measured = [path for name in settings["eval"] or [] for path in evaluate.paths_of(name)]
     if settings["hold_out"]:
         if settings["hold_out"] >= len(paths):
@@ -315,6 +303,47 @@ def images_of(settings: dict[str, Any]) -> tuple[list[np.ndarray | Path], list[P
         unseen = datasets.dead_leaves(DEAD_LEAVES_MEASURED, seed=seed + 1)
         prepared = [evaluate.prepare(image, scale) for image in unseen]
     return [*leaves, *paths], prepared
+
+
+def prepared_set(settings: dict[str, Any]) -> Path | None:
+    """The prepared set that --data names, if it does."""
+    prepared = [name for name in settings["data"] if datasets.is_prepared(name)]
+    if not prepared:
+        return None
+    if len(settings["data"]) > 1:
+        raise UsageError(f"--data: {prepared[0]} is a prepared set, which is trained on alone")
+    for name in ("rescale", "hold_out"):
+        if settings[name]:
+            raise UsageError(
+                f"--{name.replace('_', '-')}: {prepared[0]} is a prepared set, whose images are "
+                f"{'rescaled by prepare --rescale' if name == 'rescale' else 'cut; use --eval'}"
+            )
+    return Path(prepared[0])
+
+
+def source_of(
+    settings: dict[str, Any], recipe: Recipe, images: list[np.ndarray | Path], margin: int
+) -> datasets.SubImages | datasets.Stream | datasets.Shards:
+    """Sub-images of the images, or those of a prepared set."""
+    folder = prepared_set(settings)
+    if folder is None:
+        return datasets.sub_images(
+            images,
+            settings["scale"],
+            SUB_IMAGE,
+            SUB_IMAGE - margin,
+            color=settings["channels"],
+            orientations=recipe.orientations,
+            rescale=sorted({1.0, *recipe.rescale}, reverse=True),
+        )
+    source = datasets.Shards(folder, margin=margin, orientations=recipe.orientations)
+    cut = source.cut
+    if (cut.scale, cut.color) != (settings["scale"], settings["channels"]):
+        raise UsageError(
+            f"{folder} is prepared for x{cut.scale} in {cut.color}: "
+            f"give --scale {cut.scale} --channels {cut.color}, or prepare it anew"
+        )
+    return source
 
 
 def command_of(settings: dict[str, Any], length: Length) -> str:

@@ -1,4 +1,4 @@
-"""`python -m npsrcnn.datasets`: fetch the paper's images, or make dead leaves to look at."""
+"""`python -m npsrcnn.datasets`: fetch images, prepare large training sets, look at dead leaves."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ EXAMPLES = """\
 examples:
   python -m npsrcnn.datasets fetch t91 set5        into NPSRCNN_DATA, else the user's cache;
                                                    then: train --data t91 --eval set5
+  python -m npsrcnn.datasets prepare photos/ -o shards/ --scale 3
+                                                   then: train --data shards/ --scale 3
   python -m npsrcnn.datasets dead-leaves 12 -o leaves/
 """
 
@@ -24,7 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     parser = commands.parser("datasets", "Images to train on and to measure with.", EXAMPLES)
     parser.set_defaults(action=None)
-    actions = parser.add_subparsers(metavar="fetch | dead-leaves", required=True)
+    actions = parser.add_subparsers(metavar="fetch | prepare | dead-leaves", required=True)
 
     fetch = actions.add_parser("fetch", help="download the paper's images")
     fetch.set_defaults(action=_fetch)
@@ -36,6 +38,22 @@ def make_parser() -> argparse.ArgumentParser:
         "NPSRCNN_DATA, else the user's cache), from the public copy, or from the folder at URL "
         "that has T91, Set5 and Set14 in it. Every file is checked; those here are left alone."
     )
+    prepare = actions.add_parser("prepare", help="write a training set larger than memory")
+    prepare.set_defaults(action=_prepare)
+    prepare.add_argument("data", nargs="+", metavar="FOLDER")
+    prepare.add_argument("-o", "--out", type=Path, metavar="FOLDER", required=True)
+    prepare.add_argument("--scale", type=int, choices=(2, 3, 4), required=True)
+    prepare.add_argument("--channels", choices=("y", "rgb", "ycbcr"), default="y")
+    prepare.add_argument("--rescale", type=commands.positive_floats, default=[], metavar="A,B,...",
+        help="copies of the images, smaller by these factors")
+    prepare.add_argument("--size", type=commands.positive_int, default=33, metavar="PIXELS")
+    prepare.add_argument("--stride", type=commands.positive_int, default=14, metavar="PIXELS")
+    prepare.description = (
+        "Cut the images of folders, files or patterns into sub-images (default: 33 pixels wide, 14 "
+        "apart, as in the paper) and write them to FOLDER, blurred and sharp, in 8 bits; train "
+        "--data FOLDER reads them as it goes. Stopped, or damaged later, the set is completed by "
+        "the same command."
+    )
     leaves = actions.add_parser("dead-leaves", help="write generated images as PNG files")
     leaves.set_defaults(action=_dead_leaves)
     leaves.add_argument("count", type=commands.positive_int, metavar="N")
@@ -43,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     leaves.add_argument("--size", type=commands.positive_int, default=256, metavar="PIXELS")
     leaves.add_argument("--seed", type=int, default=0, metavar="N")
     leaves.description = "Write N generated images, PIXELS high and wide (default 256), to FOLDER."
-    for action in (fetch, leaves):
+    for action in (fetch, prepare, leaves):
         action.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     return parser
 
@@ -59,6 +77,38 @@ def _fetch(options: argparse.Namespace) -> None:
     for name in options.names:
         folder = fetch(name, options.out, options.mirror)
         print(f"{folder}: {len(checksums(name))} images, complete")
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from npsrcnn.datasets.preparing import prepare
+    from npsrcnn.evaluate import paths_of
+
+    bar = tqdm(desc="preparing", unit=" sub-images", unit_scale=True, leave=False, disable=None)
+    with bar:
+
+        def progress(count: int, total: int) -> None:
+            bar.total = total
+            bar.update(count)
+
+        shards = prepare(
+            [path for name in options.data for path in paths_of(name)],
+            options.out,
+            options.scale,
+            options.size,
+            options.stride,
+            color=options.channels,
+            rescale=sorted({1.0, *options.rescale}, reverse=True),
+            progress=progress,
+        )
+    size = sum((options.out / shard["file"]).stat().st_size for shard in shards)
+    print(
+        f"{options.out.resolve()}: {sum(shard['count'] for shard in shards):,} sub-images of "
+        f"{sum(len(shard['images']) - len(shard['skipped']) for shard in shards):,} images, "
+        f"{size / 1e6:,.0f} MB in {len(shards)} shards, complete\n"
+        f"train on it: python -m npsrcnn.train --data {options.out} --scale {options.scale}"
+    )
 
 
 def _dead_leaves(options: argparse.Namespace) -> None:

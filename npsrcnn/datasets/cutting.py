@@ -198,10 +198,7 @@ class SubImages:
 
     def shuffled(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """The numbers of all sub-images in random order, and how to turn each: 0 is not at all."""
-        order = rng.permutation(len(self))
-        if self.orientations:
-            return order, rng.integers(ORIENTATIONS, size=len(self), dtype=np.uint8)
-        return order, np.zeros(len(self), np.uint8)
+        return shuffled(len(self), self.orientations, rng)
 
     def empty(self, batch_size: int) -> Batch:
         """Arrays for one batch."""
@@ -215,8 +212,19 @@ class SubImages:
     ) -> None:
         """Copy the chosen sub-images, each turned as told, into ``inputs`` and ``labels``."""
         size, offset = self.cut.size, self.cut.label_offset
-        _gather(self._blurred, self._places, chosen, turns, size, 0, inputs)
-        _gather(self._sharp, self._places, chosen, turns, size, offset, labels)
+        gather(self._blurred, self._places, chosen, turns, size, 0, inputs)
+        gather(self._sharp, self._places, chosen, turns, size, offset, labels)
+
+
+def shuffled(
+    count: int, orientations: bool, rng: np.random.Generator, dtype: np.dtype = np.int64
+) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers below ``count`` in random order, and a turn for each: the same in any dtype."""
+    order = np.arange(count, dtype=dtype)
+    rng.shuffle(order)
+    if orientations:
+        return order, rng.integers(ORIENTATIONS, size=count, dtype=np.uint8)
+    return order, np.zeros(count, np.uint8)
 
 
 def check_batch_size(available: int, batch_size: int) -> None:
@@ -229,7 +237,7 @@ def check_batch_size(available: int, batch_size: int) -> None:
 
 
 @jit
-def _gather(pixels, places, chosen, turns, size, offset, result):
+def gather(pixels, places, chosen, turns, size, offset, result):
     """result[n, c] = the pixels from (offset, offset) on of sub-image chosen[n], once turned.
 
     A turned square holds the same pixels from another corner, with other steps from row to row

@@ -23,7 +23,7 @@ from npsrcnn.datasets.cutting import (
     SubImages,
     check_batch_size,
 )
-from npsrcnn.errors import UserError
+from npsrcnn.errors import DataError, UserError
 from npsrcnn.images import read_array, read_size
 
 MEMORY = 1 << 30  # bytes: T91 with its copies takes 140 MB, in three channels 420 MB
@@ -80,7 +80,7 @@ def sub_images(
         None of the images can be used; or sizes that do not fit each other.
     """
     cut = Cut(scale, size, label_size, stride, color, tuple(rescale), label_offset)
-    pictures = _Pictures(images, cut)
+    pictures = Pictures(images, cut)
     room = sum(cut.bytes(*shape) for shape in pictures.shapes)
     if room > memory:
         pictures.report()
@@ -99,7 +99,7 @@ def sub_images(
     return source
 
 
-class _Pictures:
+class Pictures:
     """Images, some of them files: those that seem usable with their shapes, and the others."""
 
     def __init__(self, images: Iterable[np.ndarray | str | Path], cut: Cut) -> None:
@@ -132,9 +132,20 @@ class _Pictures:
     def __len__(self) -> int:
         return len(self.images)
 
-    def none(self) -> UserError:
+    def name(self, i: int) -> str:
+        """What an image is called where its folder does not matter."""
+        image = self.images[i]
+        return image.name if isinstance(image, Path) else f"image {i}"
+
+    def failed(self, some: Iterable[int]) -> dict[str, str]:
+        """Those of ``some`` images that could not be read, by name, and why."""
+        reasons = dict(self.skipped)
+        paths = (self.images[i] for i in some if isinstance(self.images[i], Path))
+        return {path.name: reasons[path] for path in paths if path in reasons}
+
+    def none(self) -> DataError:
         """The error to raise where no image is left."""
-        return UserError(
+        return DataError(
             f"none of the {self.total} images can be used for sub-images of {self.cut.size} x "
             f"{self.cut.size} pixels"
             + "".join(f"; the first, {path.name}: {why}" for path, why in self.skipped[:1])
@@ -191,7 +202,7 @@ class Stream:
     GROUPS = 3  # that fit in memory: in use, next, and the images that become the next
     IMAGES = 16  # in a group, at least
 
-    def __init__(self, pictures: _Pictures, orientations: bool, memory: int) -> None:
+    def __init__(self, pictures: Pictures, orientations: bool, memory: int) -> None:
         self._pictures, self.cut, self.orientations = pictures, pictures.cut, orientations
         self.size, self.label_size = self.cut.size, self.cut.label_size
         self.channels, self.skipped = self.cut.channels, pictures.skipped
