@@ -310,6 +310,9 @@ def run(options: argparse.Namespace) -> int:
     """Measure image by image, print as it goes, write what was asked for."""
     if options.json == options.csv == "-":
         raise UsageError("--json - and --csv - cannot both be the output")
+    for file in (options.json, options.csv):
+        if file and file != "-":
+            commands.check_writable(file)
     method, scale, title, color = METHODS[options.method](options)
     color = color or options.color
     paths = paths_of(options.data)

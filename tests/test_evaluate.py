@@ -393,7 +393,6 @@ def bad_folder(tmp_path, name):
         (["--data", "nowhere", "--model", "model.npz"], 1, "nowhere"),
         (["--data", "empty", "--model", "model.npz"], 1, "empty"),
         (["--data", "text.png", "--model", "model.npz"], 1, "text.png"),
-        (["--data", "images", "--model", "model.npz", "--json", "no/r.json"], 1, "no/r.json"),
         (["--data", "images", "--model", "model.npz", "--save", "text.png"], 1, "text.png"),
         (["--data", "images", "--model", "text.png"], 1, "cannot read .png files"),
     ],
@@ -409,6 +408,19 @@ def test_bad_input_gets_one_line(
     _, err = run(arguments, capsys, code)
     assert says in err.splitlines()[-1]
     assert len(err.splitlines()) == (2 if "skipped" in err else 1)
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv"])
+@pytest.mark.parametrize("file", ["no/result", "folder"])
+def test_a_result_that_cannot_be_written_is_refused_before_measuring(
+    option, file, folder, model, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.iterdir())
+    out, err = run(["--data", folder, "--model", model, option, file], capsys, 1)
+    assert out == "" and file in err and len(err.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_bad_image_does_not_stop_the_others(folder, model, capsys):
