@@ -9,31 +9,40 @@ bounded and the result does not show it.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from npsrcnn import model_files
 from npsrcnn.errors import UserError
 from npsrcnn.network import SRCNN
+from npsrcnn.resize import Span
 from npsrcnn.upscale.large import Enlarger, steps_of
 
-__all__ = ["choose_models", "enlarge", "steps_of", "upscale"]
+if TYPE_CHECKING:
+    import dask.array as da
+
+__all__ = ["choose_models", "enlarge", "enlarge_window", "join", "split", "steps_of", "upscale"]
 
 STRIP = 1 << 23  # pixels of the result that are in work at a time: 4 x 32 MiB in floats
 
 
 def upscale(
-    image: np.ndarray, scale: float | None = None, model: SRCNN | str | Path | None = None
-) -> np.ndarray:
+    image: np.ndarray | da.Array,
+    scale: float | None = None,
+    model: SRCNN | str | Path | None = None,
+) -> np.ndarray | da.Array:
     """Enlarge an image with SRCNN.
 
     Parameters
     ----------
     image : ndarray, (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4)
         Grey, grey with alpha, RGB, or RGBA, of any size from 1 x 1 on. uint8, uint16, or a float
-        type with black at 0 and white at 1.
+        type with black at 0 and white at 1. Of a Dask array, in any chunks, the result is one
+        too, not yet computed, and the same to the last bit.
     scale : float
         How much larger; what the model was trained for. May be left out where the model says it.
         Without a model any number above 1: what no shipped weights were trained for is reached
@@ -57,20 +66,36 @@ def upscale(
     TypeError, ValueError
         No image: another dtype or shape.
     """
-    image = np.asarray(image)
+    dask = sys.modules.get("dask.array")
+    lazy = dask is not None and isinstance(image, dask.Array)
+    image = image if lazy else np.asarray(image)
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.ndim not in (2, 3) or channels not in (1, 2, 3, 4) or image.size == 0:
         raise ValueError(f"expected an image (H, W) or (H, W, 1 to 4), not {image.shape}")
     if image.dtype not in (np.uint8, np.uint16, np.float16, np.float32, np.float64):
         raise TypeError(f"cannot enlarge {image.dtype}: use uint8, uint16 or a float type in 0..1")
     nets, scale = choose_models(model, scale)
-    solid = image.reshape(*image.shape[:2], channels)
-    pixels = solid[..., 0] if channels < 3 else solid[..., :3]
-    alpha = solid[..., -1] if channels in (2, 4) else None
-    pixels, alpha = enlarge(pixels, alpha, nets, scale)
+    if lazy:
+        from npsrcnn.upscale.lazy import upscale
+
+        return upscale(image, nets, scale)
+    return join(*enlarge(*split(image), nets, scale), image.shape[2:])
+
+
+def split(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels (H, W) or (H, W, 3), and alpha (H, W) or None, of what :func:`upscale` takes."""
+    if image.ndim == 2:
+        return image, None
+    channels = image.shape[2]
+    pixels = image[..., 0] if channels < 3 else image[..., :3]
+    return pixels, image[..., -1] if channels in (2, 4) else None
+
+
+def join(pixels: np.ndarray, alpha: np.ndarray | None, channels: tuple[int, ...]) -> np.ndarray:
+    """The inverse of :func:`split`; ``channels`` are what follows (H, W) in the image's shape."""
     if alpha is not None:
         pixels = np.dstack([pixels, alpha])
-    return pixels.reshape(*pixels.shape[:2], *image.shape[2:])
+    return pixels.reshape(*pixels.shape[:2], *channels)
 
 
 def choose_models(
@@ -111,11 +136,26 @@ def enlarge(
     """As :func:`upscale`, with pixels (H, W) or (H, W, 3) and alpha (H, W) in two arrays."""
     enlarger = Enlarger(pixels.shape[:2], nets, scale)
     height, width = enlarger.shape
+    return enlarge_window(enlarger, pixels, alpha, (0, height), (0, width))
+
+
+def enlarge_window(
+    enlarger: Enlarger,
+    pixels: np.ndarray,
+    alpha: np.ndarray | None,
+    rows: Span,
+    columns: Span,
+    corner: tuple[int, int] = (0, 0),
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """As ``enlarger`` called, in strips: memory beyond arguments and result is bounded."""
+    height, width = (stop - start for start, stop in (rows, columns))
     result = np.empty((height, width, *pixels.shape[2:]), pixels.dtype)
     opacity = None if alpha is None else np.empty((height, width), alpha.dtype)
-    for rows, columns in enlarger.windows(max(64, STRIP // width), width):
-        strip, strip_alpha = enlarger(pixels, alpha, rows, columns)
-        result[slice(*rows)] = strip
+    step = max(64, STRIP // width)
+    for top in range(0, height, step):
+        strip = rows[0] + top, min(rows[0] + top + step, rows[1])
+        part, part_alpha = enlarger(pixels, alpha, strip, columns, corner)
+        result[top : top + step] = part
         if opacity is not None:
-            opacity[slice(*rows)] = strip_alpha
+            opacity[top : top + step] = part_alpha
     return result, opacity

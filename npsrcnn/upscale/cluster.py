@@ -1,0 +1,216 @@
+"""Workers of a Dask cluster, on this machine or on many: what `--dask` of the command uses.
+
+Work goes out piece by piece, a few more pieces than there are threads to take them, and a piece
+whose worker dies goes to another: that costs time and nothing else. What a worker writes is
+written beside and renamed, what it returns is the same on any of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from npsrcnn.errors import UsageError, UserError
+from npsrcnn.kernels.threads import get_num_threads, limited
+from npsrcnn.version import __version__
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+CONNECT = 5.0  # seconds to wait for a scheduler,
+WORKERS = 15.0  # for its first worker,
+NOBODY = 60.0  # and for another one when all are gone
+POLL = 1.0  # seconds between two looks whether somebody is still there
+AHEAD = 2  # pieces of work for each thread, so that none waits for the next
+
+
+def threads_given() -> int:
+    """Threads that npsrcnn may use where it is: on a worker no more than Dask gives that."""
+    distributed = sys.modules.get("distributed")
+    if distributed is not None:
+        with contextlib.suppress(ValueError):  # this process is none
+            return min(get_num_threads(), distributed.get_worker().state.nthreads)
+    return get_num_threads()
+
+
+@contextlib.contextmanager
+def connect(address: str) -> Iterator[Cluster]:
+    """The workers at ``address``, which is "tcp://HOST:PORT" of a scheduler, or "local:N".
+
+    For "local:N" N processes are started, which share this machine's threads, and stopped again.
+
+    Raises
+    ------
+    UsageError
+        Another address.
+    UserError
+        No scheduler there, no workers, or such as have another version of npsrcnn; or the
+        package ``distributed`` is not installed.
+    """
+    kind, _, rest = address.partition(":")
+    local = kind == "local"
+    if not rest or (local and not (rest.isdigit() and int(rest) > 0)):
+        raise UsageError(f"--dask {address}: give local:N, or tcp://HOST:PORT of a scheduler")
+    try:
+        import distributed
+    except ImportError as error:
+        raise UserError('--dask needs packages: pip install "npsrcnn[dask]"') from error
+    with contextlib.ExitStack() as stack:
+        if local:
+            address = stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=int(rest),
+                    threads_per_worker=max(1, get_num_threads() // int(rest)),
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                )
+            )
+        try:
+            client = distributed.Client(address, timeout=CONNECT)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"no Dask scheduler at {address}: start one (`dask scheduler`), or give local:N"
+            ) from error
+        cluster = Cluster(stack.enter_context(client), address)
+        cluster.check()
+        yield cluster
+
+
+class Cluster:
+    """Workers that take pieces of work; made by :func:`connect`."""
+
+    def __init__(self, client: Client, address: str) -> None:
+        self._client, self._address = client, address
+        self._seen = time.monotonic()  # when there was a worker
+
+    def check(self) -> None:
+        """Wait for the first worker, and see that all have this version of npsrcnn.
+
+        Raises
+        ------
+        UserError
+            If not.
+        """
+        try:
+            self._client.wait_for_workers(1, timeout=WORKERS)
+        except TimeoutError as error:
+            raise UserError(
+                f"no workers at {self._address}: start some (`dask worker {self._address}`)"
+            ) from error
+        # A lambda goes there as code, and not as the name of what may not be there.
+        found = self._client.run(lambda: __import__("npsrcnn").__version__, on_error="return")
+        for worker, version in found.items():
+            if version != __version__:
+                there = "no npsrcnn" if isinstance(version, ImportError) else f"npsrcnn {version}"
+                raise UserError(f"worker {worker} has {there}: install npsrcnn {__version__} there")
+
+    def unordered(
+        self, function: Callable, pieces: Sequence
+    ) -> Iterator[tuple[Any, Callable[[], Any]]]:
+        """Call ``function(piece)`` on a worker for each of ``pieces``.
+
+        Yields each piece when it is done, and a function that returns what came of it, or raises
+        what went wrong.
+        """
+        calls = self._calls(function, pieces)
+        waiting: dict[Future, Any] = {}
+        while True:
+            for piece, future in itertools.islice(calls, max(0, self._room() - len(waiting))):
+                waiting[future] = piece
+            if not waiting:
+                return
+            for future in self._wait(list(waiting)):
+                yield waiting.pop(future), partial(self._result, future)
+
+    def ordered(self, function: Callable, pieces: Sequence) -> Iterator[Any]:
+        """As ``map(function, pieces)``, but on workers, a few pieces ahead."""
+        calls = self._calls(function, pieces)
+        waiting: deque[Future] = deque()
+        while True:
+            ahead = itertools.islice(calls, max(0, self._room() - len(waiting)))
+            waiting.extend(future for _, future in ahead)
+            if not waiting:
+                return
+            self._wait([waiting[0]])
+            yield self._result(waiting.popleft())
+
+    def _calls(self, function: Callable, pieces: Sequence) -> Iterator[tuple[Any, Future]]:
+        """Send out piece by piece.
+
+        ``function``, with the weights that it holds, goes to each worker once: as what a task
+        returns, for that can be made again when the worker that has it dies.
+        """
+        submit = partial(self._client.submit, pure=False)
+        kept = submit(_same, function)
+        rounds = -(-len(pieces) // max(1, len(self._client.nthreads())))
+        for piece in pieces:
+            yield piece, submit(_run, kept, piece, rounds)
+
+    def _room(self) -> int:
+        """How many pieces may be out at a time."""
+        return 1 + AHEAD * sum(self._client.nthreads().values())
+
+    def _wait(self, futures: list[Future]) -> set[Future]:
+        """Those that are done, as soon as there are any."""
+        import distributed
+
+        while True:
+            with contextlib.suppress(TimeoutError):
+                return distributed.wait(futures, POLL, return_when="FIRST_COMPLETED").done
+            if self._client.status != "running":
+                raise self._gone()
+            if self._client.nthreads():
+                self._seen = time.monotonic()
+            elif time.monotonic() - self._seen > NOBODY:
+                raise UserError(
+                    f"no workers are left at {self._address}: start some, and then this again, "
+                    "with --skip-existing"
+                )
+
+    def _result(self, future: Future) -> Any:
+        """What a task returned; or raise what it raised, in words for people."""
+        import distributed
+        from distributed.comm import CommClosedError
+
+        try:
+            return future.result()
+        except distributed.KilledWorker as error:
+            raise UserError(
+                "one worker after the other died of it, most likely for want of memory: "
+                "give workers more (--memory-limit), or fewer threads (--nthreads)"
+            ) from error
+        except (CancelledError, CommClosedError) as error:
+            raise self._gone() from error
+
+    def _gone(self) -> UserError:
+        return UserError(
+            f"the Dask scheduler at {self._address} went away: start it, and then this again, "
+            "with --skip-existing"
+        )
+
+
+def _same(value: object) -> object:
+    return value
+
+
+def _run(function: Callable, piece: object, rounds: int) -> Any:
+    """On a worker that is called about ``rounds`` times: once, and all its threads are for that."""
+    import distributed
+
+    with limited(threads_given() // rounds):
+        try:
+            return function(piece)
+        except FileNotFoundError as error:
+            where = distributed.get_worker().address
+            raise UserError(
+                f"{error.filename}: not there on worker {where}: workers need the same folders "
+                "as the command, such as on a network drive"
+            ) from error
