@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -97,6 +98,20 @@ def _as_grey(data: bytes, tags: Directory, channels: int, plane: int) -> np.ndar
     return pixels
 
 
+def deflate(parts: Sequence[np.ndarray]) -> list[bytes]:
+    """Strips or tiles (H, W, C), compressed as DEFLATE; of integers their DIFFERENCES."""
+    result = [b""] * len(parts)
+
+    def compress(i: int) -> None:
+        part = parts[i].astype(parts[i].dtype.newbyteorder("<"))
+        if part.dtype.kind == "u":
+            part[:, 1:] -= part[:, :-1].copy()
+        result[i] = zlib.compress(part.tobytes(), 4)
+
+    parallel(compress, len(result))
+    return result
+
+
 def encode(pixels: np.ndarray, tags: dict[int, object]) -> bytes:
     """A TIFF file of ``pixels`` (H, W, C), uint8, uint16 or float32; deflated.
 
@@ -104,16 +119,8 @@ def encode(pixels: np.ndarray, tags: dict[int, object]) -> bytes:
     """
     height, width, channels = pixels.shape
     rows = max(1, STRIP // (width * channels * pixels.itemsize))
-    parts = [b""] * -(-height // rows)
+    parts = deflate([pixels[start : start + rows] for start in range(0, height, rows)])
     integer = pixels.dtype.kind == "u"
-
-    def compress(i: int) -> None:
-        strip = pixels[i * rows : (i + 1) * rows].astype(pixels.dtype.newbyteorder("<"))
-        if integer:
-            strip[:, 1:] -= strip[:, :-1].copy()
-        parts[i] = zlib.compress(strip.tobytes(), 4)
-
-    parallel(compress, len(parts))
     size = sum(map(len, parts))
     if size > LARGEST - (1 << 24):
         raise UserError("too large for TIFF (4 GiB): write PNG")

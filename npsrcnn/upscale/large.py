@@ -40,7 +40,8 @@ class Enlarger:
     size : (H, W)
         Of the image.
     nets : sequence of SRCNN
-        One, or several in turn: see :func:`steps_of`.
+        One, or several in turn: see :func:`steps_of`. None: bicubic interpolation alone, of
+        integers rounded after each axis, as :func:`npsrcnn.resize.imresize` does.
     scale : float
 
     Attributes
@@ -59,7 +60,7 @@ class Enlarger:
         for net, factor in zip(nets, factors, strict=False):
             self._steps.append(_Step(Resizer(size, factor), net))
             size = self._steps[-1].resizer.shape
-        if size != self.shape:
+        if size != self.shape or not nets:
             self._steps.append(_Step(Resizer(size, shape=self.shape), None))
 
     def windows(self, height: int, width: int) -> Iterator[tuple[Span, Span]]:
