@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -186,6 +187,7 @@ class Table(NamedTuple):
     weight: np.ndarray
 
 
+@lru_cache(maxsize=8)  # those who go window by window ask again and again
 def _table(size: int, outputs: int, scale: float, edge: str, antialias: bool) -> Table:
     """MATLAB's ``contributions``, with its one-based positions."""
     stretch = min(scale, 1.0) if antialias else 1.0
