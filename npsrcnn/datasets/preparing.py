@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import functools
 import hashlib
 import itertools
 import shutil
@@ -94,7 +93,10 @@ def prepare(
         for i, group in enumerate(groups)
     ]
     shards = _begun(folder, cut, plan)
-    told = functools.partial(progress, total=sum(counts))
+
+    def told(count: int) -> None:
+        progress(count, sum(counts))
+
     todo = []
     for i, shard in enumerate(shards):
         if _is_good(folder, shard):
@@ -119,7 +121,7 @@ def _check_space(folder: Path, need: int) -> None:
     free = shutil.disk_usage(folder).free
     if need > free:
         raise UserError(
-            f"{folder}: {need / 1e9:,.1f} GB are to be written, and {free / 1e9:,.1f} GB are free"
+            f"{folder}: {need / 1e6:,.0f} MB are to be written, and {free / 1e6:,.0f} MB are free"
         )
 
 
@@ -140,9 +142,9 @@ def _begun(folder: Path, cut: Cut, plan: list[dict[str, Any]]) -> list[dict[str,
         before, shards = read_index(folder)
         facts = [{name: shard[name] for name in plan[0]} for shard in shards]
         if before != cut or facts != plan:
-            which = "from other images" if before == cut else f"at x{before.scale}"
+            how = f"at x{before.scale}, stride {before.stride}, in {before.color}"
             raise UserError(
-                f"{folder} holds another set, prepared {which} or otherwise: "
+                f"{folder} holds another set, {how if before != cut else 'of other images'}: "
                 "choose another folder, or remove it"
             )
         for part in folder.glob(".*.bin"):  # what a kill has left
