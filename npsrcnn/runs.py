@@ -187,6 +187,7 @@ class Run:
             writer.writerows(self.log)
 
     def _bar(self) -> tqdm:
+        tqdm.set_lock(threading.RLock())  # its own is for processes, and takes one to watch it
         return tqdm(
             total=1.0,
             initial=min(1.0, self.progress(self.trainer.step)),
