@@ -34,6 +34,7 @@ __all__ = [
     "luma",
     "read",
     "read_array",
+    "read_layout",
     "read_size",
     "rgb2ycbcr",
     "writable",
@@ -203,11 +204,22 @@ def read_size(path: str | Path) -> tuple[int, int]:
 
     Only a file whose headers do not say is read whole.
     """
+    return read_layout(path)[:2]
+
+
+def read_layout(path: str | Path) -> tuple[int, int, int, int]:
+    """As :func:`read_size`, and how many channels there are, and bytes a sample."""
     with contextlib.suppress(*DAMAGE, Image.DecompressionBombError):
         if Path(path).is_file():
             with _quiet, _image(path) as image:
-                return image.height, image.width
-    return read(path).pixels.shape[:2]  # or it says what is wrong
+                size = {"F": 4, "I": 2}.get(image.mode[:1], 1)
+                if image.format == "PNG":
+                    with open(path, "rb") as file:
+                        size = 2 if png.is_16_bit(file.read(32)) else 1
+                return image.height, image.width, len(image.getbands()), size
+    picture = read(path)  # or it says what is wrong
+    channels = picture.pixels[:1, :1].size + (picture.alpha is not None)
+    return *picture.pixels.shape[:2], channels, picture.pixels.itemsize
 
 
 def write(path: str | Path, picture: Picture | np.ndarray) -> None:

@@ -8,8 +8,11 @@ are written from scratch (TIFF 6.0, Adobe 1992).
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -31,17 +34,38 @@ MAGIC = {b"II": b"II*\0", b"MM": b"MM\0*"}  # the first two bytes of a file, and
 LARGEST = 1 << 32  # bytes: offsets are of 32 bits
 
 
+def read_layout(path: str | Path) -> tuple[int, int, int, int] | None:
+    """Rows, columns, channels and bytes a sample of a TIFF file; None where it is none.
+
+    Only headers are read, of files of any size.
+    """
+    with open(path, "rb") as file:
+        head = file.read(16)
+        if head[:2] not in MAGIC:
+            return None
+        try:
+            tags = _directory(head, file)
+            return tags[LENGTH], tags[WIDTH], tags.get(SAMPLES, 1), -(-max(tags[BITS]) // 8)
+        except (KeyError, SyntaxError, TypeError, ValueError, struct.error, OSError):
+            return None  # damaged: images.read() says how
+
+
+def _directory(head: bytes, file: BinaryIO) -> Directory:
+    """The tags of the first picture of a file, of which ``head`` are the first bytes."""
+    if head[:4] == b"MM\0\x2b":
+        raise UserError("a BigTIFF of big-endian numbers, which is not supported: save it as TIFF")
+    tags = Directory(head[: 16 if head[2] == 43 else 8])  # BigTIFF, TIFF
+    file.seek(tags.next)
+    tags.load(file)
+    return tags
+
+
 def decode_16_bit(data: bytes) -> np.ndarray | None:
     """The samples of a TIFF file of 16 bits and several channels, (H, W, C) uint16.
 
     C is 2 for grey with alpha, 3 RGB, 4 RGBA. None where the file is of another kind.
     """
-    if data[:4] == b"MM\0\x2b":
-        raise UserError("a BigTIFF of big-endian numbers, which is not supported: save it as TIFF")
-    file = io.BytesIO(data)
-    tags = Directory(data[: 16 if data[2] == 43 else 8])  # BigTIFF, TIFF
-    file.seek(tags.next)
-    tags.load(file)
+    tags = _directory(data[:16], io.BytesIO(data))
     channels = tags.get(SAMPLES, 1)
     kind = (tags.get(PHOTOMETRIC), channels)
     if kind not in ((GREY, 2), (RGB, 3), (RGB, 4)) or set(tags.get(BITS, ())) != {16}:

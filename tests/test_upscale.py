@@ -514,7 +514,7 @@ def test_too_little_memory_is_counted_and_the_others_go_on(photo, model, capsys,
             raise MemoryError("Unable to allocate 7 TiB")
         return enlarge(pixels, *rest)
 
-    monkeypatch.setattr(sys.modules["npsrcnn.upscale.__main__"], "enlarge", enlarge_small)
+    monkeypatch.setattr(sys.modules["npsrcnn.upscale.files"], "enlarge", enlarge_small)
     error = failure([str(photo.parent), "--model", model], capsys)
     assert f"{photo}: out of memory (Unable to allocate 7 TiB)" in error
     assert (photo.parent.with_name("in_x2") / "small_x2.png").exists()

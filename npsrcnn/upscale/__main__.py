@@ -9,38 +9,27 @@ be read or written is named and counted, and the others go on.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import json
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from npsrcnn import commands, images
 from npsrcnn.ensemble import ensemble
 from npsrcnn.errors import UsageError, UserError
-from npsrcnn.images import Picture
 from npsrcnn.kernels import DEVICES
 from npsrcnn.kernels.jit import compilations
 from npsrcnn.network import SRCNN
-from npsrcnn.resize import Resizer
-from npsrcnn.upscale import choose_models, enlarge, steps_of
-from npsrcnn.upscale.transparency import fill
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture to enlarge, and the file it goes to."""
-
-    source: Path
-    target: Path
-    fixed: bool  # the user chose the format of the target
-
-    @property
-    def fallback(self) -> Path:
-        """The file it goes to where its own format cannot hold the result."""
-        return self.target.with_suffix(".png")
+from npsrcnn.upscale import choose_models, steps_of
+from npsrcnn.upscale.files import MEMORY, Job, Settings, enlarge_file
+from npsrcnn.upscale.folder import Outcome, enlarge_files, hopeless
+from npsrcnn.upscale.progress import Progress
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -67,8 +56,14 @@ def make_parser() -> argparse.ArgumentParser:
         "--also-bicubic", action="store_true", help="write NAME_bicubic as well, to compare with"
     )
     parser.add_argument(
-        "--json", metavar="FILE", help="what was done, as JSON; - is the output"
+        "--memory", type=_bytes, default=MEMORY, metavar="N",
+        help="how much to take at most, about, as 2G or 600M (default: 900M); TIFF files that"
+        " need more are read and written block by block",
     )  # fmt: skip
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with large TIFF files that were begun"
+    )
+    parser.add_argument("--json", metavar="FILE", help="what was done, as JSON; - is the output")
     parser.add_argument(
         "--ensemble",
         action="store_true",
@@ -97,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     if options.ensemble:
         nets = [ensemble(net) for net in nets]
     suffix = f"_x{scale:g}" if options.suffix is None else options.suffix
-    jobs = list(_plan(options.sources, options.output, suffix, format_suffix))
+    jobs = _plan(options.sources, options.output, suffix, format_suffix)
     _check_targets(jobs)
     if options.output and not (len(jobs) == 1 and jobs[0].target == options.output):
         options.output.mkdir(parents=True, exist_ok=True)
@@ -105,26 +100,9 @@ def run(options: argparse.Namespace) -> int:
     text = sys.stderr if options.json == "-" else sys.stdout
     if len(steps) > 1:
         print(_said(nets, steps, scale), file=text)
-    taken = {job.target for job in jobs}
-    rows = []
-    for job in jobs:
-        try:
-            with compilations() as compiled:
-                row = _picture(job, nets, scale, options, taken - {job.target})
-        except (UserError, OSError, MemoryError) as error:
-            if options.debug:
-                traceback.print_exc()
-            row = {"source": str(job.source), "error": _reason(error, job.source)}
-            print(f"python -m npsrcnn.upscale: {row['error']}", file=sys.stderr, flush=True)
-        else:
-            once = ", most of them to compile kernels: only this once" if compiled else ""
-            print(_line(row) + once, file=text, flush=True)
-        rows.append(row)
-    skipped = sum("skipped" in row for row in rows)
-    failed = sum("error" in row for row in rows)
-    if len(rows) > 1:
-        done = len(rows) - skipped - failed
-        print(f"{done} enlarged, {skipped} skipped, {failed} failed", file=text)
+    settings = Settings(nets, scale, options.also_bicubic, options.memory, options.resume)
+    rows = _run(jobs, settings, options, text)
+    failed = sum("error" in row for row in rows) + len(jobs) - len(rows)
     if options.json:
         facts = {"scale": scale, "steps": steps, "model": options.model or "default"}
         result = json.dumps({**facts, "failed": failed, "pictures": rows}, indent=1) + "\n"
@@ -134,6 +112,75 @@ def run(options: argparse.Namespace) -> int:
             with commands.write_atomically(options.json) as temporary:
                 temporary.write_text(result)
     return 1 if failed else 0
+
+
+def _run(
+    jobs: Sequence[Job], settings: Settings, options: argparse.Namespace, text: TextIO
+) -> list[dict[str, object]]:
+    """Print picture by picture as they are done, then what failed; rows in the order of jobs."""
+    started = time.perf_counter()
+    rows: dict[Job, dict[str, object]] = {}
+    for job in jobs if options.skip_existing else ():
+        if made := job.finished():
+            rows[job] = {"source": str(job.source), "target": str(made.resolve()), "skipped": True}
+            print(f"{made} is there, skipped", file=text)
+    left = [job for job in jobs if job not in rows]
+    with (
+        Progress(len(left), text) as progress,
+        contextlib.closing(_outcomes(left, settings, progress)) as outcomes,
+    ):
+        for job, outcome, compiled in outcomes:
+            if isinstance(outcome, dict):
+                rows[job] = outcome
+                once = ", most of them to compile kernels: only this once" if compiled else ""
+                progress.write(_line(outcome) + once)
+            else:
+                if options.debug:
+                    traceback.print_exception(outcome)
+                rows[job] = {"source": str(job.source), "error": _reason(outcome, job.source)}
+            progress.picture(failed="error" in rows[job])
+    result = [rows[job] for job in jobs if job in rows]
+    for row in result:
+        if "error" in row:
+            print(f"python -m npsrcnn.upscale: {row['error']}", file=sys.stderr, flush=True)
+    if len(jobs) > 1:
+        _sum_up(result, len(jobs) - len(result), time.perf_counter() - started, text)
+    return result
+
+
+def _outcomes(
+    jobs: Sequence[Job], settings: Settings, progress: Progress
+) -> Generator[tuple[Job, Outcome, bool], None, None]:
+    """Each picture as it is done, and whether kernels were compiled for it.
+
+    The first one goes alone, on all cores: it compiles what the others need.
+    """
+    for first in jobs[:1]:
+        outcome: Outcome
+        with compilations() as compiled:
+            try:
+                outcome = enlarge_file(first, settings, progress=progress.block, say=progress.write)
+            except (UserError, OSError, MemoryError) as error:
+                outcome = error
+        yield first, outcome, bool(compiled)
+        if isinstance(outcome, Exception) and hopeless(first, outcome):
+            return
+    enlarge = functools.partial(enlarge_file, say=progress.write)
+    for job, outcome in enlarge_files(jobs[1:], settings, enlarge):
+        yield job, outcome, False
+
+
+def _sum_up(rows: list[dict[str, object]], rest: int, seconds: float, text: TextIO) -> None:
+    """The last line of many pictures."""
+    skipped, failed = (sum(key in row for row in rows) for key in ("skipped", "error"))
+    done = len(rows) - skipped - failed
+    if rest:
+        print(f"{rest} not begun: run it again with --skip-existing when that is mended", file=text)
+    print(
+        f"{seconds:.1f} s, {done / seconds:.2f} images a second: "
+        f"{done} enlarged, {skipped} skipped, {failed} failed",
+        file=text,
+    )
 
 
 def _said(nets: Sequence[SRCNN], steps: Sequence[float], scale: float) -> str:
@@ -162,23 +209,29 @@ def _format_suffix(options: argparse.Namespace) -> str | None:
     return chosen
 
 
+def _bytes(text: str) -> int:
+    """An argparse type: bytes, as 2G, 600M or 2e9."""
+    factor = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}.get(text[-1:].upper())
+    return int(commands.positive_float(text[:-1] if factor else text) * (factor or 1))
+
+
 def _is_file_name(output: Path | None) -> bool:
     return output is not None and output.suffix.lower() in images.SUFFIXES and not output.is_dir()
 
 
 def _plan(
     sources: Sequence[Path], output: Path | None, suffix: str, format_suffix: str | None
-) -> Iterator[Job]:
+) -> list[Job]:
     """Which picture goes to which file."""
     if _is_file_name(output):
         if len(sources) > 1 or sources[0].is_dir():
             raise UsageError(f"-o {output} names one file, but IN is several pictures")
-        yield Job(sources[0], output, True)
-        return
+        return [Job(sources[0], output, True)]
     if output is not None and output.exists() and not output.is_dir():
         raise UsageError(f"-o {output} is neither a folder nor the name of a picture")
     if Path(suffix).name != suffix and suffix:
         raise UsageError(f"--suffix {suffix!r} is no part of a file's name")
+    pairs = []
     for source in sources:
         if source.is_dir():
             whole = source.resolve()
@@ -192,7 +245,16 @@ def _plan(
         for path in pictures:
             kept = path.suffix if path.suffix.lower() in images.WRITABLE else ".png"
             name = path.stem + suffix + (format_suffix or kept)
-            yield Job(path, folder / name, format_suffix is not None)
+            pairs.append((path, folder / name))
+    pairs = list(dict.fromkeys(pairs))
+    if format_suffix:
+        return [Job(source, target, True) for source, target in pairs]
+    taken = Counter(path for _, target in pairs for path in {target, target.with_suffix(".png")})
+    jobs = []
+    for source, target in pairs:
+        png = target.with_suffix(".png")
+        jobs.append(Job(source, target, fallback=png if taken[png] == 1 else None))
+    return jobs
 
 
 def _check_targets(jobs: Sequence[Job]) -> None:
@@ -206,48 +268,12 @@ def _check_targets(jobs: Sequence[Job]) -> None:
             raise UsageError(f"{first} and {job.source} would both become {job.target}: give -o")
 
 
-def _picture(
-    job: Job, nets: Sequence[SRCNN], scale: float, options: argparse.Namespace, taken: set[Path]
-) -> dict[str, object]:
-    """Read, enlarge and write one picture; a row of the result."""
-    started = time.perf_counter()
-    row: dict[str, object] = {"source": str(job.source)}
-    targets = (job.target,) if job.fixed else (job.target, job.fallback)
-    made = [path for path in targets if path.exists() and path not in taken]
-    if options.skip_existing and made:
-        return {**row, "target": str(made[0].resolve()), "skipped": True}
-    small = images.read(job.source)
-    large = Picture(*enlarge(small.pixels, small.alpha, nets, scale), small.metadata)
-    target = job.target
-    if images.misfit(large, images.writable(target.suffix)) and not job.fixed:
-        target = job.fallback
-        if target in taken:
-            raise UserError(f"{job.source}: no room for {target}: give --format tif")
-    images.write(target, large)
-    row |= {"target": str(target.resolve())}
-    if options.also_bicubic:
-        beside = target.with_stem(f"{target.stem}_bicubic")
-        images.write(beside, _bicubic(small, large, scale))
-        row |= {"bicubic": str(beside.resolve())}
-    row |= {"size": small.pixels.shape[1::-1], "enlarged": large.pixels.shape[1::-1]}
-    return row | {"seconds": round(time.perf_counter() - started, 3)}
-
-
-def _bicubic(small: Picture, large: Picture, scale: float) -> Picture:
-    """The picture enlarged by bicubic interpolation alone, as MATLAB does it."""
-    pixels = small.pixels
-    if small.alpha is not None:
-        pixels = fill(pixels, small.alpha, 3)
-    return Picture(Resizer(pixels.shape[:2], scale)(pixels), large.alpha, small.metadata)
-
-
 def _line(row: dict[str, object]) -> str:
-    if "skipped" in row:
-        return f"{row['target']} is there, skipped"
     (width, height), (large_width, large_height) = row["size"], row["enlarged"]
     return (
         f"{row['target']}  {width} x {height} -> {large_width} x {large_height}"
         f"  {row['seconds']:.2f} s"
+        + (f", peak memory {row['peak_memory'] / 1e6:.0f} MB" if row.get("peak_memory") else "")
     )
 
 

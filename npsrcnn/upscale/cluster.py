@@ -64,8 +64,11 @@ def connect(address: str) -> Iterator[Cluster]:
     except ImportError as error:
         raise UserError('--dask needs packages: pip install "npsrcnn[dask]"') from error
     with contextlib.ExitStack() as stack:
+        logging.disable()  # what matters comes as one line
+        stack.callback(logging.disable, logging.NOTSET)
+        place = address
         if local:
-            address = stack.enter_context(
+            place = stack.enter_context(
                 distributed.LocalCluster(
                     n_workers=int(rest),
                     threads_per_worker=max(1, get_num_threads() // int(rest)),
@@ -74,7 +77,7 @@ def connect(address: str) -> Iterator[Cluster]:
                 )
             )
         try:
-            client = distributed.Client(address, timeout=CONNECT)
+            client = distributed.Client(place, timeout=CONNECT)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"no Dask scheduler at {address}: start one (`dask scheduler`), or give local:N"
@@ -189,6 +192,11 @@ class Cluster:
             ) from error
         except (CancelledError, CommClosedError) as error:
             raise self._gone() from error
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{error.filename}: not there for a worker: workers need the same folders as the "
+                "command, as from a network drive"
+            ) from error
 
     def _gone(self) -> UserError:
         return UserError(
@@ -203,14 +211,5 @@ def _same(value: object) -> object:
 
 def _run(function: Callable, piece: object, rounds: int) -> Any:
     """On a worker that is called about ``rounds`` times: once, and all its threads are for that."""
-    import distributed
-
     with limited(threads_given() // rounds):
-        try:
-            return function(piece)
-        except FileNotFoundError as error:
-            where = distributed.get_worker().address
-            raise UserError(
-                f"{error.filename}: not there on worker {where}: workers need the same folders "
-                "as the command, such as on a network drive"
-            ) from error
+        return function(piece)

@@ -8,7 +8,9 @@ that no memory holds, or on another machine.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,6 +21,7 @@ from npsrcnn.network import SRCNN
 from npsrcnn.resize import Resizer, Span
 from npsrcnn.upscale.transparency import fill
 
+_GPU = threading.Lock()  # which one window at a time may fill
 SUPPORT = 2  # bicubic interpolation looks this far, in pixels of the small image
 
 
@@ -160,7 +163,8 @@ class _Step(NamedTuple):
         around = self.around(rows, columns)
         origin = tuple(start for start, _ in around)
         seen = [self.resizer.window(plane, corner, *around) for plane in planes[: net.channels]]
-        restored = net.forward(np.stack(seen)[None], origin=origin, size=self.resizer.shape)[0]
+        with contextlib.nullcontext() if net.device in ("cpu", "reference") else _GPU:
+            restored = net.forward(np.stack(seen)[None], origin=origin, size=self.resizer.shape)[0]
         (top, bottom), (left, right) = rows, columns
         enlarged = restored[
             :, top - origin[0] : bottom - origin[0], left - origin[1] : right - origin[1]

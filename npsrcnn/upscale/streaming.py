@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npsrcnn.big_tiff import TILE, Kind, Scene, TiledFile, compress
+from npsrcnn.big_tiff import TILE, Scene, TiledFile, compress
 from npsrcnn.errors import UserError
 from npsrcnn.network import SRCNN
 from npsrcnn.resize import Span
@@ -76,7 +76,7 @@ def enlarge_scene(
     resume: bool = False,
     compute: Compute | None = None,
     progress: Callable[[int, int], None] = lambda done, blocks: None,
-) -> Kind:
+) -> tuple[tuple[int, int], tuple[int, int]]:
     """Enlarge a TIFF file into a BigTIFF file, in bounded memory.
 
     Parameters
@@ -96,8 +96,8 @@ def enlarge_scene(
 
     Returns
     -------
-    Kind
-        Of the result.
+    size, enlarged : (rows, columns)
+        Of the image, and of the result.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def enlarge_scene(
         raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
     finally:
         scene.close()
-    return kind
+    return scene.kind.size, kind.size
 
 
 class Journal:

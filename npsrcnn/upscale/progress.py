@@ -1,0 +1,65 @@
+"""What the command says while it runs: a line for each picture, and a bar where somebody looks."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+from tqdm import tqdm
+
+SELDOM = 60  # seconds, between signs of life in a log
+
+
+class Progress:
+    """Pictures done of all, images a second and time left; and blocks of a scene.
+
+    Parameters
+    ----------
+    pictures : int
+        How many there are.
+    text : file
+        Where lines go. Bars go to standard error: of pictures if it is a terminal, of a scene
+        also to a log, where it takes long.
+    """
+
+    def __init__(self, pictures: int, text: TextIO) -> None:
+        self.text = text
+        hidden = pictures < 2 or not sys.stderr.isatty()
+        self._pictures = tqdm(total=pictures, unit="image", disable=hidden, leave=False)
+        self._blocks: tqdm | None = None
+        self._failed = 0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close_blocks()
+        self._pictures.close()
+
+    def write(self, line: str) -> None:
+        """A line of its own."""
+        tqdm.write(line, file=self.text)
+        self.text.flush()
+
+    def picture(self, failed: bool) -> None:
+        """One more picture is done with."""
+        self._close_blocks()
+        self._failed += failed
+        if self._failed:
+            self._pictures.set_postfix_str(f"{self._failed} failed", refresh=False)
+        self._pictures.update()
+
+    def block(self, done: int, blocks: int) -> None:
+        """So many blocks are done of a scene's."""
+        if self._blocks is None:
+            pause = 0.1 if sys.stderr.isatty() else SELDOM
+            self._blocks = tqdm(
+                total=blocks, initial=done - 1, unit="block", leave=False, mininterval=pause,
+                delay=pause,
+            )  # fmt: skip
+        self._blocks.update(done - self._blocks.n)
+
+    def _close_blocks(self) -> None:
+        if self._blocks is not None:
+            self._blocks.close()
+            self._blocks = None
