@@ -6,15 +6,18 @@ import argparse
 import contextlib
 import errno
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from npsrcnn.errors import UsageError, UserError
 
 INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
+_asking = threading.Lock()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,6 +65,26 @@ def positive_float(text: str) -> float:
 def positive_floats(text: str) -> list[float]:
     """An argparse type: numbers above 0, with commas between them."""
     return [positive_float(part) for part in text.split(",") if part]
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """The option ``--precision`` of commands that restore images."""
+    parser.add_argument(
+        "--precision", choices=("float32", "tf32"), default="float32",
+        help="tf32: on tensor cores of a GPU, off by 0.05 of 255 grey levels (default: float32)",
+    )  # fmt: skip
+
+
+def device_of(options: argparse.Namespace) -> str:
+    """What ``--device`` and ``--precision`` mean together; see :func:`npsrcnn.kernels.choose`."""
+    if options.precision == "float32":
+        return options.device
+    if options.device != "cuda":
+        raise UsageError(
+            f"--precision tf32 is for a GPU's tensor cores, not for --device {options.device}: "
+            "add --cuda, or leave it out"
+        )
+    return f"{options.device}-{options.precision}"
 
 
 def run(
@@ -166,7 +189,18 @@ def _beside(path: Path) -> Path:
     return Path(name)
 
 
+def leftovers(paths: Collection[Path]) -> Iterator[Path]:
+    """The temporary files of :func:`write_atomically` for ``paths`` that killed processes left."""
+    names = {(path.parent, path.stem, path.suffix) for path in paths}
+    for folder in {path.parent for path in paths if path.parent.is_dir()}:
+        for path in list(folder.iterdir()):
+            match = re.fullmatch(r"\.(.*)-\w{8}", path.stem)
+            if match and (folder, match[1], path.suffix) in names:
+                yield path
+
+
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with _asking:  # the system tells only who changes it
+        mask = os.umask(0)
+        os.umask(mask)
     return mask

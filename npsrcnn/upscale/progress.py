@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import TextIO
 
 from tqdm import tqdm
@@ -24,6 +25,7 @@ class Progress:
 
     def __init__(self, pictures: int, text: TextIO) -> None:
         self.text = text
+        tqdm.set_lock(threading.RLock())  # its own is for processes, and takes one to watch it
         hidden = pictures < 2 or not sys.stderr.isatty()
         self._pictures = tqdm(total=pictures, unit="image", disable=hidden, leave=False)
         self._blocks: tqdm | None = None
