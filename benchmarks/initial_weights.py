@@ -26,7 +26,7 @@ from npsrcnn.sparse_coding.fitting import fit_srcnn
 from npsrcnn.trainer import Trainer
 
 SIZE = (62, 32)  # of 30 atoms and two steps of ISTA
-MOMENTS = (0, 1_000, 3_000, 10_000, 30_000, 100_000)  # sub-images: when to measure
+MOMENTS = (0, 1_000, 3_000, 10_000, 30_000, 60_000)  # sub-images: when to measure
 
 
 def _random(images: Sequence[np.ndarray], scale: int, seed: int, init: str) -> SRCNN:
@@ -59,7 +59,6 @@ CASES: dict[str, Start] = {
     "dct": functools.partial(fit_srcnn, dictionary="dct"),
     "haar": functools.partial(fit_srcnn, dictionary="haar"),
     "learned-layer-1": functools.partial(_first_layer, kind="learned"),
-    "pca-layer-1": functools.partial(_first_layer, kind="pca"),
 }
 
 
@@ -78,8 +77,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="CASE",
         help=f"of {', '.join(CASES)} (default: all)")  # fmt: skip
     parser.add_argument("--rates", nargs="+", type=commands.positive_float, metavar="RATE",
-        default=[5e-4, 1e-3, 2e-3, 4e-3],
-        help="of Adam (default: 0.0005 0.001 0.002 0.004)")  # fmt: skip
+        default=[1e-3, 3e-3, 1e-2],
+        help="peak of Adam's (default: 0.001 0.003 0.01)")  # fmt: skip
     parser.add_argument("--last", type=commands.positive_float, default=0.1, metavar="FACTOR",
         help="rate of the last layer, relative to the others (default: 0.1)")  # fmt: skip
     parser.add_argument("--sub-images", type=commands.positive_int, default=MOMENTS[-1])

@@ -5,6 +5,7 @@
 :mod:`.dictionaries`   DCT, Haar, PCA, K-SVD, online, coupled; least squares
 :mod:`.pursuit`        ISTA, FISTA, the lasso to its solution, OMP
 :mod:`.as_network`     the same as three convolutions: ``as_srcnn``
+:mod:`.fitting`        both dictionaries fitted to images, and the network made of them
 :mod:`.super_resolvers`, :mod:`.methods`
                        Yang, Zeyde, GR, ANR, A+: trained on images, ``python -m npsrcnn.evaluate
                        --method anr``

@@ -51,7 +51,8 @@ def fit_dictionaries(
     Raises
     ------
     UserError
-        No such dictionary, an odd number of atoms of both signs, images without room for a patch.
+        No such dictionary, an odd number of atoms of both signs, images without room for a patch,
+        or without patches that are not flat.
     """
     if dictionary not in KINDS:
         raise UserError(f"no dictionary {dictionary!r}; there are {', '.join(KINDS)}")
@@ -97,6 +98,8 @@ def fit_srcnn(
 
 def _learned(blurred: np.ndarray, atoms: int, lam: float, seed: int) -> np.ndarray:
     busy = blurred[np.linalg.norm(blurred, axis=1) > 4 * lam]  # flat patches teach nothing
+    if len(busy) < atoms:
+        raise UserError(f"{len(busy)} patches that are not flat are too few for {atoms} atoms")
     return dictionaries.online(busy, atoms, lam, epochs=2, signed=False, seed=seed)
 
 
