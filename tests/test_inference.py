@@ -107,6 +107,7 @@ def test_same_bits_on_any_number_of_threads_and_pieces(name, monkeypatch):
         np.testing.assert_array_equal(run_with(count, layers, x), once)
     for cache, strips in ((0, 37), (4_000, 3)):  # strips of four columns, and of more
         monkeypatch.setattr(plan, "CACHE", cache)
+        monkeypatch.setattr(plan, "WINOGRAD_CACHE", cache)
         assert len(plan.cut(plan.make_plan(layers), x.shape, 1)[1]) >= strips
         np.testing.assert_array_equal(run_with(2, layers, x), once)
 

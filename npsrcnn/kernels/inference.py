@@ -12,6 +12,7 @@ import numpy as np
 from npsrcnn.kernels.jit import helper, inlined, jit
 from npsrcnn.kernels.plan import Layers, Plan, make_job, make_plan
 from npsrcnn.kernels.threads import get_num_threads, parallel
+from npsrcnn.kernels.tiles import LINEAR, forward_thin
 from npsrcnn.kernels.tiles import forward as run_tiles
 from npsrcnn.kernels.winograd import STEP, transform_input, transform_output
 
@@ -80,13 +81,16 @@ def _row(level, setup, y):
 
 
 @inlined
-def _load(image, maps, tables, piece, start, y):
-    """Row ``y`` of the image (C, H, W) to level 0, with what lies beyond its edges."""
-    channels, length = image.shape[0], piece.target - piece.source
-    for c in range(channels):
-        for q in range(length):
-            column = tables[piece.source + q]
-            maps[start + c * length + q] = image[c, y, column] if column >= 0 else np.float32(0)
+def _load(image, maps, tables, piece, setup, start, y):
+    """Row ``y`` of the image (C, H, W) to level 0."""
+    for c in range(image.shape[0]):
+        for p in range(setup.phases):
+            run = piece.source + 3 * p
+            t0, n, x = tables[run], tables[run + 1], tables[run + 2]
+            row, place = image[c, y, x:], start + (c * setup.phases + p) * setup.width + t0
+            target = maps[place : place + n]
+            for t in range(n):
+                target[t] = row[t * setup.phases]
 
 
 @inlined
@@ -169,36 +173,37 @@ def _winograd(maps, off, tables, weights, biases, stage, below, above, span, set
 
 
 @inlined
-def _sum_rows(maps, tables, biases, level, setup, piece, y, out):
+def _sum_rows(maps, off, tables, weights, biases, level, setup, piece, y, out):
     """Row ``y`` of the network's output: its filters' rows, each from its own row, and bias."""
     length, last = setup.phases * setup.width, setup.last
-    total = setup.work
+    total = maps[setup.work : setup.work + length]
     for o in range(setup.outputs):
         for v in range(last):
-            part = _row(level, setup, y - (last - 1) // 2 + v) + (v * setup.outputs + o) * length
-            for q in range(length):
-                before = maps[total + q] if v > 0 else np.float32(0)
-                maps[total + q] = before + maps[part + q]
-        bias = biases[len(biases) - setup.outputs + o]
-        for x in range(piece.x0, piece.x1):
-            place = tables[piece.target + x - piece.x0]
-            out[piece.image, o, y - setup.top, x] = maps[total + place] + bias
+            row = _row(level, setup, y - (last - 1) // 2 + v)
+            off[v] = row + (v * setup.outputs + o) * length
+        zero = length - length
+        forward_thin(maps, zero, off, last, weights, len(weights) - last,
+                     biases, len(biases) - setup.outputs + o,
+                     maps, setup.work, length, LINEAR, maps, zero)  # fmt: skip
+        for p in range(setup.phases):
+            run = piece.target + 3 * p
+            t0, n, x = tables[run], tables[run + 1], tables[run + 2]
+            row, source = out[piece.image, o, y - setup.top, x:], total[p * setup.width + t0 :]
+            for t in range(n):
+                row[t * setup.phases] = source[t]
 
 
 @jit
 def _run(i, images, out, pieces, all_spans, stages, levels, setups, tables, weights, biases):
     """All stages on piece ``i``."""
     piece, spans, setup, depth = pieces[i], all_spans[i], setups[0], len(stages)
-    maps = np.empty(setup.size, np.float32)
+    maps = np.zeros(setup.size, np.float32)
     off = np.empty(setup.taps, np.int64)
-    if setup.zeros:
-        for level in levels:
-            for q in range(level.slot):
-                maps[level.start + level.slots * level.slot + q] = np.float32(0)
     y = piece.y0
     for row in range(spans[0].next, spans[0].end):
         start = _row(levels[0], setup, row)
-        _load(images[piece.image], maps, tables, piece, start, row - setup.top)
+        _load(images[piece.image], maps, tables, piece, setup, start, row - setup.top)
+        _pad_columns(maps, tables, images.shape[1], spans[0], setup, start)
         spans[0].next = row + 1
         d = depth
         while d >= 0:  # the last stage first, so that no row is overwritten before it is read
@@ -206,7 +211,7 @@ def _run(i, images, out, pieces, all_spans, stages, levels, setups, tables, weig
                 seen = min(setup.bottom, y + setup.last // 2 + 1)
                 ready = y < piece.y1 and spans[d].next >= seen
                 if ready:
-                    _sum_rows(maps, tables, biases, levels[d], setup, piece, y, out)
+                    _sum_rows(maps, off, tables, weights, biases, levels[d], setup, piece, y, out)
                     y += 1
             else:
                 stage, below, above = stages[d], levels[d], levels[d + 1]

@@ -26,8 +26,12 @@ import numpy as np
 from npsrcnn.kernels import winograd
 from npsrcnn.kernels.tiles import FEW_ROWS, LANES, LINEAR, RELU, ROWS, VECTORS, pack, round_up
 
-CACHE = 100_000
-"""Floats that the rows of one piece may take: strips are as wide as a second-level cache allows."""
+CACHE, WINOGRAD_CACHE = 50_000, 300_000
+"""Floats that the rows of one piece may take, which says how wide strips are. 200 kB lie well in a
+second-level cache. Winograd's stages keep ten rows of every map, not one, and compute more beyond a
+strip's sides; 300,000, up to three times a second-level cache, made 9-5-5 a third faster than
+100,000, and 600,000 were slower again (AMD Zen 3, 512 kB)."""
+_LINE = 16  # floats of a cache line
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Plan:
     """A network ready to run: its stages, and all weights as the tiles read them."""
 
     stages: list[Stage]
-    weights: np.ndarray  # (floats,) float32
+    weights: np.ndarray  # (floats,) float32: each stage's, then ones to sum the last one's rows
     biases: np.ndarray  # (floats,) float32: zeros, then each stage's, at the end the last layer's
     outputs: int  # maps of the last layer
     last: int  # filter size of the last layer
@@ -76,9 +80,9 @@ LEVEL = _record(
     "taps",  # table: where the taps of the stage that reads it lie, for each phase of its output
 )
 PIECE = _record(
-    "image", "y0", "y1", "x0", "x1",  # what it computes
-    "source",  # table: for each place of a row of level 0, its column of the image; zero: -1
-    "target",  # table: for each column it computes, its place in a row
+    "image", "y0", "y1",  # what it computes
+    "source",  # table: for each phase of level 0 the first t, how many, and the first's column
+    "target",  # table: the same of the output
 )  # fmt: skip
 SPAN = _record(  # of one level in one piece
     "next",  # the next row to compute
@@ -118,7 +122,7 @@ def make_plan(layers: Layers, use_winograd: bool = True) -> Plan:
             stages.append(
                 Stage(channels, maps, 1, k, 0, before, 0, FEW_ROWS, LINEAR, start, biases=0)
             )
-            weights.append(pack(by_row, FEW_ROWS))
+            weights += [pack(by_row, FEW_ROWS), np.ones(k, np.float32)]
             biases.append(np.asarray(b, np.float32))
             break
         maps = round_up(o, ROWS)
@@ -187,14 +191,14 @@ def make_job(
     levels = _levels(plan, room, tables)
     rows = [_rows(plan, top, top + height, y0 + top, y1 + top) for y0, y1 in bands]
     columns = [
-        _columns(plan, room, left, left + width, padding, x0 + left, x1 + left, tables)
+        _columns(plan, room, left, left + width, x0 + left, x1 + left, tables)
         for x0, x1 in strips
     ]
     pieces, spans = [], []
     for n in range(count):
         for (y0, y1), band in zip(bands, rows, strict=True):
-            for (x0, x1), (source, target, strip) in zip(strips, columns, strict=True):
-                pieces.append((n, y0 + top, y1 + top, x0, x1, source, target))
+            for source, target, strip in columns:
+                pieces.append((n, y0 + top, y1 + top, source, target))
                 spans += [(*r, *c) for r, c in zip(band, strip, strict=True)]
     slots, slot, start, _ = levels[-1]
     work = start + (slots + 1) * slot
@@ -267,9 +271,9 @@ def _tap_places(plan: Plan, stage: Stage, room: int) -> np.ndarray:
 
 
 def _columns(
-    plan: Plan, room: int, left: int, right: int, padding: str, x0: int, x1: int, tables: _Tables
+    plan: Plan, room: int, left: int, right: int, x0: int, x1: int, tables: _Tables
 ) -> tuple[int, int, list[tuple[int, int, int]]]:
-    """What a strip computes of each level's columns, from the last level to the first.
+    """What a strip computes of each level's columns.
 
     -> tables source and target, and for each level runs, pads and padded.
     """
@@ -284,25 +288,28 @@ def _columns(
             lo, hi = lo - stage.left, hi + stage.width - 1 - stage.left
     phases = plan.phases
     origin = min(lo for lo, _ in needed) // phases * phases  # the column that lies at place 0
+
+    def run(phase: int, lo: int, hi: int) -> tuple[int, int]:
+        """The first t of columns [lo, hi), and how many."""
+        t0, t1 = (-((origin + phase - x) // phases) for x in (lo, hi))
+        return t0, t1 - t0
+
+    def columns(lo: int, hi: int) -> list[tuple[int, int, int]]:
+        runs = [run(p, lo, hi) for p in range(phases)]
+        return [(t0, n, origin + p + phases * t0 - left) for p, (t0, n) in enumerate(runs)]
+
     levels = []
     for (lo, hi), (c_lo, c_hi) in zip(needed[::-1], computed[::-1], strict=True):
-        runs = []
-        for p in range(phases):
-            t0, t1 = -((origin + p - c_lo) // phases), -((origin + p - c_hi) // phases)
-            runs += [t0, round_up(t1 - t0, LANES)]
+        runs = [run(p, c_lo, c_hi) for p in range(phases)]
         outside = [*range(lo, left), *range(right, hi)]
         pads = [*outside, *(left if x < left else right - 1 for x in outside)]
         levels.append((
-            tables.add(np.array(runs)),
+            tables.add(np.array([(t0, round_up(n, LANES)) for t0, n in runs])),
             tables.add(_place(plan, room, np.array(pads, np.int64) - origin)),
             len(outside),
         ))  # fmt: skip
-    xs = np.add.outer(origin + np.arange(phases), np.arange(0, room * phases, phases))
-    source = np.clip(xs, left, right - 1) - left
-    if padding == "zeros":
-        source[(xs < left) | (xs >= right)] = -1
-    target = _place(plan, room, np.arange(x0, x1) - origin)
-    return tables.add(source), tables.add(target), levels
+    source = tables.add(np.array(columns(*computed[-1])))
+    return source, tables.add(np.array(columns(x0, x1))), levels
 
 
 def _rows(plan: Plan, top: int, bottom: int, y0: int, y1: int) -> list[tuple[int, int]]:
@@ -319,20 +326,26 @@ def _rows(plan: Plan, top: int, bottom: int, y0: int, y1: int) -> list[tuple[int
 
 
 def _phase_width(plan: Plan, columns: int) -> int:
-    """Floats a phase needs for strips ``columns`` wide, with room for whole vectors."""
+    """Floats a phase needs for strips ``columns`` wide, with room for whole vectors.
+
+    Where there are no phases, an odd number of cache lines: a 1x1 layer reads the same column of
+    all channels together, and that spreads them over all sets of the first-level cache. At 2048
+    bytes they would share two sets, which cost 10 %.
+    """
     margin = sum(stage.width - 1 + 2 * stage.step for stage in plan.stages)
-    return round_up(-(-(columns + margin) // plan.phases) + 2, LANES) + LANES
+    floats = round_up(-(-(columns + margin) // plan.phases) + 2, LANES) + LANES
+    return floats if plan.phases > 1 else round_up(floats + _LINE, 2 * _LINE) - _LINE
 
 
 def cut(plan: Plan, shape: tuple[int, ...], threads: int) -> tuple[list, list]:
     """Bands [(y0, y1), ...] and strips [(x0, x1), ...] of images of ``shape`` (N, C, H, W).
 
     Strips as wide as the cache allows, and of such widths the one that wastes least of the
-    tiles' lanes; then as many bands as keep all threads busy.
+    tiles' lanes; then bands that keep all threads busy.
     """
     images, _, height, width = shape
     halo = sum(stage.width - 1 for stage in plan.stages[1:])
-    tile = VECTORS * LANES * plan.phases
+    tile = LANES * plan.phases
 
     def waste(strips: int) -> float:
         each = -(-width // strips) + (halo if strips > 1 else 0)
@@ -340,14 +353,29 @@ def cut(plan: Plan, shape: tuple[int, ...], threads: int) -> tuple[list, list]:
 
     fewest = next(n for n in range(1, width + 1) if n == width or _fits(plan, -(-width // n)))
     strips = min(range(fewest, min(width, 2 * fewest + 1) + 1), key=waste)
-    bands = max(1, min(-(-4 * threads // (strips * images)), height // 64))
-    if strips * images < threads:
-        bands = max(bands, min(-(-threads // (strips * images)), height // 8, height))
-    return _edges(height, max(1, bands)), _edges(width, strips)
+    return _bands(height, strips * images, threads), _edges(width, strips)
+
+
+def _bands(height: int, beside: int, threads: int) -> list[tuple[int, int]]:
+    """Bands, ``beside`` pieces in each: tall ones first, so that all threads end together.
+
+    A band takes a third of what would be each thread's share of the rows that are left, but not
+    less than 64 rows, because each computes a few rows anew; small images give one to each thread.
+    """
+    if threads == 1:
+        return [(0, height)]
+    if height < 64 * -(-threads // beside):
+        return _edges(height, max(1, min(-(-threads // beside), height // 8)))
+    cuts = [0]
+    while (left := height - cuts[-1]) > 0:
+        rows = max(64, left * beside // (3 * threads)) // winograd.STEP * winograd.STEP
+        cuts.append(height if left < rows + 64 else cuts[-1] + rows)
+    return list(pairwise(cuts))
 
 
 def _fits(plan: Plan, columns: int) -> bool:
-    return sum(slots * slot for slots, slot in _slots(plan, _phase_width(plan, columns))) <= CACHE
+    floats = sum(slots * slot for slots, slot in _slots(plan, _phase_width(plan, columns)))
+    return floats <= (CACHE if plan.phases == 1 else WINOGRAD_CACHE)
 
 
 def _edges(length: int, parts: int) -> list[tuple[int, int]]:

@@ -314,27 +314,63 @@ def forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n, act,
         _check_forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n)
         if act == GATE:
             check_range(gate.size, ig, (maps - 1) * ldo + n)
-    wide = (VECTORS if rows == ROWS else FEW_VECTORS) * LANES
     j = 0
     while j < n:
-        whole = j + wide <= n
+        vectors = tile_width(n - j) if rows == ROWS else few_width(n - j)
         for m in range(0, maps, rows):
             xj, wm, bm = ix + j, iw + m * taps, ib + m
             om, gm = io + m * ldo + j, ig + m * ldo + j
             if rows == ROWS:
-                if whole:
+                if vectors == VECTORS:
                     _forward_tile(ROWS, VECTORS, x, xj, off, taps, w, wm, bias, bm,
+                                  out, om, ldo, act, gate, gm)  # fmt: skip
+                elif vectors == 2:
+                    _forward_tile(ROWS, 2, x, xj, off, taps, w, wm, bias, bm,
                                   out, om, ldo, act, gate, gm)  # fmt: skip
                 else:
                     _forward_tile(ROWS, 1, x, xj, off, taps, w, wm, bias, bm,
                                   out, om, ldo, act, gate, gm)  # fmt: skip
-            elif whole:
+            elif vectors == FEW_VECTORS:
                 _forward_tile(FEW_ROWS, FEW_VECTORS, x, xj, off, taps, w, wm, bias, bm,
                               out, om, ldo, act, gate, gm)  # fmt: skip
             else:
                 _forward_tile(FEW_ROWS, 1, x, xj, off, taps, w, wm, bias, bm,
                               out, om, ldo, act, gate, gm)  # fmt: skip
-        j += wide if whole else LANES
+        j += vectors * LANES
+
+
+@helper
+def tile_width(n):
+    """How many vectors wide the next tile of ROWS maps is, of ``n`` floats that are left.
+
+    Two twos rather than three and one: a tile of one vector has too few sums to hide the latency
+    of a multiply-add, and takes nearly as long as one of two.
+    """
+    left = n // LANES
+    return min(left, 2) if left < VECTORS or left == VECTORS + 1 else VECTORS
+
+
+@helper
+def few_width(n):
+    """The same for tiles of FEW_ROWS maps."""
+    return FEW_VECTORS if n >= FEW_VECTORS * LANES else 1
+
+
+@helper
+def forward_thin(x, ix, off, taps, w, iw, bias, ib, out, io, n, act, gate, ig):
+    """The same for a single map; the last tile overlaps the one before."""
+    if BOUNDSCHECK:
+        _check_forward(1, x, ix, off, taps, w, iw, bias, ib, out, io, n, 1, n)
+    wide = THIN_VECTORS * LANES
+    if n < wide:
+        for j in range(0, n, LANES):
+            _forward_tile(1, 1, x, ix + j, off, taps, w, iw, bias, ib, out, io + j, 0, act,
+                          gate, ig + j)  # fmt: skip
+        return
+    for start in range(0, n, wide):
+        j = min(start, n - wide)
+        _forward_tile(1, THIN_VECTORS, x, ix + j, off, taps, w, iw, bias, ib, out, io + j, 0, act,
+                      gate, ig + j)  # fmt: skip
 
 
 @helper

@@ -11,8 +11,8 @@ the rows of its input are there; backward, a block of rows descends from the los
 layer. The gradient to an input is a convolution with zeros around: those left and right are
 stored (``pad`` pixels between a map and the next), those above and below are left out.
 
-Groups are dealt to at most SLOTS partial sums, and these are added up in one order: the bits do
-not depend on the number of threads.
+Groups are dealt to partial sums (:mod:`~npsrcnn.kernels.shares`), and these are added up in one
+order: the bits do not depend on the number of threads, nor of processes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npsrcnn.kernels.jit import BOUNDSCHECK, helper, jit
+from npsrcnn.kernels.shares import Share
 from npsrcnn.kernels.threads import parallel
 from npsrcnn.kernels.tiles import (
     DOT_TAPS,
@@ -33,17 +34,17 @@ from npsrcnn.kernels.tiles import (
     RELU,
     ROWS,
     THIN_DOT_TAPS,
-    THIN_VECTORS,
     VECTORS,
     _dot_tile,
     _forward_tile,
     check_range,
+    forward_thin,
     round_up,
+    tile_width,
 )
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
-SLOTS = 64  # partial sums of the gradients, at most; so many threads find work
 BLOCK = 5  # rows that flow together
 _LINE = 16  # floats of a cache line: where parts of the work space begin
 
@@ -179,33 +180,77 @@ def loss_and_grads(
     TypeError, ValueError
         Arrays that are not float32, or whose shapes do not fit together.
     """
+    sums, losses = partial_sums(layers, inputs, labels, l1)
+    grads = unpacked(layers, inputs.shape[2:], add_up(sums))
+    return mean_loss(losses, len(inputs)), grads
+
+
+def partial_sums(
+    layers: Layers,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    l1: float = 0.0,
+    share: Share | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What :func:`loss_and_grads` adds up, of a share of a batch.
+
+    Parameters
+    ----------
+    layers, inputs, labels, l1
+        As of :func:`loss_and_grads`, but of the batch only ``share.rows``.
+    share
+        Default: the whole batch.
+
+    Returns
+    -------
+    sums : (slots, floats) float32
+        For :func:`add_up`, beneath those of the shares before.
+    losses : (groups, LANES) float32
+        For :func:`mean_loss`; the groups are ``share.groups``.
+    """
+    share = share or Share.of(len(inputs))
     plan = _plan(_checked(layers, inputs, labels), *inputs.shape[2:])
     inputs, labels = np.ascontiguousarray(inputs), np.ascontiguousarray(labels)
-    groups = -(-len(inputs) // LANES)
-    slots = min(groups, SLOTS)
-    if l1 and not is_whole(len(inputs)):
-        raise ValueError(f"a penalty on the maps takes whole groups of {LANES}, not {len(inputs)}")
+    batch, slots = share.batch, share.slots
+    if l1 and not is_whole(batch):
+        raise ValueError(f"a penalty on the maps takes whole groups of {LANES}, not {batch}")
     parameters = np.concatenate([array.ravel() for layer in layers for array in layer])
     weights, biases = np.empty(plan.weights, np.float32), np.empty(plan.biases, np.float32)
     _pack(plan.layers, parameters, weights, biases)
-    biases[biases.size - plan.layers["maps"].max() :] = l1 / len(inputs)
+    biases[biases.size - plan.layers["maps"].max() :] = l1 / batch
     sums = np.empty((slots, plan.sums), np.float32)
-    losses = np.empty(groups * LANES, np.float32)
+    losses = np.empty((-(-len(inputs) // LANES), LANES), np.float32)
 
     def work(slot: int) -> None:
         space = _space(plan.work)
         _slot(slot, slots, plan.layers, plan.offsets, plan.ones, weights, biases,
-              inputs, labels, space, sums, losses, np.float32(l1))  # fmt: skip
+              inputs, labels, batch, space, sums, losses.reshape(-1), np.float32(l1))  # fmt: skip
 
     parallel(work, slots)
-    total = np.empty(plan.sums, np.float32)
-    parallel(_add_up, -(-plan.sums // _CHUNK), sums, total)
+    return sums, losses
+
+
+def add_up(sums: np.ndarray) -> np.ndarray:
+    """The sum of all rows, one after the other: the same for some columns as for all."""
+    total = np.empty(sums.shape[1], np.float32)
+    parallel(_add_up, -(-total.size // _CHUNK), sums, total)
+    return total
+
+
+def mean_loss(losses: np.ndarray, batch: int) -> float:
+    """The loss of a batch, from those of all its groups in their order."""
+    return float(losses.ravel().sum(dtype=np.float64) / (2 * batch))
+
+
+def unpacked(layers: Layers, size: tuple[int, int], total: np.ndarray) -> Layers:
+    """The gradients [(dw, db), ...] that :func:`add_up` gives, of inputs of ``size``."""
+    plan = _plan(tuple(w.shape for w, _ in layers), *size)
     grads = []
     for (w, _), layer in zip(layers, plan.layers[1:], strict=True):
         dw = total[layer["dw"] : layer["db"]].reshape(layer["maps"], layer["dot_taps"])
         db = total[layer["db"] : layer["db"] + layer["filters"]]
         grads.append((dw[: len(w), : w[0].size].reshape(w.shape), db.copy()))
-    return float(losses.sum(dtype=np.float64) / (2 * len(inputs))), grads
+    return grads
 
 
 def _checked(
@@ -276,8 +321,9 @@ def _space(floats: int) -> np.ndarray:
 
 @jit
 def _slot(
-    slot, slots, layers, offsets, ones, weights, biases, inputs, labels, work, sums, losses, l1
-):
+    slot, slots, layers, offsets, ones, weights, biases, inputs, labels, batch, work, sums, losses,
+    l1,
+):  # fmt: skip
     """Loss and gradients of groups slot, slot + slots, ..., added up in that order."""
     depth = len(layers) - 1
     total = sums[slot]
@@ -295,7 +341,7 @@ def _slot(
                 for row in range(done[d], there):
                     _layer_row(layers[d - 1], layers[d], row, offsets, weights, biases, work)
                 done[d] = max(there, done[d])
-        _difference(labels, first, layers[depth], work, losses)
+        _difference(labels, first, layers[depth], work, losses, batch)
         if l1 > np.float32(0):
             for d in range(1, depth):
                 _penalty(first, layers[d], work, losses, l1)
@@ -338,12 +384,12 @@ def _take(images, first, layer, work):
 
 
 @helper
-def _difference(labels, first, layer, work, losses):
+def _difference(labels, first, layer, work, losses, batch):
     """dz = (z - label) / N of the last layer, in place; a sum of squares for each sub-image."""
-    batch, channels, height, width = labels.shape
+    _, channels, height, width = labels.shape
     scale = np.float32(1) / np.float32(batch)
     for lane in range(LANES):
-        there = first + lane < batch
+        there = first + lane < len(labels)
         loss = np.float32(0)
         for row in range(height):
             squares = np.float32(0)
@@ -410,35 +456,24 @@ def _correlate(rows, x, ix, off, taps, w, iw, ldw, b, ib, io, ldo, maps, n, act,
         check_range(x.size, ig, (maps - 1) * ldo + n)
     if rows == 1:
         for m in range(maps):
-            _thin(x, ix, off, taps, w, iw + m * ldw, b, ib + m, io + m * ldo, n, act, ig + m * ldo)
+            forward_thin(x, ix, off, taps, w, iw + m * ldw, b, ib + m, x, io + m * ldo, n, act,
+                         x, ig + m * ldo)  # fmt: skip
         return
-    wide = VECTORS * LANES
     j = 0
     while j < n:
-        whole = j + wide <= n
+        vectors = tile_width(n - j)
         for m in range(0, maps, ROWS):
             place, gate = io + m * ldo + j, ig + m * ldo + j
-            if whole:
+            if vectors == VECTORS:
                 _forward_tile(ROWS, VECTORS, x, ix + j, off, taps, w, iw + m * ldw, b, ib + m,
+                              x, place, ldo, act, x, gate)  # fmt: skip
+            elif vectors == 2:
+                _forward_tile(ROWS, 2, x, ix + j, off, taps, w, iw + m * ldw, b, ib + m,
                               x, place, ldo, act, x, gate)  # fmt: skip
             else:
                 _forward_tile(ROWS, 1, x, ix + j, off, taps, w, iw + m * ldw, b, ib + m,
                               x, place, ldo, act, x, gate)  # fmt: skip
-        j += wide if whole else LANES
-
-
-@helper
-def _thin(x, ix, off, taps, w, iw, b, ib, io, n, act, ig):
-    """The same for one map; the last tile overlaps the one before."""
-    wide = THIN_VECTORS * LANES
-    if n < wide:
-        for j in range(0, n, LANES):
-            _forward_tile(1, 1, x, ix + j, off, taps, w, iw, b, ib, x, io + j, 0, act, x, ig + j)
-        return
-    for start in range(0, n, wide):
-        j = min(start, n - wide)
-        _forward_tile(1, THIN_VECTORS, x, ix + j, off, taps, w, iw, b, ib, x, io + j, 0, act,
-                      x, ig + j)  # fmt: skip
+        j += vectors * LANES
 
 
 @helper
