@@ -1,0 +1,124 @@
+"""`python -m benchmarks.shards FOLDER`: training from a prepared set, beside training from memory.
+
+Prepares a set of dead leaves in FOLDER where there is none yet (5 million sub-images take 11 GB,
+and 3 GB beside it while it is made). All steps are taken in turn, in one process: from 25,600
+sub-images in memory, from the set with what the system keeps of it in its page cache, and from the
+set after the page cache has been emptied of it: then every sub-image comes from the disk. How much
+memory training from the set takes is asked of a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.measure import seconds
+from npsrcnn import commands
+from npsrcnn.datasets import Shards, dead_leaves, is_prepared, prepare, sub_images
+from npsrcnn.datasets.cutting import Cut
+from npsrcnn.images import list_images, write
+from npsrcnn.network import SRCNN
+from npsrcnn.optimizers import SGD
+from npsrcnn.trainer import Source, Trainer
+
+SCALE = 3
+SIDE = 1024  # pixels, of the images that the set is made of
+BATCH = 128
+MEMORY = """
+import itertools, resource, sys
+from benchmarks.shards import steps
+from npsrcnn.datasets import Shards
+source = Shards(sys.argv[1], orientations=True)
+for _ in itertools.islice(steps(source), int(sys.argv[2])):
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see ``--help``."""
+    return commands.run(make_parser, measure, argv)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = commands.parser("shards", "Training from disk beside training from memory.", __doc__)
+    parser.prog = "python -m benchmarks.shards"
+    parser.add_argument("folder", type=Path, help="for the set; it stays there")
+    parser.add_argument("--sub-images", type=commands.positive_int, default=5_000_000, metavar="N",
+        help="of a set to be made (default: 5000000)")  # fmt: skip
+    parser.add_argument("--steps", type=commands.positive_int, default=50, help="(default: 50)")
+    parser.add_argument("--repeats", type=commands.positive_int, default=7, help="(default: 7)")
+    return parser
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Print sub-images a second, and the memory that was resident at most."""
+    images = options.folder.with_name(f"{options.folder.name}-images")
+    if images.exists() or not is_prepared(options.folder):
+        _make(options.folder, images, options.sub_images)
+    source = Shards(options.folder, orientations=True)
+    memory = sub_images(dead_leaves(100), SCALE, orientations=True)
+    print(f"9-1-5, batches of {BATCH}, {len(source):,} sub-images on disk")
+    with_sources = {"memory": memory, "disk, cached": source, "disk, not cached": source}
+    running = {name: steps(source) for name, source in with_sources.items()}
+    times: dict[str, list[float]] = {name: [] for name in running}
+    for repeat in range(options.repeats + 1):
+        for name, training in running.items():
+            if name == "disk, not cached":
+                _forget(options.folder)
+            taken = seconds(lambda training=training: _do(training, options.steps))
+            if repeat:  # the first compiles
+                times[name].append(taken)
+    base = statistics.median(times["memory"])
+    for name, taken in times.items():
+        speed = options.steps * BATCH / statistics.median(taken)
+        ratio = base / statistics.median(taken)
+        print(f"{name:18} {speed:8,.0f} sub-images/s  {ratio:.1%} of the speed from memory")
+    code = [sys.executable, "-c", MEMORY, str(options.folder), str(10 * options.steps)]
+    kilobytes = subprocess.run(code, capture_output=True, text=True, check=True).stdout.split()[-1]
+    print(f"resident at most   {int(kilobytes) / 1e6:.2f} GB")
+
+
+def steps(source: Source) -> Iterator[float]:
+    """Training without end, a step at a time."""
+    net = SRCNN("9-1-5", seed=1)
+    optimizer = SGD(net.layers, [(1, 1)] * len(net.layers))
+    trainer = Trainer(net, source, optimizer, lambda step, progress: 1e-6, batch=BATCH,
+                      clip=1.0, average=0.999)  # fmt: skip
+    while True:
+        yield from trainer.run_epoch(lambda step: 0.0)
+
+
+def _do(training: Iterator[float], count: int) -> None:
+    for _ in itertools.islice(training, count):
+        pass
+
+
+def _make(folder: Path, images: Path, count: int) -> None:
+    """Prepare a set, from images that are written first; go on with one that is half made."""
+    images.mkdir(parents=True, exist_ok=True)
+    for i in range(-(-count // Cut(SCALE).count(SIDE, SIDE))):
+        path = images / f"{i:05}.ppm"
+        if not path.exists():
+            write(path, dead_leaves(1, (SIDE, SIDE), first=i)[0])
+    prepare(list_images(images), folder, SCALE)
+    shutil.rmtree(images)
+
+
+def _forget(folder: Path) -> None:
+    """Empty the page cache of a folder's files, where the system can be asked to."""
+    for path in folder.iterdir():
+        with open(path, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
