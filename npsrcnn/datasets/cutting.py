@@ -25,6 +25,8 @@ ORIENTATIONS = 8  # of a square: four turns, each also mirrored
 
 Pair = tuple[np.ndarray, np.ndarray]  # blurred and sharp, each (C, H, W) float32
 Batch = tuple[np.ndarray, np.ndarray]  # inputs (N, C, size, size), labels smaller
+Rows = slice | np.ndarray  # of a batch: those of its sub-images that are wanted
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,9 @@ class SubImages:
         """How many batches make an epoch."""
         return len(self) // batch_size
 
-    def batches(self, seed: int, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
+    def batches(
+        self, seed: int, epoch: int, batch_size: int, start: int = 0, rows: Rows = ALL
+    ) -> Iterator[Batch]:
         """Each sub-image once, in an order drawn from ``(seed, epoch)``.
 
         The ``len(self) % batch_size`` that are left over are dropped, others in each epoch: every
@@ -172,6 +176,8 @@ class SubImages:
         batch_size : int
         start : int
             Batches to leave out at the beginning, at no cost; the others stay the same.
+        rows : slice or ndarray of int
+            Give of each batch these sub-images alone, as one of several processes takes them.
 
         Yields
         ------
@@ -186,9 +192,10 @@ class SubImages:
         check_batch_size(len(self), batch_size)
         order, turns = self.shuffled(np.random.default_rng((seed, epoch)))
         for stop in range((start + 1) * batch_size, len(self) + 1, batch_size):
-            batch = self.empty(batch_size)
             now = slice(stop - batch_size, stop)
-            self.gather(order[now], turns[now], *batch)
+            chosen = order[now][rows]
+            batch = self.empty(len(chosen))
+            self.gather(chosen, turns[now][rows], *batch)
             yield batch
 
     def pixels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

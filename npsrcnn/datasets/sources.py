@@ -1,8 +1,8 @@
 """Sources of batches: from images in memory, or from files read again in each epoch.
 
 Either has ``len(source)``, ``steps(batch_size)``, ``size``, ``label_size``, ``channels``,
-``skipped`` and ``batches(seed, epoch, batch_size, start=0)``, which gives the same batches for
-the same seed, epoch and batch size, wherever it starts.
+``skipped`` and ``batches(seed, epoch, batch_size, start=0, rows=...)``, which gives the same
+batches for the same seed, epoch and batch size, wherever it starts, and whichever rows of them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from npsrcnn.datasets.cutting import (
+    ALL,
     Batch,
     Cut,
     NoSubImages,
     Pair,
+    Rows,
     SubImages,
     check_batch_size,
 )
@@ -229,8 +231,11 @@ class Stream:
         long = min(max(height, width), max(short, int(height * width * shrink**2 / short)))
         return (short, long) if height <= width else (long, short)
 
-    def batches(self, seed: int, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        """As :meth:`SubImages.batches`; ``start`` costs reading one group."""
+    def batches(
+        self, seed: int, epoch: int, batch_size: int, start: int = 0, rows: Rows = ALL
+    ) -> Iterator[Batch]:
+        """As :meth:`SubImages.batches`; ``start`` costs reading one group, and ``rows`` saves
+        nothing: images are read whole."""
         check_batch_size(len(self), batch_size)
         order = np.random.default_rng((seed, epoch)).permutation(len(self._counts))
         before = np.cumsum(self._bytes[order]) - self._bytes[order]
@@ -254,11 +259,11 @@ class Stream:
                     if filled == 0:
                         batch = group.empty(batch_size)
                     n = min(batch_size - filled, len(chosen) - here)
-                    now, rows = slice(here, here + n), slice(filled, filled + n)
-                    group.gather(chosen[now], turns[now], batch[0][rows], batch[1][rows])
+                    now, place = slice(here, here + n), slice(filled, filled + n)
+                    group.gather(chosen[now], turns[now], batch[0][place], batch[1][place])
                     here, position, filled = here + n, position + n, (filled + n) % batch_size
                     if filled == 0:
-                        yield batch
+                        yield tuple(part[rows] for part in batch)
                 g += 1
 
     def _read(
