@@ -40,7 +40,8 @@ class SRCNN:
     seed
         Of the random initial weights.
     device
-        "cpu", "reference" (NumPy, slow, any float dtype) or "cuda".
+        "cpu", "reference" (NumPy, slow, any float dtype), "cuda", or "cuda-tf32": a GPU with the
+        first two layers of :meth:`forward` in TF32, see :mod:`npsrcnn.kernels.cuda.tf32`.
     padding
         Before every layer of :meth:`forward`: "replicate" the edge (the authors) or "zeros"
         (most PyTorch ports).
@@ -234,7 +235,7 @@ class SRCNN:
         arrays = self.layers, self._converted(inputs), self._converted(labels)
         if l1 == 0:
             return self.kernels.loss_and_grads(*arrays)
-        if self.device == "cuda":
+        if self.device.startswith("cuda"):
             raise UserError("a penalty on the codes (l1) is for the CPU: the GPU kernels have none")
         return self.kernels.loss_and_grads(*arrays, l1)
 

@@ -24,6 +24,7 @@ CONTRACT = Path(__file__).with_name("cuda_contract.py")
 PARTS = [
     "convolution or relu or filter",
     "forward or strips or loss_and_gradients",
+    "tensor_cores",
     "training or divergence",
 ]
 

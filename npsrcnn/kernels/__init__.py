@@ -15,7 +15,8 @@ Convolution is cross-correlation (nothing is flipped), as in the paper's code an
 
 ``layers`` is ``[(w, b), ...]``; a ReLU follows every layer but the last. ``reference`` and ``cpu``
 take a fourth argument to ``loss_and_grads``, ``l1``: a penalty on the maps. ``reference`` says in
-textbook NumPy what each computes, ``cpu`` computes it fast, ``cuda`` on an NVIDIA GPU.
+textbook NumPy what each computes, ``cpu`` computes it fast, ``cuda`` on an NVIDIA GPU;
+``cuda-tf32`` is ``cuda`` with tensor cores in ``forward``, whose results are less exact.
 """
 
 from __future__ import annotations
@@ -26,20 +27,21 @@ from types import ModuleType
 from npsrcnn.errors import UserError
 
 DEVICES = ("reference", "cpu", "cuda")
+MODULES = {**{name: name for name in DEVICES}, "cuda-tf32": "cuda.tf32"}
 PADDINGS = ("replicate", "zeros")
 
 
 def choose(device: str) -> ModuleType:
-    """The kernels for ``device``: "reference", "cpu" or "cuda"; imported when first asked for.
+    """The kernels for ``device``, a key of ``MODULES``; imported when first asked for.
 
     Raises
     ------
     UserError
         No such device, or "cuda" on a machine where it cannot run. Never a silent CPU.
     """
-    if device not in DEVICES:
-        raise UserError(f"no device {device!r}; there are {', '.join(DEVICES)}")
-    kernels = importlib.import_module(f"npsrcnn.kernels.{device}")
-    if device == "cuda":
+    if device not in MODULES:
+        raise UserError(f"no device {device!r}; there are {', '.join(MODULES)}")
+    kernels = importlib.import_module(f"npsrcnn.kernels.{MODULES[device]}")
+    if device.startswith("cuda"):
         kernels.require()
     return kernels

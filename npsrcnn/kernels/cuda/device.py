@@ -113,8 +113,10 @@ def inline(function: Callable) -> Callable:
 
 
 @functools.cache
-def require() -> None:
-    """Make sure that kernels can run here.
+def require(
+    oldest: tuple[int, int] = OLDEST, name: str = "Turing", advice: str = _CPU[3:]
+) -> None:
+    """Make sure that kernels can run here, on a GPU of the compute capability ``oldest`` at least.
 
     Raises
     ------
@@ -128,10 +130,10 @@ def require() -> None:
         return
     with errors_for_people():
         capability = tuple(cuda.get_current_device().compute_capability)
-    if capability < OLDEST:
+    if capability < oldest:
         raise UserError(
             f"this GPU has compute capability {capability[0]}.{capability[1]}, and "
-            f"{OLDEST[0]}.{OLDEST[1]} is needed (Turing or newer); use --device cpu"
+            f"{oldest[0]}.{oldest[1]} is needed ({name} or newer); {advice}"
         )
     from numba.cuda.cudadrv import nvvm
 

@@ -15,14 +15,13 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-import numpy as np
 from numba.core import types
 
 from npsrcnn.kernels.cuda import device, tiles
 from npsrcnn.kernels.cuda.convolution import WARP, even
 from npsrcnn.kernels.cuda.device import cuda, up
 from npsrcnn.kernels.cuda.planes import Extent, Planes, extent_at
-from npsrcnn.kernels.cuda.shared import copy_pixels, copy_weights, spread
+from npsrcnn.kernels.cuda.shared import copy_pixels, copy_weights, pad_maps, spread
 from npsrcnn.kernels.cuda.tiles import RELU, aligned, bias_tile, convolution_tile, store_tile
 
 ROWS, COLUMNS = 2, 4
@@ -161,7 +160,6 @@ def kernel(pair: Pair, parts: Blocking):
         x_at, y_at = extent_at(geometry, 0), extent_at(geometry, 4)
         g = Geometry(x_at, y_at, geometry[8], geometry[9], geometry[10])
         t = cuda.threadIdx.x
-        zero = np.float32(0)
         place, group = t % lanes, t // lanes
         if place >= places:  # threads to fill the warp: they help, and store nothing
             place = 0
@@ -204,13 +202,10 @@ def kernel(pair: Pair, parts: Blocking):
                 row < 0 or column < 0 or row + rows > g.rows or column + columns > g.y.columns
             ):
                 cuda.syncthreads()
-                for k in range(t, hidden * plane, threads):
-                    r, q = row + k % plane // columns, column + k % columns
-                    r_in = 0 if r < 0 else (r if r < g.rows else g.rows - 1)
-                    q_in = 0 if q < 0 else (q if q < g.y.columns else g.y.columns - 1)
-                    if r != r_in or q != q_in:
-                        at = k + (r_in - r) * columns + q_in - q
-                        hs[k] = zero if zeros else hs[at]
+                pad_maps(
+                    hs, threads, t, hidden, plane, columns, (row, column), (g.rows, g.y.columns),
+                    zeros,
+                )  # fmt: skip
             for staged in range(0, hidden, stage):
                 cuda.syncthreads()
                 m, more = first + staged, n1 - first - staged

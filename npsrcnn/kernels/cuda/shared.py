@@ -77,3 +77,20 @@ def copy_weights(shared, row, maps, abreast, w, shape, channel, count, first_map
             for c in range(t // (across * down), count, deep):
                 where = (c * taps + tap) * row + k
                 copy_tile(1, w, start + c * step, valid, np.float32(0), shared, where)
+
+
+@inline
+def pad_maps(shared, threads, t, maps, plane, columns, place, extent, zeros):
+    """Replace what lies outside the image in ``maps`` maps by their nearest pixel, or by 0.
+
+    Each is a region of ``plane`` floats, ``columns`` a row, whose first pixel is at ``place`` (row
+    and column) of an image of ``extent``. ``t`` of ``threads`` is the thread.
+    """
+    (row, column), (rows, wide) = place, extent
+    for k in range(t, maps * plane, threads):
+        r, q = row + k % plane // columns, column + k % plane % columns
+        r_in = 0 if r < 0 else (r if r < rows else rows - 1)
+        q_in = 0 if q < 0 else (q if q < wide else wide - 1)
+        if r != r_in or q != q_in:
+            at = k + (r_in - r) * columns + q_in - q
+            shared[k] = np.float32(0) if zeros else shared[at]

@@ -39,7 +39,6 @@ LINEAR, RELU, GATE = 0, 1, 2
 """What becomes of a tile when it is stored: itself; max(0, it); itself where ``gate`` > 0."""
 
 _F32, _I64, _I32 = ir.FloatType(), ir.IntType(64), ir.IntType(32)
-_FOUR = ir.VectorType(_F32, 4)
 
 
 def window(columns: int, size: int, skew: int = 0) -> int:
@@ -50,7 +49,7 @@ def window(columns: int, size: int, skew: int = 0) -> int:
 # What each tile computes -------------------------------------------------------------------
 
 
-def _of_four(*indices):
+def of_four(*indices):
     """Refuse what a GPU would refuse: loads and stores of four floats elsewhere than at fours."""
     if any(index % 4 for index in indices):
         raise IndexError(f"not multiples of four: {indices}")
@@ -72,7 +71,7 @@ def _bias_tile(maps, rows, columns, b, first, limit):
 def _convolution_tile(acc, maps, rows, columns, high, size, skew, x, xi, pitch, w, wi, step):
     """Add ``high`` rows of a filter of ``size`` columns: x[xi + skew + r pitch + j] is pixel
     (r, j), w[wi + (u size + v) step + o] a weight."""
-    _of_four(xi, pitch, wi, step)
+    of_four(xi, pitch, wi, step)
     acc = acc.copy()
     for r in range(rows):
         for u in range(high):
@@ -86,7 +85,7 @@ def _convolution_tile(acc, maps, rows, columns, high, size, skew, x, xi, pitch, 
 
 def _gradient_tile(acc, maps, channels, size, dy, di, dstep, x, xi, xstep):
     """Add four pixels: dy[di + o dstep + p] and x[xi + c xstep + p + v]."""
-    _of_four(di, dstep, xi, xstep)
+    of_four(di, dstep, xi, xstep)
     acc = acc.copy()
     for o in range(maps):
         d = dy[di + o * dstep : di + o * dstep + 4]
@@ -99,7 +98,7 @@ def _gradient_tile(acc, maps, channels, size, dy, di, dstep, x, xi, xstep):
 
 def _store_tile(acc, maps, rows, columns, act, y, yi, map_step, row_step, limit, gate):
     """y[yi + o map_step + r row_step + j] = act(acc[o, r, j]) for maps o < ``limit``."""
-    _of_four(yi, map_step, row_step)
+    of_four(yi, map_step, row_step)
     for o in range(min(maps, limit)):
         for r in range(rows):
             for j in range(columns):
@@ -113,7 +112,7 @@ def _store_tile(acc, maps, rows, columns, act, y, yi, map_step, row_step, limit,
 def _copy_tile(count, x, xi, valid, fill, y, yi):
     """y[yi + k] = x[xi + k] for k < ``count`` (1 or 4), but ``fill`` from k = ``valid`` on."""
     if count == 4:
-        _of_four(xi, yi)
+        of_four(xi, yi)
     for k in range(count):
         y[yi + k] = x[xi + k] if k < valid else fill
 
@@ -132,7 +131,7 @@ def _add_tile(acc, maps, rows, columns, y, yi, fresh):
 # How it is emitted -------------------------------------------------------------------------
 
 
-class _Emitter:
+class Emitter:
     """The few instructions that tiles are made of."""
 
     def __init__(self, context, builder: ir.IRBuilder) -> None:
@@ -159,19 +158,22 @@ class _Emitter:
         """``count`` floats, four to a load."""
         values = []
         for first in range(0, count, 4):
-            four = self.builder.load(self._four(pointer, self.at(index, first)))
+            four = self.builder.load(self._vector(4, pointer, self.at(index, first)))
             four.align = 16
             values += [self.builder.extract_element(four, _I32(k)) for k in range(4)]
         return values
 
     def store(self, values: list[ir.Value], pointer: ir.Value, index: ir.Value) -> None:
-        four = _FOUR(ir.Undefined)
+        """Four values, or two, at once."""
+        vector = ir.VectorType(_F32, len(values))(ir.Undefined)
         for k, value in enumerate(values):
-            four = self.builder.insert_element(four, value, _I32(k))
-        self.builder.store(four, self._four(pointer, index)).align = 16
+            vector = self.builder.insert_element(vector, value, _I32(k))
+        place = self._vector(len(values), pointer, index)
+        self.builder.store(vector, place).align = 4 * len(values)
 
-    def _four(self, pointer: ir.Value, index: ir.Value) -> ir.Value:
-        return self.builder.bitcast(self.builder.gep(pointer, [index]), _FOUR.as_pointer())
+    def _vector(self, count: int, pointer: ir.Value, index: ir.Value) -> ir.Value:
+        kind = ir.VectorType(_F32, count).as_pointer()
+        return self.builder.bitcast(self.builder.gep(pointer, [index]), kind)
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         kind = ir.FunctionType(_F32, [_F32] * 3)
@@ -280,10 +282,12 @@ def _emit_add_tile(e, n, acc, y, yi, fresh):
 
 # Both under one name ------------------------------------------------------------------------
 
-_CONSTANTS = ("maps", "rows", "columns", "channels", "high", "size", "skew", "act", "count")
+_CONSTANTS = (
+    "maps", "rows", "columns", "channels", "high", "size", "skew", "act", "count", "tall", "wide",
+)  # fmt: skip
 
 
-def _tile(meaning: Callable, emit: Callable) -> Callable:
+def tile(meaning: Callable, emit: Callable) -> Callable:
     """``meaning`` for the simulator; for the compiler an intrinsic of the same arguments.
 
     Arguments named in ``_CONSTANTS`` must be compile-time constants. The others are handed to
@@ -313,7 +317,7 @@ def _tile(meaning: Callable, emit: Callable) -> Callable:
         ]
 
         def generate(context, builder, signature, values):
-            emitter = _Emitter(context, builder)
+            emitter = Emitter(context, builder)
             arguments = [
                 emitter.pointer(kind, value) if isinstance(kind, types.Array) else value
                 for name, kind, value in zip(names, signature.args, values, strict=True)
@@ -333,14 +337,14 @@ def _tile(meaning: Callable, emit: Callable) -> Callable:
     return intrinsic(typed)
 
 
-zero_tile = _tile(_zero_tile, _emit_zero_tile)
-bias_tile = _tile(_bias_tile, _emit_bias_tile)
-convolution_tile = _tile(_convolution_tile, _emit_convolution_tile)
-gradient_tile = _tile(_gradient_tile, _emit_gradient_tile)
-copy_tile = _tile(_copy_tile, _emit_copy_tile)
-store_tile = _tile(_store_tile, _emit_store_tile)
-add_tile = _tile(_add_tile, _emit_add_tile)
-aligned = _tile(_aligned, _emit_aligned)
+zero_tile = tile(_zero_tile, _emit_zero_tile)
+bias_tile = tile(_bias_tile, _emit_bias_tile)
+convolution_tile = tile(_convolution_tile, _emit_convolution_tile)
+gradient_tile = tile(_gradient_tile, _emit_gradient_tile)
+copy_tile = tile(_copy_tile, _emit_copy_tile)
+store_tile = tile(_store_tile, _emit_store_tile)
+add_tile = tile(_add_tile, _emit_add_tile)
+aligned = tile(_aligned, _emit_aligned)
 MEANINGS = {
     zero_tile: _zero_tile,
     bias_tile: _bias_tile,
