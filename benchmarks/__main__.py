@@ -3,6 +3,7 @@
 Medians, everyone in turn, on the same threads, after checking that all compute the same. The
 peak is what multiply-adds in registers reach in the same turns. Install npsrcnn[bench] for the
 others; who is not there is left out, and so is who takes longer than --patience.
+`python -m benchmarks cuda` measures a GPU, with options of its own.
 """
 
 from __future__ import annotations
@@ -61,7 +62,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; see ``--help``."""
+    """Run the command; see ``--help``. The GPU has a command of its own."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ["cuda"]:
+        from benchmarks import cuda
+
+        return cuda.main(argv[1:])
     return commands.run(make_parser, run, argv)
 
 

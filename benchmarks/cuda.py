@@ -1,4 +1,4 @@
-"""`python -m benchmarks.cuda`: the GPU kernels beside PyTorch, on one GPU, in one run.
+"""`python -m benchmarks cuda`: the GPU kernels beside PyTorch, on one GPU, in one run.
 
 Medians of times between two events on the device, after warming up; inputs and weights are there
 already. Each result is compared with PyTorch's before it is timed. PyTorch runs its own way:
@@ -20,6 +20,7 @@ from npsrcnn import SRCNN, commands
 from npsrcnn.errors import UserError
 from npsrcnn.kernels import cuda as kernels
 from npsrcnn.kernels.cuda import device, inference, planes, steps, training
+from npsrcnn.kernels.cuda import tf32 as tensor_cores
 from npsrcnn.network import Layers
 
 SIZES = {"1080p": (1080, 1920), "4K": (2160, 3840)}
@@ -32,7 +33,7 @@ Row = dict[str, Any]
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cuda", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks cuda", description=__doc__)
     parser.add_argument("--repeats", type=commands.positive_int, default=30)
     parser.add_argument("--json", metavar="FILE", help="all rows as JSON")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
@@ -76,8 +77,11 @@ def measurements(torch: Any, repeats: int, compiled: bool) -> Iterator[Row]:
             pixels = np.random.default_rng(0).random((1, 1, *shape), np.float32)
             for row in inferences(torch, net, pixels, repeats, compiled):
                 rate = work / row["ms"] / 1e9
+                moved = row.pop("bytes", 0) * shape[0] * shape[1] / row["ms"] / 1e9
                 yield {"what": f"{name} {size}", **row, "TFLOP/s": round(rate, 1),
-                       "of float32": round(rate / ceiling["float32 TFLOP/s"], 2)}  # fmt: skip
+                       "of float32": round(rate / ceiling["float32 TFLOP/s"], 2),
+                       "TB/s": round(moved, 2) or None,
+                       "of copy": round(moved / ceiling["copy TB/s"], 2) or None}  # fmt: skip
         for batch in BATCHES:
             for row in trainings(torch, net, batch, repeats, compiled):
                 rate = round(batch / row["ms"] * 1e3)
@@ -87,6 +91,12 @@ def measurements(torch: Any, repeats: int, compiled: bool) -> Iterator[Row]:
 def flops(layers: Layers) -> int:
     """Multiply-adds of each pixel."""
     return sum(w.size for w, _ in layers)
+
+
+def traffic(layers: Layers) -> int:
+    """Bytes of each pixel that our kernels read and write: the first two layers are one."""
+    maps = [layers[0][0].shape[1], *(len(b) for _, b in layers[1:])]
+    return 4 * (2 * sum(maps) - maps[0] - maps[-1])
 
 
 def median(
@@ -183,14 +193,29 @@ def check(result: np.ndarray, expected: np.ndarray, tf32: bool) -> None:
         raise UserError(f"results differ by {distance:.1e}: nothing to compare the speed of")
 
 
+def knows_tf32() -> bool:
+    """Whether this GPU's tensor cores do."""
+    try:
+        tensor_cores.require()
+    except UserError:
+        return False
+    return True
+
+
 def inferences(
     torch: Any, net: SRCNN, pixels: np.ndarray, repeats: int, compiled: bool
 ) -> Iterator[Row]:
     """The whole network on an image."""
+    x, rows, moved = planes.upload(pixels), (0, pixels.shape[2]), traffic(net.layers)
     network = inference.Network(net.layers, net.padding)
-    x, rows = planes.upload(pixels), (0, pixels.shape[2])
     result = network.run(x, rows, rows[1]).download()
-    yield {"by": "npsrcnn", "ms": ours(lambda: network.run(x, rows, rows[1]), repeats)}
+    milliseconds = ours(lambda: network.run(x, rows, rows[1]), repeats)
+    yield {"by": "npsrcnn", "ms": milliseconds, "bytes": moved}
+    if knows_tf32():
+        network = inference.Network(net.layers, net.padding, tf32=True)
+        check(network.run(x, rows, rows[1]).download(), result, True)
+        milliseconds = ours(lambda: network.run(x, rows, rows[1]), repeats)
+        yield {"by": "npsrcnn TF32", "ms": milliseconds, "bytes": moved}
     there = torch.from_numpy(pixels).cuda()
     with torch.inference_mode():
         model = as_torch(torch, net.layers, same=True)
