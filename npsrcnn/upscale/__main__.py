@@ -74,6 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--cuda", action="store_const", const="cuda", dest="device",
         help="the same as --device cuda",
     )  # fmt: skip
+    commands.add_precision(parser)
     return parser
 
 
@@ -87,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     if options.model is None and options.scale is None:
         raise UsageError("give --scale, or --model, or both")
     format_suffix = _format_suffix(options)
-    nets, scale = choose_models(options.model, options.scale, options.device)
+    nets, scale = choose_models(options.model, options.scale, commands.device_of(options))
     steps = steps_of(nets, scale)
     if options.ensemble:
         nets = [ensemble(net) for net in nets]
