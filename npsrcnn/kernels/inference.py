@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from npsrcnn.kernels.jit import helper, inlined, jit
-from npsrcnn.kernels.plan import Layers, Plan, make_job, make_plan
+from npsrcnn.kernels.plan import BLOCK, Layers, Plan, make_job, make_plan
 from npsrcnn.kernels.threads import get_num_threads, parallel
-from npsrcnn.kernels.tiles import LINEAR, forward_thin
+from npsrcnn.kernels.tiles import LINEAR, RELU, forward_thin
 from npsrcnn.kernels.tiles import forward as run_tiles
 from npsrcnn.kernels.winograd import STEP, transform_input, transform_output
 
@@ -104,8 +104,8 @@ def _pad_columns(maps, tables, channels, span, setup, start):
 
 
 @inlined
-def _direct(maps, off, tables, weights, biases, stage, below, above, span, setup, y):
-    """Row ``y`` of a stage by direct convolution: one run of the forward tile for each phase."""
+def _direct(maps, off, blocks, tables, weights, biases, stage, below, above, span, setup, y):
+    """Row ``y`` of a stage by direct convolution, phase after phase."""
     taps = stage.channels * stage.height * stage.width
     for p in range(setup.phases):
         places = below.taps + p * taps
@@ -116,10 +116,20 @@ def _direct(maps, off, tables, weights, biases, stage, below, above, span, setup
                 for k in range(first, first + stage.width):
                     off[k] = row + tables[places + k]
         t0, n = tables[span.runs + 2 * p], tables[span.runs + 2 * p + 1]
-        out = _row(above, setup, y) + p * setup.width + t0
-        run_tiles(stage.rows, maps, t0, off, taps, weights, stage.weights, biases, stage.biases,
-                  maps, out, setup.phases * setup.width, stage.maps, n,
-                  stage.act, maps, out)  # fmt: skip
+        out, pitch = _row(above, setup, y) + p * setup.width + t0, setup.phases * setup.width
+        if stage.between == 0:
+            run_tiles(stage.rows, maps, t0, off, taps, weights, stage.weights, biases, stage.biases,
+                      maps, out, pitch, stage.maps, n, stage.act, maps, out)  # fmt: skip
+        else:
+            for t in range(0, n, BLOCK):
+                length = min(BLOCK, n - t)
+                run_tiles(stage.rows, maps, t0 + t, off, taps, weights, stage.weights,
+                          biases, stage.biases, maps, setup.work, BLOCK, stage.between, length,
+                          RELU, maps, setup.work)  # fmt: skip
+                run_tiles(stage.rows, maps, setup.work, blocks, stage.between,
+                          weights, stage.mapping_weights, biases, stage.mapping_biases,
+                          maps, out + t, pitch, stage.maps, length,
+                          stage.act, maps, out + t)  # fmt: skip
 
 
 @inlined
@@ -199,6 +209,9 @@ def _run(i, images, out, pieces, all_spans, stages, levels, setups, tables, weig
     piece, spans, setup, depth = pieces[i], all_spans[i], setups[0], len(stages)
     maps = np.zeros(setup.size, np.float32)
     off = np.empty(setup.taps, np.int64)
+    blocks = np.empty(setup.between, np.int64)  # where the maps before a 1x1 layer lie
+    for c in range(setup.between):
+        blocks[c] = c * BLOCK
     y = piece.y0
     for row in range(spans[0].next, spans[0].end):
         start = _row(levels[0], setup, row)
@@ -225,8 +238,8 @@ def _run(i, images, out, pieces, all_spans, stages, levels, setups, tables, weig
                         _winograd(maps, off, tables, weights, biases, stage, below, above, span,
                                   setup, first)  # fmt: skip
                     else:
-                        _direct(maps, off, tables, weights, biases, stage, below, above, span,
-                                setup, first)  # fmt: skip
+                        _direct(maps, off, blocks, tables, weights, biases, stage, below, above,
+                                span, setup, first)  # fmt: skip
                     span.next = first + step
                     for new in range(max(first, setup.top), min(first + step, setup.bottom)):
                         _pad_columns(maps, tables, stage.maps, span, setup,

@@ -1,10 +1,12 @@
 """How a network is laid out for fused inference: which stages, in which pieces, in what memory.
 
-A network of L layers becomes L stages. Level l is what stage l reads: level 0 the image, level L
-what the last stage writes. A thread takes a piece of the image, which is a band of a strip of
-columns, and runs all stages down it row by row, keeping of every level only the few rows that
-the next stage still needs. So the memory does not grow with the image, and stays in the
-processor's second-level cache.
+A network becomes stages, one for each layer, but a 1x1 layer after a direct one joins its stage:
+it works on :data:`BLOCK` columns as soon as they are there, so that the maps between, the most
+numbers of all in 9-1-5, never leave the first-level cache. Level l is what stage l reads: level 0
+the image, level L what the last of L stages writes. A thread takes a piece of the image, which is
+a band of a strip of columns, and runs all stages down it row by row, keeping of every level only
+the few rows that the next stage still needs. So the memory does not grow with the image, and stays
+in the processor's second-level cache.
 
 The last layer has one or three maps, too few to feed a tile. Its filter rows become maps: a
 stage of filters one row high, ``O * K`` of them, whose maps, each shifted to its row, are summed
@@ -18,7 +20,7 @@ arithmetic with columns is done here, once for an image, and left in tables for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -31,6 +33,8 @@ CACHE, WINOGRAD_CACHE = 50_000, 300_000
 second-level cache. Winograd's stages keep ten rows of every map, not one, and compute more beyond a
 strip's sides; 300,000, up to three times a second-level cache, made 9-5-5 a third faster than
 100,000, and 600,000 were slower again (AMD Zen 3, 512 kB)."""
+BLOCK = 48
+"""Columns that a 1x1 layer takes at once: 64 maps of them are 12 kB, and its weights 8 kB."""
 _LINE = 16  # floats of a cache line
 
 
@@ -40,6 +44,7 @@ class Stage:
 
     channels: int  # maps it reads
     maps: int  # maps it writes, filled up to whole tiles
+    between: int  # maps between its filters and the 1x1 layer that it ends with; 0: none, no such
     height: int  # of its filters
     width: int
     above: int  # rows of the filter above its output
@@ -49,6 +54,8 @@ class Stage:
     act: int
     weights: int  # where they start
     biases: int
+    mapping_weights: int = 0  # of the 1x1 layer
+    mapping_biases: int = 0
 
     @property
     def step(self) -> int:
@@ -96,7 +103,7 @@ SETUP = _record(
     "zeros",  # 1: zeros beyond the edges, 0: the nearest pixel
     "phases", "width",  # floats of a phase
     "work", "size",  # floats: where the stages' working memory starts; all memory
-    "taps",  # of the largest stage
+    "taps", "between",  # of the largest stage
     "outputs", "last",  # maps and filter size of the last layer
 )  # fmt: skip
 
@@ -115,22 +122,25 @@ def make_plan(layers: Layers, use_winograd: bool = True) -> Plan:
             filters = np.zeros((o, stages[-1].maps, k, k), np.float32)
             filters[:, :c] = w
         channels, before = filters.shape[1], (k - 1) // 2
-        start = sum(map(len, weights))
+        start, bias = sum(map(len, weights)), sum(map(len, biases))
         if depth == len(layers) - 1:
             by_row = filters.transpose(2, 0, 1, 3).reshape(k * o, -1)  # (row, map), (C, column)
             maps = round_up(k * o, FEW_ROWS)
             stages.append(
-                Stage(channels, maps, 1, k, 0, before, 0, FEW_ROWS, LINEAR, start, biases=0)
+                Stage(channels, maps, 0, 1, k, 0, before, 0, FEW_ROWS, LINEAR, start, biases=0)
             )
             weights += [pack(by_row, FEW_ROWS), np.ones(k, np.float32)]
             biases.append(np.asarray(b, np.float32))
             break
         maps = round_up(o, ROWS)
         short = k if use_winograd and k in winograd.SIZES and min(o, c) >= 2 * ROWS else 0
-        stages.append(
-            Stage(channels, maps, k, k, before, before, short, ROWS, RELU, start,
-                  biases=sum(map(len, biases)))
-        )  # fmt: skip
+        if k == 1 and depth > 0 and not stages[-1].winograd and not stages[-1].between:
+            stages[-1] = replace(stages[-1], maps=maps, between=stages[-1].maps,
+                                 mapping_weights=start, mapping_biases=bias)  # fmt: skip
+        else:
+            stages.append(
+                Stage(channels, maps, 0, k, k, before, before, short, ROWS, RELU, start, bias)
+            )
         biases.append(np.zeros(maps, np.float32))
         biases[-1][:o] = b
         if short:
@@ -206,6 +216,7 @@ def make_job(
         top, top + height, padding == "zeros", plan.phases, room, work,
         work + _working_floats(plan, room),
         max(stage.channels * stage.height * stage.width for stage in plan.stages),
+        max(stage.between for stage in plan.stages),
         plan.outputs, plan.last,
     )  # fmt: skip
     return Job(
@@ -244,6 +255,7 @@ def _working_floats(plan: Plan, room: int) -> int:
     """Memory that one stage at a time needs for itself."""
     most = plan.phases
     for stage in plan.stages:
+        most = max(most, -(-stage.between * BLOCK // room))
         if stage.winograd:
             points, step = stage.winograd + winograd.STEP - 1, winograd.STEP
             rows_in = max(points * stage.channels * step, step * step * stage.maps)
