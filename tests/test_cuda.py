@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from npsrcnn import SRCNN
+from npsrcnn.errors import UserError
 from npsrcnn.kernels.cuda import device, tiles
 
 CONTRACT = Path(__file__).with_name("cuda_contract.py")
@@ -126,7 +127,12 @@ def test_copy_tile(rng, count, valid):
         ("Call to cuInit results in CUDA_ERROR_NO_DEVICE (100)", "no NVIDIA GPU is visible"),
         ("Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY", "smaller --batch"),
         ("[222] Call to cuLinkAddData results in CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "update"),
+        ('Function "cuDevSmResourceSplit" not found', "update the driver"),
+        ("CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is available", "update the driver"),
+        ("Driver missing function: cuLibraryLoadData", "update the driver"),
+        ("CUDA driver version is insufficient for CUDA runtime version", "too old: update it"),
         ("libNVVM cannot be found. Do `conda install cudatoolkit`", "pip install"),
+        ('Failure finding "libnvvm.so": No such file', "pip install"),
         ("Call to cuInit results in CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", "restart"),
         ("Call to cuLaunchKernel results in UNKNOWN_CUDA_ERROR", "reports an error"),
     ],
@@ -134,6 +140,25 @@ def test_copy_tile(rng, count, valid):
 def test_what_cuda_says_becomes_one_line_with_the_fix(message, meaning):
     line = device.explain(message)
     assert meaning in line and "--device cpu" in line and "\n" not in line
+
+
+def test_errors_of_cuda_and_no_others_become_one_line():
+    from numba.cuda.cudadrv import driver, error
+
+    for raised in (
+        driver.CudaAPIError(2, "Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY"),
+        error.CudaSupportError("Error at driver init: CUDA driver library cannot be found."),
+        error.NvvmSupportError("libNVVM cannot be found."),
+        error.NvvmError("NVVM_ERROR_COMPILATION"),
+        error.CudaDriverError("Driver missing function: cuLibraryLoadData"),
+        RuntimeError('Failure finding "libnvJitLink.so": none'),
+        RuntimeError('Function "cuKernelGetFunction" not found'),
+    ):
+        with pytest.raises(UserError, match="use --device cpu"), device.errors_for_people():
+            raise raised
+    for raised in (RuntimeError("a fault of ours"), ValueError("another"), OSError("disk full")):
+        with pytest.raises(type(raised), match=str(raised)), device.errors_for_people():
+            raise raised
 
 
 @pytest.mark.parametrize(

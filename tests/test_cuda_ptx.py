@@ -21,6 +21,7 @@ from typing import NamedTuple
 import pytest
 from numba import types
 
+from npsrcnn.errors import UserError
 from npsrcnn.kernels.cuda import convolution, device, fused, gradients, steps, tensor_fused, tiles
 from npsrcnn.kernels.cuda.convolution import Shape
 from npsrcnn.kernels.cuda.device import cuda
@@ -168,11 +169,12 @@ def compiler():
 def has_compiler() -> bool:
     if device.SIMULATED or cuda is None:
         return False
-    from numba.cuda.cudadrv import error, nvvm
+    from numba.cuda.cudadrv import nvvm
 
     try:
-        nvvm.NVVM()
-    except (error.NvvmSupportError, error.NvvmError, OSError):
+        with device.errors_for_people():
+            nvvm.NVVM()
+    except UserError:
         return False
     return True
 
@@ -256,6 +258,12 @@ def test_compiled_kernel(make, architecture, monkeypatch, tmp_path):
         assert found["spills"] == 0 and found["stack"] == 0, found
         assert found["registers"] * case.threads * case.resident <= 1 << 16, found
         assert found["shared"] <= device.SHARED, found
+
+
+def test_what_nvidias_packages_raise_is_known():
+    """Of numba-cuda; Numba's own target raises but its own."""
+    names = {error.__name__ for error in device._cuda_errors()}
+    assert {"CUDAError", "nvJitLinkError"} <= names
 
 
 def test_operands_of_a_product_on_tensor_cores(monkeypatch):

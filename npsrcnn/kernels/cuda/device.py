@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Iterator
 
@@ -152,43 +153,73 @@ def errors_for_people() -> Iterator[None]:
     if cuda is None or SIMULATED:
         yield
         return
-    from numba.cuda.cudadrv import driver, error
-
     try:
         yield
-    except (error.CudaSupportError, error.NvvmError, driver.CudaAPIError, driver.LinkerError) as e:
+    except _cuda_errors() as e:
         raise UserError(explain(str(e))) from e
-    except OSError as e:  # a library of CUDA that cannot be loaded
-        if "nvvm" not in str(e).lower():
+    except (OSError, RuntimeError) as e:  # a library that is not found, or a function of it
+        if _meaning(str(e)) is None:
             raise
         raise UserError(explain(str(e))) from e
 
 
+@functools.cache
+def _cuda_errors() -> tuple[type[Exception], ...]:
+    """What ``numba.cuda`` raises, and the packages of NVIDIA's that numba-cuda is built on."""
+    from numba.cuda.cudadrv import driver, error
+
+    found = [
+        error.CudaSupportError, error.NvvmSupportError, error.NvvmError, error.CudaDriverError,
+        driver.LinkerError,
+    ]  # fmt: skip
+    for module, name in (
+        ("cuda.core._utils.cuda_utils", "CUDAError"), ("cuda.bindings.nvjitlink", "nvJitLinkError")
+    ):  # fmt: skip
+        with contextlib.suppress(ImportError, AttributeError):
+            found.append(getattr(importlib.import_module(module), name))
+    return tuple(found)
+
+
+_OLD = (
+    "the NVIDIA driver is older than the CUDA compiler: update the driver, or install a compiler "
+    "as old: pip install 'numba-cuda[cu12]'"
+)
+_MISSING = f"a library of CUDA's compiler is missing: {INSTALL}"
+_NO_DRIVER = "no NVIDIA driver on this machine: install it"
+_NO_GPU = "no NVIDIA GPU is visible (nvidia-smi lists them, CUDA_VISIBLE_DEVICES hides)"
 _EXPLANATIONS = (
     # (what CUDA's message has in it, in capitals; what to say)
     ("OUT_OF_MEMORY", "the GPU is out of memory: a smaller --batch, or close what else uses it"),
-    ("UNSUPPORTED_PTX", "the NVIDIA driver is older than the CUDA compiler: update the driver, or "
-        "install a compiler as old: pip install 'numba-cuda[cu12]'"),
-    ("UNSUPPORTED TOOLCHAIN", "the NVIDIA driver is older than the CUDA compiler: update the "
-        "driver, or install a compiler as old: pip install 'numba-cuda[cu12]'"),
+    ("UNSUPPORTED_PTX", _OLD),
+    ("UNSUPPORTED TOOLCHAIN", _OLD),
+    ("NO_BINARY_FOR_GPU", _OLD),
+    ("MISSING FUNCTION", _OLD),
+    ('FUNCTION "CU', _OLD),
     ("INSUFFICIENT", "the NVIDIA driver is too old: update it"),
     ("MISMATCH", "the NVIDIA driver in memory is not the one installed: restart the machine"),
-    ("NVVM", f"CUDA's compiler libNVVM is missing: {INSTALL}"),
-    ("NO_DEVICE", "no NVIDIA GPU is visible (nvidia-smi lists them, CUDA_VISIBLE_DEVICES hides)"),
-    ("NO CUDA-CAPABLE", "no NVIDIA GPU is visible (nvidia-smi lists them, CUDA_VISIBLE_DEVICES "
-        "hides)"),
-    ("LIBRARY CANNOT BE FOUND", "no NVIDIA driver on this machine: install it"),
-    ("DRIVER LIBRARY", "no NVIDIA driver on this machine: install it"),
-)  # fmt: skip
+    ("LIBNVVM CANNOT BE FOUND", _MISSING),
+    ("LIBNVVM IS NOT AVAILABLE", _MISSING),
+    ("MISSING LIBDEVICE", _MISSING),
+    ("FAILURE FINDING", _MISSING),
+    ("NO_DEVICE", _NO_GPU),
+    ("NO CUDA-CAPABLE", _NO_GPU),
+    ("LIBRARY CANNOT BE FOUND", _NO_DRIVER),
+    ("DRIVER LIBRARY", _NO_DRIVER),
+)
+
+
+def _meaning(message: str) -> str | None:
+    capitals = message.upper()
+    return next((meaning for sign, meaning in _EXPLANATIONS if sign in capitals), None)
 
 
 def explain(message: str) -> str:
     """One line for what CUDA said: what happened, and the fix."""
-    text = " ".join(message.split())
-    for sign, meaning in _EXPLANATIONS:
-        if sign in text.upper():
-            return f"{meaning}, {_CPU}"
-    return f"the GPU reports an error: {text}; {_CPU[3:]} if it stays"
+    meaning = _meaning(message)
+    if meaning is None:
+        text = " ".join(message.split())
+        return f"the GPU reports an error: {text}; {_CPU[3:]} if it stays"
+    return f"{meaning}, {_CPU}"
 
 
 def free_memory() -> int:
