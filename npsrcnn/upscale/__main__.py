@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -27,6 +27,8 @@ from npsrcnn.kernels import DEVICES
 from npsrcnn.kernels.jit import compilations
 from npsrcnn.network import SRCNN
 from npsrcnn.upscale import choose_models, steps_of
+from npsrcnn.upscale.cluster import ClusterError
+from npsrcnn.upscale.cluster_files import enlarge_files as enlarge_on_cluster
 from npsrcnn.upscale.files import MEMORY, Job, Settings, enlarge_file
 from npsrcnn.upscale.folder import Outcome, enlarge_files, hopeless
 from npsrcnn.upscale.progress import Progress
@@ -63,6 +65,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--resume", action="store_true", help="go on with large TIFF files that were begun"
     )
+    parser.add_argument(
+        "--dask", metavar="ADDRESS", help="on workers of Dask: local:4 starts four here,"
+        " tcp://HOST:8786 is a scheduler's",
+    )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="what was done, as JSON; - is the output")
     parser.add_argument(
         "--ensemble",
@@ -128,7 +134,8 @@ def _run(
     left = [job for job in jobs if job not in rows]
     with (
         Progress(len(left), text) as progress,
-        contextlib.closing(_outcomes(left, settings, progress)) as outcomes,
+        contextlib.closing(_outcomes(left, settings, progress, options.dask)) as outcomes,
+        _ended_by_cluster(),
     ):
         for job, outcome, compiled in outcomes:
             if isinstance(outcome, dict):
@@ -149,13 +156,28 @@ def _run(
     return result
 
 
+@contextlib.contextmanager
+def _ended_by_cluster() -> Iterator[None]:
+    """What is done is done when all workers have gone: say so, and sum up."""
+    try:
+        yield
+    except ClusterError as error:
+        print(f"python -m npsrcnn.upscale: {error}", file=sys.stderr, flush=True)
+
+
 def _outcomes(
-    jobs: Sequence[Job], settings: Settings, progress: Progress
+    jobs: Sequence[Job], settings: Settings, progress: Progress, cluster: str | None
 ) -> Generator[tuple[Job, Outcome, bool], None, None]:
     """Each picture as it is done, and whether kernels were compiled for it.
 
     The first one goes alone, on all cores: it compiles what the others need.
     """
+    if cluster is not None and jobs:
+        done = enlarge_on_cluster(cluster, jobs, settings, progress.block, progress.write)
+        with contextlib.closing(done):
+            for job, outcome in done:
+                yield job, outcome, False
+        return
     for first in jobs[:1]:
         outcome: Outcome
         with compilations() as compiled:

@@ -1,8 +1,7 @@
 """Workers of a Dask cluster, on this machine or on many: what `--dask` of the command uses.
 
-Work goes out piece by piece, a few more pieces than there are threads to take them, and a piece
-whose worker dies goes to another: that costs time and nothing else. What a worker writes is
-written beside and renamed, what it returns is the same on any of them.
+Work goes out piece by piece, a few more pieces than there are threads to take them. A piece whose
+worker dies goes to another, and what comes of it is the same on any of them.
 """
 
 from __future__ import annotations
@@ -30,6 +29,10 @@ WORKERS = 15.0  # for its first worker,
 NOBODY = 60.0  # and for another one when all are gone
 POLL = 1.0  # seconds between two looks whether somebody is still there
 AHEAD = 2  # pieces of work for each thread, so that none waits for the next
+
+
+class ClusterError(UserError):
+    """The scheduler, or the last worker, has gone: there is nobody left to do anything."""
 
 
 def threads_given() -> int:
@@ -72,7 +75,7 @@ def connect(address: str) -> Iterator[Cluster]:
                 distributed.LocalCluster(
                     n_workers=int(rest),
                     threads_per_worker=max(1, get_num_threads() // int(rest)),
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # where it is, nobody is told
                     silence_logs=logging.CRITICAL,
                 )
             )
@@ -153,55 +156,58 @@ class Cluster:
         """
         submit = partial(self._client.submit, pure=False)
         kept = submit(_same, function)
-        rounds = -(-len(pieces) // max(1, len(self._client.nthreads())))
+        rounds = -(-len(pieces) // max(1, len(self._threads())))
         for piece in pieces:
             yield piece, submit(_run, kept, piece, rounds)
 
     def _room(self) -> int:
         """How many pieces may be out at a time."""
-        return 1 + AHEAD * sum(self._client.nthreads().values())
+        return 1 + AHEAD * sum(self._threads().values())
+
+    def _threads(self) -> dict[str, int]:
+        """How many each worker has."""
+        try:
+            if self._client.status == "running":
+                threads = self._client.nthreads()
+                self._seen = time.monotonic() if threads else self._seen
+                return threads
+        except OSError as error:
+            raise self._gone() from error
+        raise self._gone()
 
     def _wait(self, futures: list[Future]) -> set[Future]:
         """Those that are done, as soon as there are any."""
         import distributed
 
         while True:
-            with contextlib.suppress(TimeoutError):
+            try:
                 return distributed.wait(futures, POLL, return_when="FIRST_COMPLETED").done
-            if self._client.status != "running":
-                raise self._gone()
-            if self._client.nthreads():
-                self._seen = time.monotonic()
-            elif time.monotonic() - self._seen > NOBODY:
-                raise UserError(
-                    f"no workers are left at {self._address}: start some, and then this again, "
-                    "with --skip-existing"
+            except CancelledError as error:
+                raise self._gone() from error
+            except TimeoutError:
+                pass
+            if not self._threads() and time.monotonic() - self._seen > NOBODY:
+                raise ClusterError(
+                    f"no workers are left at {self._address}: start some, and then this again"
                 )
 
     def _result(self, future: Future) -> Any:
-        """What a task returned; or raise what it raised, in words for people."""
+        """What a task returned; or raise what it raised, or what became of its workers."""
         import distributed
-        from distributed.comm import CommClosedError
 
         try:
             return future.result()
         except distributed.KilledWorker as error:
-            raise UserError(
-                "one worker after the other died of it, most likely for want of memory: "
-                "give workers more (--memory-limit), or fewer threads (--nthreads)"
+            raise MemoryError(
+                "it seems: one worker after the other died of it; give them more memory, or fewer "
+                "threads"
             ) from error
-        except (CancelledError, CommClosedError) as error:
+        except CancelledError as error:
             raise self._gone() from error
-        except FileNotFoundError as error:
-            raise UserError(
-                f"{error.filename}: not there for a worker: workers need the same folders as the "
-                "command, as from a network drive"
-            ) from error
 
-    def _gone(self) -> UserError:
-        return UserError(
-            f"the Dask scheduler at {self._address} went away: start it, and then this again, "
-            "with --skip-existing"
+    def _gone(self) -> ClusterError:
+        return ClusterError(
+            f"the Dask scheduler at {self._address} went away: start it, and then this again"
         )
 
 
