@@ -275,7 +275,7 @@ def test_operands_of_a_product_on_tensor_cores(monkeypatch):
         acc = mma_tile(acc, 1, 1, w, 4, x, 5, 7, 8)
         acc = mma_tile(acc, 1, 1, w, 8, x, 9, 3, 8)
         tiles.add_tile(acc, 1, 1, 4, y, 0, True)
-        round_tile(y, 8)
+        round_tile(y, 40)
 
     ptx = compiled(Case(twice, (FLOATS,) * 3, 32), (8, 0), monkeypatch)
     ptx = re.sub(r"\s+", " ", ptx)
