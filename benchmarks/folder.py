@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             (source / path.name).symlink_to(path.resolve())
         arguments = [str(source), "--scale", f"{options.scale:g}", "-o", str(target)]
         arguments += ["--model", options.model] if options.model else []
-        sample = [_enlarged(path, options.scale) for path in paths[:: max(1, len(paths) // 16)]]
+        sample = [_enlarged(path, options.scale) for path in paths[:: max(1, len(paths) // 32)]]
         cases = {
             "the network": (lambda: _one_by_one(net, sample), len(sample)),
             "the network, side by side": (lambda: _side_by_side(net, sample), len(sample)),

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -240,24 +241,27 @@ def test_a_log_sees_no_bar(monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no umask to speak of")
-def test_the_umask_survives_threads(tmp_path):
-    before = os.umask(0o027)
+def test_the_umask_survives_threads(tmp_path, monkeypatch):
+    umask = os.umask
+
+    def slow(mask):
+        before = umask(mask)
+        time.sleep(0.002)  # others get their turn
+        return before
+
+    before = umask(0o027)
     try:
+        monkeypatch.setattr(os, "umask", slow)
 
         def write(i):
-            for j in range(60):
-                with write_atomically(tmp_path / f"{i}-{j}") as path:
-                    path.write_text("x")
+            with write_atomically(tmp_path / str(i)) as path:
+                path.write_text("x")
 
-        writers = [threading.Thread(target=write, args=(i,)) for i in range(8)]
-        for writer in writers:
-            writer.start()
-        for writer in writers:
-            writer.join()
-        modes = {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-        assert modes == {0o640}
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(write, range(40)))
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
     finally:
-        assert os.umask(before) == 0o027
+        assert umask(before) == 0o027
 
 
 def test_what_goes_where_when_formats_do_not_fit(tmp_path, model, rng):

@@ -89,12 +89,13 @@ def test_windows_are_as_the_whole(rng, nets, kind):
     nets = NETS[nets]()
     pixels = random_image(rng, (*size, *channels), dtype)
     alpha = random_image(rng, size, dtype)
-    alpha[:, 20:60] = 0
-    alpha[30:34, 40:44] = 1
+    alpha[:, 20:75] = 0
+    alpha[50:54, 22:26] = 1
     scale = math.prod(net.scale for net in nets)
     whole, opacity = enlarge(pixels, alpha, nets, scale)
     enlarger = Enlarger(size, nets, scale)
-    for rows, columns in random_windows(rng, enlarger.shape, 4):
+    hidden = (0, 4), (round(47 * scale), round(48 * scale))  # sees nothing but transparency
+    for rows, columns in (hidden, *random_windows(rng, enlarger.shape, 4)):
         part = np.s_[slice(*rows), slice(*columns)]
         (top, bottom), (left, right) = enlarger.needs(rows, columns)
         seen = np.s_[top:bottom, left:right]
@@ -290,9 +291,11 @@ def test_what_was_cut_short_is_made_again(begun, tmp_path, damage):
     elif damage == "tiles lost":
         os.truncate(part, part.stat().st_size - 100)
     elif damage == "more than known":
-        part.write_bytes(part.read_bytes() + b"half a tile")
+        part.write_bytes(part.read_bytes() + b"half a tile" * 400_000)  # longer than the rest
     else:
         journal.write_text(journal.read_text().splitlines(keepends=True)[0])
+    with pytest.raises(Died):
+        run("b.tif", resume=True, compute=dies_after(2))
     assert run("b.tif", resume=True) == whole
 
 
