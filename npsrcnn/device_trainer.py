@@ -14,7 +14,7 @@ from npsrcnn.kernels.cuda import training
 from npsrcnn.kernels.cuda.steps import ADAM, SGD, Step
 from npsrcnn.network import SRCNN
 from npsrcnn.optimizers import Adam, parameters
-from npsrcnn.trainer import Source, Trainer, divergence, prefetch
+from npsrcnn.trainer import Source, Trainer, divergence
 
 BETWEEN = 32
 """Steps between two looks at the losses: looking waits for the GPU."""
@@ -79,12 +79,6 @@ class DeviceTrainer(Trainer):
                 yield from self._losses(progress)
         self.epoch += 1
         self.position = 0
-
-    def _batches(self, start: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The rest of the epoch's batches, made ahead; not begun where nobody asks for one."""
-        batches = self.source.batches(self.seed, self.epoch, self.batch, start)
-        with contextlib.closing(prefetch(batches)) as ready:
-            yield from ready
 
     def _plan(self, steps: int, progress: Callable[[int], float]) -> list[Step]:
         """The numbers of the next ``steps`` steps, which are counted as done."""

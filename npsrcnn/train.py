@@ -11,7 +11,7 @@ import itertools
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="go on with the run in FOLDER (or --out), as if it had never stopped")
     run.add_argument("--seed", type=int, metavar="N", help="of weights and order (default: 0)")
     run.add_argument("--device", choices=("cpu", "cuda", "reference"), default="cpu")
+    run.add_argument("--mpi", action="store_true",
+        help="train on all ranks that mpiexec has started, to the same bits")
     run.add_argument("--cuda", action="store_const", const="cuda", dest="device",
         help="the same as --device cuda")
 
@@ -124,8 +126,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """One run, from its start or its checkpoint to its end, or to Ctrl-C."""
-    started = time.monotonic()
-    settings, folder, state, facts = open_run(options)
+    prepare = functools.partial(prepare_run, options, time.monotonic())
+    if not options.mpi:
+        return carry_out(prepare(_trainer_on(options.device), *open_run(options)))
+    if options.device != "cpu":
+        raise UsageError(f"--mpi is for the CPU, not for --device {options.device}")
+    from npsrcnn import mpi
+
+    return mpi.train(
+        functools.partial(open_run, options), prepare, carry_out, threads=options.threads
+    )
+
+
+def prepare_run(
+    options: argparse.Namespace,
+    started: float,
+    make_trainer: Callable[..., Trainer],
+    settings: dict[str, Any],
+    folder: Path,
+    state: dict[str, np.ndarray] | None,
+    facts: dict[str, Any],
+) -> Run:
+    """All that a run needs, of what :func:`open_run` gives."""
     length = length_of(options, facts)
     recipe = recipe_of(settings)
     net = initial_network(settings, recipe, options.device)
@@ -134,7 +156,7 @@ def train(options: argparse.Namespace) -> int:
     training, evaluation = images_of(settings)
     source = source_of(settings, recipe, training, net.margin)
     check_batch_size(len(source), settings["batch"])
-    trainer = _trainer_on(options.device)(
+    trainer = make_trainer(
         net,
         source,
         optimizer,
@@ -147,8 +169,12 @@ def train(options: argparse.Namespace) -> int:
     )
     if state is not None:
         trainer.restore(state)
-    run = Run(folder, trainer, evaluation, length, settings, started, facts.get("log", []))
-    print(describe(settings, trainer, length))
+    return Run(folder, trainer, evaluation, length, settings, started, facts.get("log", []))
+
+
+def carry_out(run: Run) -> int:
+    """Train, and say what comes of it; the exit code."""
+    print(describe(run.settings, run.trainer, run.length))
     with stop_on_signals() as stop:
         run.go(stop)
     print(run.report())

@@ -16,7 +16,7 @@ import numpy as np
 
 from npsrcnn.commands import write_atomically
 from npsrcnn.errors import UserError
-from npsrcnn.network import SRCNN
+from npsrcnn.network import SRCNN, Layers
 from npsrcnn.optimizers import SGD, Adam, WeightAverage, clip_norm, parameters
 
 T = TypeVar("T")
@@ -31,7 +31,10 @@ class Source(Protocol):
     def batches(
         self, seed: int, epoch: int, batch_size: int, start: int = 0
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of an epoch from the ``start``-th on: always the same for one seed."""
+        """The batches of an epoch from the ``start``-th on: always the same for one seed.
+
+        Of each only ``rows``, an argument that training on several processes gives.
+        """
 
 
 def divergence(step: int, rate: float) -> UserError:
@@ -110,16 +113,24 @@ class Trainer:
             The loss is not finite: training has diverged. The weights are then those of the
             step before.
         """
-        batches = self.source.batches(self.seed, self.epoch, self.batch, start=self.position)
-        with contextlib.closing(prefetch(batches)) as ready:
+        with contextlib.closing(self._batches(self.position)) as ready:
             for inputs, labels in ready:
                 yield self._step(inputs, labels, progress(self.step))
         self.epoch += 1
         self.position = 0
 
+    def _batches(self, start: int, **rows: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The epoch's batches from ``start`` on, made ahead; none before the first is asked for."""
+        batches = self.source.batches(self.seed, self.epoch, self.batch, start, **rows)
+        with contextlib.closing(prefetch(batches)) as ready:
+            yield from ready
+
+    def _loss_and_grads(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, Layers]:
+        return self.net.loss_and_grads(inputs, labels, self.l1)
+
     def _step(self, inputs: np.ndarray, labels: np.ndarray, progress: float) -> float:
         rate = self.rate(self.step, progress)
-        loss, grads = self.net.loss_and_grads(inputs, labels, self.l1)
+        loss, grads = self._loss_and_grads(inputs, labels)
         finite = np.isfinite(loss) and all(np.isfinite(g).all() for g in parameters(grads))
         if not finite:
             raise divergence(self.step, rate)
