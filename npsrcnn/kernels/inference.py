@@ -12,7 +12,7 @@ import numpy as np
 from npsrcnn.kernels.jit import helper, inlined, jit
 from npsrcnn.kernels.plan import BLOCK, Layers, Plan, make_job, make_plan
 from npsrcnn.kernels.threads import get_num_threads, parallel
-from npsrcnn.kernels.tiles import LINEAR, RELU, forward_thin
+from npsrcnn.kernels.tiles import LINEAR, forward_thin
 from npsrcnn.kernels.tiles import forward as run_tiles
 from npsrcnn.kernels.winograd import STEP, transform_input, transform_output
 
@@ -61,7 +61,7 @@ def forward_plan(
         job = make_job(plan, images.shape, padding, origin, get_num_threads())
         parallel(
             _run, len(job.pieces), images, out, job.pieces, job.spans, job.stages, job.levels,
-            job.setup, job.tables, plan.weights, plan.biases,
+            job.setup, job.tables, plan.weights, plan.biases, None if plan.phases == 1 else True,
         )  # fmt: skip
     return out
 
@@ -87,10 +87,9 @@ def _load(image, maps, tables, piece, setup, start, y):
         for p in range(setup.phases):
             run = piece.source + 3 * p
             t0, n, x = tables[run], tables[run + 1], tables[run + 2]
-            row, place = image[c, y, x:], start + (c * setup.phases + p) * setup.width + t0
-            target = maps[place : place + n]
+            place = start + (c * setup.phases + p) * setup.width + t0
             for t in range(n):
-                target[t] = row[t * setup.phases]
+                maps[place + t] = image[c, y, x + t * setup.phases]
 
 
 @inlined
@@ -124,8 +123,8 @@ def _direct(maps, off, blocks, tables, weights, biases, stage, below, above, spa
             for t in range(0, n, BLOCK):
                 length = min(BLOCK, n - t)
                 run_tiles(stage.rows, maps, t0 + t, off, taps, weights, stage.weights,
-                          biases, stage.biases, maps, setup.work, BLOCK, stage.between, length,
-                          RELU, maps, setup.work)  # fmt: skip
+                          biases, stage.biases, maps, setup.work, np.int64(BLOCK), stage.between,
+                          length, stage.act, maps, setup.work)  # fmt: skip
                 run_tiles(stage.rows, maps, setup.work, blocks, stage.between,
                           weights, stage.mapping_weights, biases, stage.mapping_biases,
                           maps, out + t, pitch, stage.maps, length,
@@ -186,7 +185,6 @@ def _winograd(maps, off, tables, weights, biases, stage, below, above, span, set
 def _sum_rows(maps, off, tables, weights, biases, level, setup, piece, y, out):
     """Row ``y`` of the network's output: its filters' rows, each from its own row, and bias."""
     length, last = setup.phases * setup.width, setup.last
-    total = maps[setup.work : setup.work + length]
     for o in range(setup.outputs):
         for v in range(last):
             row = _row(level, setup, y - (last - 1) // 2 + v)
@@ -194,20 +192,24 @@ def _sum_rows(maps, off, tables, weights, biases, level, setup, piece, y, out):
         zero = length - length
         forward_thin(maps, zero, off, last, weights, len(weights) - last,
                      biases, len(biases) - setup.outputs + o,
-                     maps, setup.work, length, LINEAR, maps, zero)  # fmt: skip
+                     maps, setup.work, length, np.int64(LINEAR), maps, zero)  # fmt: skip
         for p in range(setup.phases):
             run = piece.target + 3 * p
             t0, n, x = tables[run], tables[run + 1], tables[run + 2]
-            row, source = out[piece.image, o, y - setup.top, x:], total[p * setup.width + t0 :]
+            total = setup.work + p * setup.width + t0
             for t in range(n):
-                row[t * setup.phases] = source[t]
+                out[piece.image, o, y - setup.top, x + t * setup.phases] = maps[total + t]
 
 
 @jit
-def _run(i, images, out, pieces, all_spans, stages, levels, setups, tables, weights, biases):
-    """All stages on piece ``i``."""
+def _run(
+    i, images, out, pieces, all_spans, stages, levels, setups, tables, weights, biases, winograd
+):
+    """All stages on piece ``i``. ``winograd`` None: no stage is, and that is not compiled."""
     piece, spans, setup, depth = pieces[i], all_spans[i], setups[0], len(stages)
-    maps = np.zeros(setup.size, np.float32)
+    maps = np.empty(setup.size, np.float32)
+    for q in range(setup.size):
+        maps[q] = np.float32(0)
     off = np.empty(setup.taps, np.int64)
     blocks = np.empty(setup.between, np.int64)  # where the maps before a 1x1 layer lie
     for c in range(setup.between):
@@ -234,10 +236,11 @@ def _run(i, images, out, pieces, all_spans, stages, levels, setups, tables, weig
                 seen = min(setup.bottom, first + step - 1 + stage.height - stage.above)
                 ready = span.next < span.end and spans[d].next >= seen
                 if ready:
-                    if stage.winograd:
-                        _winograd(maps, off, tables, weights, biases, stage, below, above, span,
-                                  setup, first)  # fmt: skip
-                    else:
+                    if winograd is not None:  # noqa: SIM102 (Numba can prune only this)
+                        if stage.winograd:
+                            _winograd(maps, off, tables, weights, biases, stage, below, above,
+                                      span, setup, first)  # fmt: skip
+                    if not stage.winograd:
                         _direct(maps, off, blocks, tables, weights, biases, stage, below, above,
                                 span, setup, first)  # fmt: skip
                     span.next = first + step
