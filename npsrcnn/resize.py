@@ -117,12 +117,18 @@ class Resizer:
         return _in_use(_part(self._rows, rows)), _in_use(_part(self._columns, columns))
 
     def window(
-        self, image: np.ndarray, corner: tuple[int, int], rows: Span, columns: Span
+        self,
+        image: np.ndarray,
+        corner: tuple[int, int],
+        rows: Span,
+        columns: Span,
+        out: np.ndarray | None = None,
     ) -> np.ndarray:
         """Some rows and columns, each (start, stop), of the result, bit for bit the same.
 
         ``image`` may be a part of the whole image, from row and column ``corner`` on, that holds
-        what :meth:`needs` says.
+        what :meth:`needs` says. ``out``, contiguous, of the type of ``image`` and not
+        float16, is where the window is to be.
         """
         if image.dtype == np.float16:
             image = image.astype(np.float32)
@@ -135,8 +141,8 @@ class Resizer:
         down = Table(down.index - top, down.weight)
         across = Table(across.index - left, across.weight)
         if self._rows_first:
-            return _along_columns(_along_rows(image, down), across)
-        return _along_rows(_along_columns(image, across), down)
+            return _along_columns(_along_rows(image, down), across, out)
+        return _along_rows(_along_columns(image, across), down, out)
 
 
 def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
@@ -225,22 +231,24 @@ def _keys(x: np.ndarray) -> np.ndarray:
     return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
 
 
-def _along_rows(image: np.ndarray, table: Table) -> np.ndarray:
+def _along_rows(image: np.ndarray, table: Table, out: np.ndarray | None = None) -> np.ndarray:
     """Resample the first axis."""
     flat = np.require(image, requirements="CAW").reshape(len(image), -1)
-    result = np.empty((len(table.index), flat.shape[1]), image.dtype)
+    shape = len(table.index), flat.shape[1]
+    result = np.empty(shape, image.dtype) if out is None else out.reshape(shape)
     block = -(-PIECE // flat.shape[1])
     _run(_rows_kernel, block, flat, table, result, (flat.shape[1],))
     return result.reshape(len(result), *image.shape[1:])
 
 
-def _along_columns(image: np.ndarray, table: Table) -> np.ndarray:
+def _along_columns(image: np.ndarray, table: Table, out: np.ndarray | None = None) -> np.ndarray:
     """Resample the second axis. Channels lie side by side: out[j, c] = sum_t w[j, t] in[i_t, c]."""
     channels = math.prod(image.shape[2:])
     index = channels * table.index[:, None] + np.arange(channels)[:, None]
     weight = table.weight.repeat(channels, axis=0)
     flat = np.require(image, requirements="CAW").reshape(len(image), -1)
-    result = np.empty((len(flat), len(weight)), image.dtype)
+    shape = len(flat), len(weight)
+    result = np.empty(shape, image.dtype) if out is None else out.reshape(shape)
     table = Table(index.reshape(weight.shape), weight)
     _run(_columns_kernel, LANES, flat, table, result, (flat.shape[1], LANES), (len(weight), LANES))
     return result.reshape(len(image), len(table.index) // channels, *image.shape[2:])

@@ -162,18 +162,34 @@ class _Step(NamedTuple):
         planes = _planes(pixels, net, white)
         around = self.around(rows, columns)
         origin = tuple(start for start, _ in around)
-        seen = [self.resizer.window(plane, corner, *around) for plane in planes[: net.channels]]
+        seen = self._enlarged(planes[: net.channels], corner, *around)
         with contextlib.nullcontext() if net.device in ("cpu", "reference") else _GPU:
-            restored = net.forward(np.stack(seen)[None], origin=origin, size=self.resizer.shape)[0]
+            restored = net.forward(seen[None], origin=origin, size=self.resizer.shape)[0]
         (top, bottom), (left, right) = rows, columns
         enlarged = restored[
             :, top - origin[0] : bottom - origin[0], left - origin[1] : right - origin[1]
         ]
         if len(planes) > net.channels:
-            rest = planes[net.channels :]
-            others = [self.resizer.window(plane, corner, rows, columns) for plane in rest]
-            enlarged = np.stack([*enlarged, *others])
+            enlarged = self._enlarged(planes, corner, rows, columns, enlarged)
         return _pixels(enlarged, net, white, pixels)
+
+    def _enlarged(
+        self,
+        planes: np.ndarray,
+        corner: tuple[int, int],
+        rows: Span,
+        columns: Span,
+        first: Sequence[np.ndarray] = (),
+    ) -> np.ndarray:
+        """A window of each plane, of which the ``first`` are there."""
+        shape = len(planes), rows[1] - rows[0], columns[1] - columns[0]
+        result = np.empty(shape, np.float32)
+        for i, plane in enumerate(planes):
+            if i < len(first):
+                result[i] = first[i]
+            else:
+                self.resizer.window(plane, corner, rows, columns, result[i])
+        return result
 
 
 def _planes(pixels: np.ndarray, net: SRCNN, white: float) -> np.ndarray:
