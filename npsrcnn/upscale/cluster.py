@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import signal
 import sys
 import time
 from collections import deque
@@ -77,6 +78,7 @@ def connect(address: str) -> Iterator[Cluster]:
                     threads_per_worker=max(1, get_num_threads() // int(rest)),
                     dashboard_address="127.0.0.1:0",  # where it is, nobody is told
                     silence_logs=logging.CRITICAL,
+                    preload=__name__,
                 )
             )
         try:
@@ -88,6 +90,11 @@ def connect(address: str) -> Iterator[Cluster]:
         cluster = Cluster(stack.enter_context(client), address)
         cluster.check()
         yield cluster
+
+
+def dask_setup(worker: object) -> None:
+    """What Dask calls first in a worker of "local:N": Ctrl-C is the command's, which ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Cluster:
