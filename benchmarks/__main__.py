@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import data_path, inference, memory, startup, training
+from benchmarks import data_path, inference, memory, mpi, startup, training
 from benchmarks.measure import REPEATS, Row, machine
 from npsrcnn import commands
 from npsrcnn.errors import UserError
@@ -27,6 +27,7 @@ SUBJECTS: dict[str, ModuleType] = {
     "start-up": startup,
     "data-path": data_path,
     "memory": memory,
+    "mpi": mpi,
 }
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "case": lambda row: row.case,

@@ -190,6 +190,12 @@ class RankTrainer(Trainer):
         sums, losses = training.partial_sums(
             self.net.layers, inputs, labels, self.l1, self._share
         )
+        total, losses = self._add_up(sums, losses)
+        grads = training.unpacked(self.net.layers, inputs.shape[2:], total)
+        return training.mean_loss(losses, self.batch), grads
+
+    def _add_up(self, sums: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The sum of all ranks' partial sums, and all losses, in the order of one process."""
         # Of the floats of the gradients, each rank adds up its part.
         size, rank = self._ranks.size, self._ranks.rank
         ends = np.arange(size + 1) * sums.shape[1] // size
@@ -210,8 +216,7 @@ class RankTrainer(Trainer):
         for r, piece in enumerate(np.split(everything, np.cumsum(counts)[:-1])):
             total[ends[r] : ends[r + 1]] = piece[: lengths[r]]
             losses[self._groups[r]] = piece[lengths[r] :].reshape(-1, LANES)
-        grads = training.unpacked(self.net.layers, inputs.shape[2:], total)
-        return training.mean_loss(losses, self.batch), grads
+        return total, losses
 
     def follow(self) -> int:
         """Take every step with rank 0, until it ends the training; the exit code."""
@@ -262,11 +267,18 @@ def train(
         ranks.check_alike({**ALIKE, "sub-images": len(run.trainer.source)})
         if not ranks.leads:
             return run.trainer.follow()
+        sys.stdout.reconfigure(line_buffering=True)  # mpiexec reads it, and may end us any time
+        print(
+            f"{ranks.size} ranks, this one with {get_num_threads()} threads; should one die, "
+            f"go on from the last checkpoint: --resume {run.folder.resolve()}"
+        )
         try:
-            return carry_out(run)
+            code = carry_out(run)
         except (UserError, OSError):
             run.trainer.dismiss()
             raise
+        run.trainer.dismiss()
+        return code
 
 
 @contextlib.contextmanager
