@@ -160,6 +160,8 @@ class Run:
 
     def report(self) -> str:
         """What came of it: the gain, every file, and how to use the model."""
+        if not self.log:
+            return f"not one step was done in {self.length}: nothing is saved"
         folder = self.folder.resolve()
         row = max(self.log, key=lambda row: row["psnr"])
         scale = self.settings["scale"]

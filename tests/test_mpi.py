@@ -151,7 +151,7 @@ def weights(out):
 
 @needs_mpi
 def test_a_rank_is_killed_and_fewer_resume_to_the_same_bits(pictures, tmp_path):
-    epochs, out = 200, tmp_path / "killed"
+    epochs, out = 60, tmp_path / "killed"
     each = 'echo $$ > "$0/pid$OMPI_COMM_WORLD_RANK"; exec "$@"'
     process = mpiexec(
         3, "sh", "-c", each, tmp_path, sys.executable, "-m", "npsrcnn.train", "--mpi",
@@ -177,16 +177,11 @@ def test_a_rank_is_killed_and_fewer_resume_to_the_same_bits(pictures, tmp_path):
 
 
 @needs_mpi
-def test_one_clock_and_one_line_for_an_error_of_all(pictures, tmp_path):
+def test_an_error_of_all_is_one_line(tmp_path):
     command = [sys.executable, "-m", "npsrcnn.train", "--mpi"]
-    options = arguments(pictures, tmp_path / "out", 1)[:-2]
-    timed = mpiexec(2, *command, *options, "--minutes", 0.01)
-    wrong = mpiexec(2, *command, "--data", tmp_path / "nowhere", "--out", tmp_path / "other")
-    said, text = finished(timed)
-    assert timed.returncode == 0, text
-    assert said.count("for 0.01 minutes") == 1 and (tmp_path / "out" / "best.npz").exists()
-    _, text = finished(wrong)
-    assert wrong.returncode == 1
+    process = mpiexec(2, *command, "--data", tmp_path / "nowhere", "--out", tmp_path / "out")
+    _, text = finished(process)
+    assert process.returncode == 1
     assert sum("nowhere" in line for line in text.splitlines()) == 1 and "Traceback" not in text
 
 
