@@ -52,7 +52,7 @@ def test_nobody_imports_the_commands():
 
 @pytest.mark.parametrize(
     "heavy",
-    ["scipy.io", "matplotlib", "imageio", "PIL", "pooch", "tqdm", "torch", "onnx", "tifffile"],
+    "scipy.io matplotlib imageio PIL pooch tqdm torch onnx tifffile mpi4py".split(),
 )
 def test_import_npsrcnn_leaves_what_is_heavy_for_later(heavy):
     code = f"import sys, npsrcnn; sys.exit({heavy!r} in sys.modules)"
