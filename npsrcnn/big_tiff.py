@@ -7,9 +7,11 @@ dies, and :mod:`npsrcnn.upscale.streaming` goes on from there.
 
 from __future__ import annotations
 
+import lzma
 import os
 import threading
 import weakref
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -254,7 +256,7 @@ class Scene:
             part, _, shape = page.decode(data or None, index, jpegtables=page.jpegtables)
         except ImportError as error:  # of a codec that this Python or tifffile is without
             raise self._codec() from error
-        except (ValueError, RuntimeError, TypeError) as error:
+        except (ValueError, RuntimeError, TypeError, zlib.error, lzma.LZMAError) as error:
             if "imagecodecs" in str(error):
                 raise self._codec() from error
             raise self._error(f"damaged or truncated ({' '.join(str(error).split())})") from error

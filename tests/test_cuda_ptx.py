@@ -262,6 +262,7 @@ def test_compiled_kernel(make, architecture, monkeypatch, tmp_path):
 
 def test_what_nvidias_packages_raise_is_known():
     """Of numba-cuda; Numba's own target raises but its own."""
+    pytest.importorskip("numba_cuda")
     names = {error.__name__ for error in device._cuda_errors()}
     assert {"CUDAError", "nvJitLinkError"} <= names
 
