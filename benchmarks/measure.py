@@ -22,6 +22,7 @@ from npsrcnn.kernels.threads import parallel
 from npsrcnn.kernels.tiles import HAS_FMA, LANES, VECTOR, Emitter
 
 REPEATS = 7
+SETTLE = 0.05  # seconds
 CHAINS = 12  # multiply-adds that do not wait for each other
 ROUNDS = 8  # of them in one turn of the loop
 
@@ -50,7 +51,9 @@ def interleaved(
 ) -> dict[str, float]:
     """Median seconds of each, all taken in turn, so that a slow minute strikes all alike.
 
-    One that takes longer than ``patience`` seconds in its first run is left out.
+    One that takes longer than ``patience`` seconds in its first run is left out. Before each time
+    is taken it runs for a while uncounted: threads of the one before still wait for more work, and
+    not idly. A rest instead would cost more: cores take tens of milliseconds to come back from it.
     """
     times: dict[str, list[float]] = {}
     for name, work in contestants.items():
@@ -59,6 +62,9 @@ def interleaved(
             times[name] = []
     for _ in range(repeats):
         for name, found in times.items():
+            begin = time.perf_counter()
+            while time.perf_counter() - begin < SETTLE:
+                contestants[name]()
             found.append(seconds(contestants[name]))
     return {name: statistics.median(found) for name, found in times.items()}
 
