@@ -13,10 +13,11 @@ from benchmarks.measure import Row
 SIZES = {"1080p": (1080, 1920), "4K": (2160, 3840), "8K": (4320, 7680)}
 PEERS = {"npsrcnn": "npsrcnn", "ONNX Runtime": "onnxruntime", "PyTorch": "torch"}
 CODE = """
-import resource, sys
+import sys
 import numpy as np
 from benchmarks import peers
 from npsrcnn import SRCNN
+from npsrcnn.upscale.files import peak_memory
 
 name, by, threads, *shape = sys.argv[1:]
 net = SRCNN(name, seed=1, padding="zeros")
@@ -29,10 +30,9 @@ def run(x):
 
 run(np.ones((1, 1, 64, 64), np.float32))
 x = np.ones((1, 1, *map(int, shape)), np.float32)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory()
 y = run(x)
-grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-print(max(0, grown - y.nbytes))
+print(max(0, peak_memory() - before - y.nbytes))
 """
 
 
