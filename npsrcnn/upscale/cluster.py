@@ -192,18 +192,27 @@ class Cluster:
             except CancelledError as error:
                 raise self._gone() from error
             except TimeoutError:
-                pass
-            if not self._threads() and time.monotonic() - self._seen > NOBODY:
-                raise ClusterError(
-                    f"no workers are left at {self._address}: start some, and then this again"
-                )
+                self._check_workers()
+
+    def _check_workers(self) -> None:
+        """Raise ClusterError where there have been none for some time."""
+        if not self._threads() and time.monotonic() - self._seen > NOBODY:
+            raise ClusterError(
+                f"no workers are left at {self._address}: start some, and then this again"
+            )
 
     def _result(self, future: Future) -> Any:
         """What a task returned; or raise what it raised, or what became of its workers."""
         import distributed
 
         try:
-            return future.result()
+            while True:
+                try:
+                    return future.result(POLL)
+                except TimeoutError:  # the worker that had the result is gone: it is computed anew
+                    if future.status == "error":  # no: the task itself has raised it
+                        raise
+                    self._check_workers()
         except distributed.KilledWorker as error:
             raise MemoryError(
                 "it seems: one worker after the other died of it; give them more memory, or fewer "
