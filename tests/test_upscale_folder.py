@@ -170,7 +170,7 @@ def test_a_removed_folder_ends_the_run(folder, model, threads, capsys, monkeypat
     def remove(path, picture):
         written.append(path)
         if len(written) == 3:
-            shutil.rmtree(target)
+            target.rename(target.with_name("gone"))  # at once, while other threads write into it
         write(path, picture)
 
     monkeypatch.setattr(images, "write", remove)
