@@ -36,8 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = commands.parser("batch_size", "What larger batches cost in PSNR.", __doc__)
-    parser.prog = "python -m benchmarks.batch_size"
+    parser = commands.parser("benchmarks.batch_size", "What larger batches cost in PSNR.", __doc__)
     parser.add_argument("data", help="images to train on: a folder, a pattern, t91")
     parser.add_argument("measured", help="images to measure on")
     parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=3)
@@ -95,14 +94,11 @@ def _trained(source, measured, batch: int, rate: float, options: argparse.Namesp
     run = {"maps": options.maps, "batch": batch, "rate": rate, "seed": options.seed}
     run |= {"seen": [], "psnr": []}
     print(f"batch {batch:5} rate {rate:6g} ", end="", flush=True)
-    while trainer.step < steps:
-        for _ in trainer.run_epoch(lambda step: step / steps):
-            if trainer.step in moments:
-                run["seen"].append(trainer.sub_images)
-                run["psnr"].append(evaluate.mean_psnr(trainer.averaged(), measured)[0])
-                print(f" {run['psnr'][-1]:.3f}", end="", flush=True)
-            if trainer.step >= steps:
-                break
+    for _ in trainer.train(steps):
+        if trainer.step in moments:
+            run["seen"].append(trainer.sub_images)
+            run["psnr"].append(evaluate.mean_psnr(trainer.averaged(), measured)[0])
+            print(f" {run['psnr'][-1]:.3f}", end="", flush=True)
     print(flush=True)
     return run
 

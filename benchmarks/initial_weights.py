@@ -69,8 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = commands.parser("initial_weights", "What to begin training with.", __doc__)
-    parser.prog = "python -m benchmarks.initial_weights"
+    parser = commands.parser("benchmarks.initial_weights", "What to begin training with.", __doc__)
     parser.add_argument("data", help="images to train on: a folder, a pattern, t91")
     parser.add_argument("measured", help="images to measure on")
     parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=3)
@@ -142,11 +141,8 @@ def _trained(start: SRCNN, source, measured, rate: float, options: argparse.Name
             psnr.append(evaluate.mean_psnr(trainer.averaged(), measured)[0])
 
     look()
-    while trainer.step < steps:
-        for _ in trainer.run_epoch(lambda step: step / steps):
-            look()
-            if trainer.step >= steps:
-                break
+    for _ in trainer.train(steps):
+        look()
     image = measured[0].bicubic.astype(np.float32)
     end = trainer.averaged()
     return {

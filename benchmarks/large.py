@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from npsrcnn import memory
 from npsrcnn.big_tiff import TILE
 from npsrcnn.upscale import choose_models
-from npsrcnn.upscale.files import MEMORY, peak_memory
+from npsrcnn.upscale.files import MEMORY
 from npsrcnn.upscale.streaming import Block, BlockJob, enlarge_scene, in_threads
 
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     print(
         f"{size[1]} x {size[0]} -> {enlarged[1]} x {enlarged[0]}, {_tiles((0, enlarged[0])) ** 2} "
-        f"tiles: peak memory {peak_memory() / 1e6:.0f} MB of {options.memory / 1e6:.0f}"
+        f"tiles: peak memory {memory.peak() / 1e6:.0f} MB of {options.memory / 1e6:.0f}"
     )
     return 0
 

@@ -16,8 +16,7 @@ CODE = """
 import sys
 import numpy as np
 from benchmarks import peers
-from npsrcnn import SRCNN
-from npsrcnn.upscale.files import peak_memory
+from npsrcnn import SRCNN, memory
 
 name, by, threads, *shape = sys.argv[1:]
 net = SRCNN(name, seed=1, padding="zeros")
@@ -30,9 +29,9 @@ def run(x):
 
 run(np.ones((1, 1, 64, 64), np.float32))
 x = np.ones((1, 1, *map(int, shape)), np.float32)
-before = peak_memory()
+before = memory.peak()
 y = run(x)
-print(max(0, peak_memory() - before - y.nbytes))
+print(max(0, memory.peak() - before - y.nbytes))
 """
 
 

@@ -62,8 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = commands.parser("scaling", "A model of training on many ranks.", __doc__)
-    parser.prog = "python -m benchmarks.scaling"
+    parser = commands.parser("benchmarks.scaling", "A model of training on many ranks.", __doc__)
     parser.add_argument("rows", type=Path, help="what python -m benchmarks mpi has measured")
     return parser
 

@@ -32,13 +32,14 @@ SCALE = 3
 SIDE = 1024  # pixels, of the images that the set is made of
 BATCH = 128
 MEMORY = """
-import itertools, resource, sys
+import itertools, sys
 from benchmarks.shards import steps
+from npsrcnn import memory
 from npsrcnn.datasets import Shards
 source = Shards(sys.argv[1], orientations=True)
 for _ in itertools.islice(steps(source), int(sys.argv[2])):
     pass
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(memory.peak())
 """
 
 
@@ -49,8 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = commands.parser("shards", "Training from disk beside training from memory.", __doc__)
-    parser.prog = "python -m benchmarks.shards"
+    parser = commands.parser(
+        "benchmarks.shards", "Training from disk beside training from memory.", __doc__
+    )
     parser.add_argument("folder", type=Path, help="for the set; it stays there")
     parser.add_argument("--sub-images", type=commands.positive_int, default=5_000_000, metavar="N",
         help="of a set to be made (default: 5000000)")  # fmt: skip
@@ -83,8 +85,8 @@ def measure(options: argparse.Namespace) -> None:
         ratio = base / statistics.median(taken)
         print(f"{name:18} {speed:8,.0f} sub-images/s  {ratio:.1%} of the speed from memory")
     code = [sys.executable, "-c", MEMORY, str(options.folder), str(10 * options.steps)]
-    kilobytes = subprocess.run(code, capture_output=True, text=True, check=True).stdout.split()[-1]
-    print(f"resident at most   {int(kilobytes) / 1e6:.2f} GB")
+    peak = subprocess.run(code, capture_output=True, text=True, check=True).stdout.split()[-1]
+    print(f"resident at most   {int(peak) / 1e9:.2f} GB")
 
 
 def steps(source: Source) -> Iterator[float]:

@@ -27,10 +27,10 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
-def parser(name: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    """An argument parser for ``python -m npsrcnn.<name>`` with the options all commands share."""
+def parser(module: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    """An argument parser for ``python -m <module>`` with the options all commands share."""
     result = _Parser(
-        prog=f"python -m npsrcnn.{name}",
+        prog=f"python -m {module}",
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -71,7 +71,8 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     """The option ``--precision`` of commands that restore images."""
     parser.add_argument(
         "--precision", choices=("float32", "tf32"), default="float32",
-        help="tf32: on tensor cores of a GPU, off by 0.05 of 255 grey levels (default: float32)",
+        help="tf32: on tensor cores of a GPU, off by 0.03 to 0.06 of 255 grey levels (rms) "
+        "(default: float32)",
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ COLORS = {1: ("y",), 3: ("rgb", "ycbcr")}
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = commands.parser("convert", "Convert weights between kinds of files.", __doc__)
+    parser = commands.parser("npsrcnn.convert", "Convert weights between kinds of files.", __doc__)
     parser.add_argument("source", metavar="A", help="the file to read, or a name: 9-1-5-x3")
     parser.add_argument("target", metavar="B", type=Path, help="the file to write")
     known = parser.add_argument_group("what the file to read does not say, or says wrongly")

@@ -231,7 +231,9 @@ METHODS: dict[str, Callable[[argparse.Namespace], tuple[Method, int, str, bool]]
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = commands.parser("evaluate", "Measure PSNR and SSIM in the paper's protocol.", __doc__)
+    parser = commands.parser(
+        "npsrcnn.evaluate", "Measure PSNR and SSIM in the paper's protocol.", __doc__
+    )
     parser.add_argument(
         "--data",
         required=True,

@@ -186,7 +186,7 @@ def report(rows: list[Row], write: Callable[[str], None] = print) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = commands.parser("gradcheck", "Check every gradient of a network, in float64.")
+    parser = commands.parser("npsrcnn.gradcheck", "Check every gradient of a network, in float64.")
     parser.add_argument("--network", default="9-1-5", help="filter sizes (default: %(default)s)")
     parser.add_argument("--channels", type=int, choices=(1, 3), default=1, help="default: 1")
     parser.add_argument(

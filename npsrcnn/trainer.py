@@ -119,6 +119,15 @@ class Trainer:
         self.epoch += 1
         self.position = 0
 
+    def train(self, steps: int) -> Iterator[float]:
+        """Train until ``steps`` steps are done in all; yield the loss of each."""
+        while self.step < steps:
+            with contextlib.closing(self.run_epoch(lambda step: step / steps)) as epoch:
+                for loss in epoch:
+                    yield loss
+                    if self.step >= steps:
+                        return
+
     def _batches(self, start: int, **rows: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The epoch's batches from ``start`` on, made ahead; none before the first is asked for."""
         batches = self.source.batches(self.seed, self.epoch, self.batch, start, **rows)

@@ -95,7 +95,7 @@ JOBS: dict[str, Callable[[], None]] = {
 
 
 def _parser() -> argparse.ArgumentParser:
-    return commands.parser("warmup", "Compile every kernel ahead of its first use.")
+    return commands.parser("npsrcnn.warmup", "Compile every kernel ahead of its first use.")
 
 
 def _run(_options: argparse.Namespace) -> int:

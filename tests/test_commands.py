@@ -21,7 +21,7 @@ WINDOWS = sys.platform == "win32"
 
 
 def run(body, *argv):
-    return commands.run(lambda: commands.parser("example", "An example."), body, argv)
+    return commands.run(lambda: commands.parser("npsrcnn.example", "An example."), body, argv)
 
 
 def raiser(error):

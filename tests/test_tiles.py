@@ -201,6 +201,7 @@ def test_tiles_compile_to_packed_multiply_adds_without_spills(rng):
     run_forward(ROWS, x, 0, off, pack(w, ROWS), bias, out, 0, ROWS, LANES, LINEAR, gate)
     (assembly,) = run_forward.inspect_asm().values()
     check_tile(assembly, ROWS, VECTORS, "%zmm" if LANES == 16 else "%ymm")
+    check_tile(assembly, ROWS, 2, "%zmm" if LANES == 16 else "%ymm")
     check_tile(assembly, FEW_ROWS, FEW_VECTORS, "%zmm" if LANES == 16 else "%ymm")
 
 

@@ -50,6 +50,14 @@ def test_it_learns():
     assert np.mean(losses[-20:]) < 0.2 * np.mean(losses[:20])
 
 
+def test_training_ends_after_so_many_steps_within_an_epoch_and_goes_on():
+    subject = trainer()
+    assert len(list(subject.train(9))) == 9 == subject.step
+    assert (subject.epoch, subject.position) == (1, 3)
+    assert len(list(subject.train(12))) == 3 and not list(subject.train(12))
+    assert len(list(subject.train(13))) == 1 and subject.epoch == 2
+
+
 @pytest.mark.parametrize("after", [4, 6, 8])  # in an epoch, at its end, in the next
 def test_a_resumed_training_ends_in_the_same_bits(tmp_path, after):
     straight = trainer()

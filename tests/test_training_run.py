@@ -72,12 +72,7 @@ def ten_steps(name, device):
         functools.partial(rate_at, peak=recipe.rate, warmup=recipe.warmup, decay=recipe.decay),
         batch=8, seed=5, clip=recipe.clip, average=recipe.average,
     )  # fmt: skip
-    losses = []
-    while trainer.step < STEPS:
-        for loss in trainer.run_epoch(lambda step: step / STEPS):
-            losses.append(loss)
-            if trainer.step == STEPS:
-                break
+    losses = list(trainer.train(STEPS))
     return losses, parameters(net.layers), parameters(trainer.averaged().layers)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from random_inputs import random_net
 
 import npsrcnn
 from npsrcnn import SRCNN, images
@@ -31,15 +32,6 @@ FORWARD = np.array(
     [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
 )
 ZERO = np.array([16.0, 128.0, 128.0])
-
-
-def random_net(channels=1, color="y", scale=None, name="9-1-5", seed=1):
-    metadata = {"color": color} | ({"scale": scale} if scale else {})
-    net = SRCNN(name, channels, n=(8, 4), seed=seed, metadata=metadata)
-    rng = np.random.default_rng(seed)
-    for _, b in net.layers:
-        b[:] = 0.1 * rng.standard_normal(len(b))
-    return net
 
 
 def copying_net(channels=1, color="y"):
@@ -64,7 +56,7 @@ def white(dtype):
     return np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1
 
 
-def random_image(rng, shape, dtype):
+def soft_image(rng, shape, dtype):
     """Noise, soft enough that nothing overshoots."""
     image = rng.uniform(0.3, 0.7, shape) * white(dtype)
     return image.astype(dtype)
@@ -76,7 +68,7 @@ def random_image(rng, shape, dtype):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("channels", [(), (1,), (2,), (3,), (4,)])
 def test_shape_and_type_are_kept(rng, dtype, channels):
-    image = random_image(rng, (9, 11, *channels), dtype)
+    image = soft_image(rng, (9, 11, *channels), dtype)
     result = upscale(image, 3, copying_net())
     assert result.shape == (27, 33, *channels) and result.dtype == dtype
     expected = imresize(image.astype(np.float64), 3)  # linear, so in RGB as in YCbCr
@@ -90,7 +82,7 @@ def test_shape_and_type_are_kept(rng, dtype, channels):
 
 def test_y_is_restored_and_cb_cr_are_bicubic(rng):
     image = rng.integers(0, 256, (14, 17, 3), np.uint8)
-    net = random_net()
+    net = random_net(scale=None)
     ycbcr = (image @ FORWARD.T / 255 + ZERO) / 255
     large = imresize(ycbcr, 2)
     large[..., 0] = net.forward(large[..., 0].astype(np.float32))
@@ -102,7 +94,7 @@ def test_y_is_restored_and_cb_cr_are_bicubic(rng):
 
 def test_a_grey_image_is_taken_as_it_is(rng):
     image = rng.integers(0, 256, (14, 17), np.uint8)
-    net = random_net()
+    net = random_net(scale=None)
     large = imresize((image / 255).astype(np.float32), 2)
     expected = np.floor(net.forward(large) * 255 + 0.5).clip(0, 255)
     difference = np.abs(upscale(image, 2, net) - expected)
@@ -112,7 +104,7 @@ def test_a_grey_image_is_taken_as_it_is(rng):
 @pytest.mark.parametrize("color", ["rgb", "ycbcr"])
 def test_a_network_of_three_channels_restores_all_of_them(rng, color):
     image = rng.integers(0, 256, (12, 10, 3), np.uint8)
-    net = random_net(3, color)
+    net = random_net(channels=3, scale=None, color=color)
     planes = image / 255 if color == "rgb" else (image @ FORWARD.T / 255 + ZERO) / 255
     large = imresize(planes, 2).astype(np.float32).transpose(2, 0, 1)
     restored = net.forward(large[None])[0].transpose(1, 2, 0).astype(np.float64) * 255
@@ -120,7 +112,7 @@ def test_a_network_of_three_channels_restores_all_of_them(rng, color):
         restored = (restored - ZERO) @ np.linalg.inv(FORWARD / 255).T
     difference = np.abs(upscale(image, 2, net) - np.floor(restored + 0.5).clip(0, 255))
     assert difference.max() <= 1 and (difference > 0).mean() < 0.01
-    grey = random_image(rng, (12, 10), np.uint8)
+    grey = soft_image(rng, (12, 10), np.uint8)
     result = upscale(grey, 2, copying_net(3, color))
     difference = np.abs(result - np.floor(imresize(grey.astype(np.float64), 2) + 0.5))
     assert difference.max() <= 1 and (difference > 0).mean() < 0.01
@@ -130,7 +122,7 @@ def test_a_network_of_three_channels_restores_all_of_them(rng, color):
 @pytest.mark.parametrize("scale", [2, 3, 4, 2.5])
 def test_images_smaller_than_the_filters(rng, size, scale):
     image = rng.integers(0, 256, (*size, 3), np.uint8)
-    result = upscale(image, scale, random_net())
+    result = upscale(image, scale, random_net(scale=None))
     assert result.shape == (int(np.ceil(size[0] * scale)), int(np.ceil(size[1] * scale)), 3)
     flat = upscale(np.full(size, 77, np.uint8), scale, copying_net())
     np.testing.assert_array_equal(flat, 77)
@@ -140,7 +132,7 @@ def test_images_smaller_than_the_filters(rng, size, scale):
 @pytest.mark.parametrize("shape", [(90, 70), (90, 70, 3), (90, 70, 4)])
 def test_strips_do_not_show(rng, monkeypatch, name, shape):
     image = rng.uniform(0, 1, shape).astype(np.float32)
-    net = random_net(name=name)
+    net = random_net(name, scale=None)
     whole = upscale(image, 3, net)
     monkeypatch.setattr(PACKAGE, "STRIP", 1)  # 64 rows, the least
     np.testing.assert_allclose(upscale(image, 3, net), whole, rtol=0, atol=1e-5)
@@ -154,7 +146,7 @@ def test_threads_change_no_bit(rng):
         results = []
         for threads in (1, 2, 3):
             set_num_threads(threads)
-            results.append(upscale(image, 2, random_net()))
+            results.append(upscale(image, 2, random_net(scale=None)))
     finally:
         set_num_threads(before)
     np.testing.assert_array_equal(results[0], results[1])
@@ -174,15 +166,15 @@ def test_the_image_is_left_alone(rng):
     image = rng.integers(0, 256, (12, 13, 4), np.uint8)
     image[3:6, :, 3] = 0
     before = image.copy()
-    upscale(image, 2, random_net())
+    upscale(image, 2, random_net(scale=None))
     np.testing.assert_array_equal(image, before)
 
 
 def test_any_memory_layout(rng):
     image = rng.integers(0, 256, (12, 14, 3), np.uint8)
-    expected = upscale(image, 2, random_net())
+    expected = upscale(image, 2, random_net(scale=None))
     for same in (np.asfortranarray(image), image[::-1][::-1], np.repeat(image, 2, 1)[:, ::2]):
-        np.testing.assert_array_equal(upscale(same, 2, random_net()), expected)
+        np.testing.assert_array_equal(upscale(same, 2, random_net(scale=None)), expected)
 
 
 def test_it_beats_bicubic_with_the_authors_weights(data_folder):
@@ -216,8 +208,8 @@ def naive_fill(pixels, alpha, reach):
 @pytest.mark.parametrize("channels", [(), (3,)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_fill_continues_visible_colours(rng, channels, dtype):
-    pixels = random_image(rng, (23, 31, *channels), dtype)
-    alpha = random_image(rng, (23, 31), dtype)
+    pixels = soft_image(rng, (23, 31, *channels), dtype)
+    alpha = soft_image(rng, (23, 31), dtype)
     alpha[rng.random(alpha.shape) < 0.6] = 0
     alpha[:9, :12] = 0
     result = fill(pixels, alpha, 4)
@@ -273,12 +265,12 @@ def test_a_scale_that_the_model_was_not_trained_for(rng):
     ):
         upscale(image, 3, net)
     with pytest.raises(UserError, match="does not say for which scale"):
-        upscale(image, None, random_net())
+        upscale(image, None, random_net(scale=None))
     with pytest.raises(UserError, match="neither a scale nor a model"):
         upscale(image)
     for scale in (0.5, -2, float("inf"), float("nan")):
         with pytest.raises(UserError, match="at least 1"):
-            upscale(image, scale, random_net())
+            upscale(image, scale, random_net(scale=None))
 
 
 def test_without_weights_it_says_how_to_get_them(tmp_path, monkeypatch):
@@ -290,20 +282,20 @@ def test_without_weights_it_says_how_to_get_them(tmp_path, monkeypatch):
 @pytest.mark.parametrize("shape", [(4,), (4, 4, 5), (0, 4), (2, 4, 4, 3), (4, 4, 0)])
 def test_what_is_no_image_is_refused(shape):
     with pytest.raises(ValueError, match="expected an image"):
-        upscale(np.zeros(shape, np.uint8), 2, random_net())
+        upscale(np.zeros(shape, np.uint8), 2, random_net(scale=None))
 
 
 @pytest.mark.parametrize("dtype", [bool, np.int32, np.int64, complex, object])
 def test_what_is_no_image_type_is_refused(dtype):
     with pytest.raises(TypeError, match="use uint8, uint16 or a float type"):
-        upscale(np.zeros((4, 4), dtype), 2, random_net())
+        upscale(np.zeros((4, 4), dtype), 2, random_net(scale=None))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_is_refused(value):
     image = np.full((4, 4), value, np.float32)
     with pytest.raises(UserError, match="not finite"):
-        upscale(image, 2, random_net())
+        upscale(image, 2, random_net(scale=None))
 
 
 # The command

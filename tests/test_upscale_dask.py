@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from random_inputs import random_image, random_net
 
 import npsrcnn
-from npsrcnn import SRCNN, images
+from npsrcnn import images
 from npsrcnn.ensemble import ensemble
 from npsrcnn.errors import UserError
 from npsrcnn.kernels.threads import get_num_threads
@@ -30,20 +31,11 @@ distributed = pytest.importorskip("distributed", reason="needs the extra dask")
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def random_net(name="9-1-5", scale=2, n=(8, 4), seed=1):
-    net = SRCNN(name, n=n, seed=seed, metadata={"scale": scale} if scale else None)
-    rng = np.random.default_rng(seed)
-    for _, b in net.layers:
-        b[:] = 0.1 * rng.standard_normal(len(b))
-    return net
-
-
-def random_image(rng, shape, dtype):
-    top = np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1
-    image = (rng.random(shape) * top).astype(dtype)
-    if len(shape) == 3 and shape[2] in (2, 4):
-        image[rng.random(shape[:2]) < 0.3, -1] = 0
-        image[: shape[0] // 2, : shape[1] // 2, -1] = 0  # farther than anything can see
+def with_holes(rng, image):
+    """The same with transparent pixels, some farther from others than anything can see."""
+    if image.ndim == 3 and image.shape[2] in (2, 4):
+        image[rng.random(image.shape[:2]) < 0.3, -1] = 0
+        image[: len(image) // 2, : image.shape[1] // 2, -1] = 0
     return image
 
 
@@ -61,7 +53,7 @@ DTYPES = np.uint8, np.uint16, np.float16, np.float32, np.float64
     ],
 )  # fmt: skip
 def test_lazily_the_same_bits(rng, dtype, channels):
-    image = random_image(rng, (150, 137, *channels), dtype)
+    image = with_holes(rng, random_image(rng, (150, 137, *channels), dtype))
     expected = npsrcnn.upscale(image, 2, random_net())
     for chunks in ((64, 70, 2), (149, 1, 1)):
         lazy = npsrcnn.upscale(da.from_array(image, chunks[: image.ndim]), 2, random_net())
@@ -76,10 +68,10 @@ MODELS = {
     "9-1-5": lambda: (2, random_net()),
     "9-1-5 x3": lambda: (3, random_net(scale=3)),
     "9-1-5 x4": lambda: (4, random_net(scale=4)),
-    "Winograd 3": lambda: (3, random_net("9-3-5", 3, (16, 16))),
-    "Winograd 5": lambda: (2, random_net("9-5-5", 2, (16, 16))),
-    "even sizes": lambda: (2.7, random_net("8-2-4", None)),
-    "ensemble": lambda: (2, ensemble(random_net("5-5-3", 2, (16, 16)))),
+    "Winograd 3": lambda: (3, random_net("9-3-5", scale=3, n=(16, 16))),
+    "Winograd 5": lambda: (2, random_net("9-5-5", scale=2, n=(16, 16))),
+    "even sizes": lambda: (2.7, random_net("8-2-4", scale=None)),
+    "ensemble": lambda: (2, ensemble(random_net("5-5-3", scale=2, n=(16, 16)))),
     "a step and bicubic": lambda: (1.5, None),
     "two steps": lambda: (6, None),
 }
@@ -221,7 +213,7 @@ def pictures(made_pictures, monkeypatch):
 def made_pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(7)
-    random_net("9-5-5", 2, (64, 32)).save(folder / "model.npz")
+    random_net("9-5-5", scale=2, n=(64, 32)).save(folder / "model.npz")
     (folder / "in").mkdir()
     for i in range(8):
         image = random_image(rng, (60 + i, 50, 3), np.uint8)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npsrcnn import SRCNN, images, load, upscale
+from npsrcnn import SRCNN, images, load, memory, upscale
 from npsrcnn.commands import write_atomically
 from npsrcnn.errors import UserError
 from npsrcnn.kernels.threads import get_num_threads, set_num_threads
@@ -280,7 +280,7 @@ def test_a_decoded_format_says_what_memory_it_takes(folder, model, capsys, monke
     said = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r".*00\.png: in memory as a whole, which takes about 0\.\d GB", said[0])
     assert "-> " in said[1]
-    monkeypatch.setattr(sys.modules["npsrcnn.upscale.files"], "_memory_of_machine", lambda: 1000)
+    monkeypatch.setattr(memory, "of_machine", lambda: 1000)
     assert main([str(folder / "01.png"), *options]) == 1
     assert "this machine has 0.0" in capsys.readouterr().err
 

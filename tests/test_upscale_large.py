@@ -17,8 +17,9 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from random_inputs import random_image, random_net
 
-from npsrcnn import SRCNN, images, upscale
+from npsrcnn import images, upscale
 from npsrcnn.big_tiff import TILE, Scene, TiledFile
 from npsrcnn.commands import describe
 from npsrcnn.ensemble import ensemble
@@ -31,21 +32,6 @@ from npsrcnn.upscale.large import Enlarger
 from npsrcnn.upscale.streaming import enlarge_scene
 
 tifffile = pytest.importorskip("tifffile", reason="needs the extra large")
-
-
-def random_net(name="9-1-5", channels=1, scale=2, n=(8, 4), seed=1):
-    color = "rgb" if channels == 3 else "y"
-    metadata = {"scale": scale, "color": color}
-    net = SRCNN(name, channels, n=n, seed=seed, metadata=metadata)
-    rng = np.random.default_rng(seed)
-    for _, b in net.layers:
-        b[:] = 0.1 * rng.standard_normal(len(b))
-    return net
-
-
-def random_image(rng, shape, dtype):
-    top = np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1
-    return (rng.random(shape) * top).astype(dtype)
 
 
 def random_windows(rng, shape, number):

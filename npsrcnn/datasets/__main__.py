@@ -24,7 +24,9 @@ def make_parser() -> argparse.ArgumentParser:
     """The options of the command."""
     from npsrcnn.datasets.downloads import SETS
 
-    parser = commands.parser("datasets", "Images to train on and to measure with.", EXAMPLES)
+    parser = commands.parser(
+        "npsrcnn.datasets", "Images to train on and to measure with.", EXAMPLES
+    )
     parser.set_defaults(action=None)
     actions = parser.add_subparsers(metavar="fetch | prepare | dead-leaves", required=True)
 

@@ -13,7 +13,7 @@ from npsrcnn.model_files.shipped import models, path_of
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = commands.parser("models", "List the weights that ship.", __doc__)
+    parser = commands.parser("npsrcnn.models", "List the weights that ship.", __doc__)
     parser.add_argument("name", nargs="?", help="print all that is known of this one, as JSON")
     return parser
 

@@ -36,7 +36,7 @@ from npsrcnn.upscale.progress import Progress
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = commands.parser("upscale", "Enlarge pictures with SRCNN.", __doc__)
+    parser = commands.parser("npsrcnn.upscale", "Enlarge pictures with SRCNN.", __doc__)
     parser.add_argument("sources", nargs="+", type=Path, metavar="IN", help="pictures and folders")
     parser.add_argument(
         "--scale", type=commands.positive_float, metavar="S", help="how much larger, 2, 3, 4 or,"
@@ -199,9 +199,9 @@ def _sum_up(rows: list[dict[str, object]], rest: int, seconds: float, text: Text
     done = len(rows) - skipped - failed
     if rest:
         print(f"{rest} not begun: run it again with --skip-existing when that is mended", file=text)
+    speed = f", {done / seconds:.2f} images a second" if done else ""
     print(
-        f"{seconds:.1f} s, {done / seconds:.2f} images a second: "
-        f"{done} enlarged, {skipped} skipped, {failed} failed",
+        f"{seconds:.1f} s{speed}: {done} enlarged, {skipped} skipped, {failed} failed",
         file=text,
     )
 

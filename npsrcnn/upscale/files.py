@@ -6,16 +6,14 @@ other processes as they are; :func:`enlarge_file` does the work.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from npsrcnn import big_tiff, images, tiff
+from npsrcnn import big_tiff, images, memory, tiff
 from npsrcnn.errors import UserError
 from npsrcnn.images import Picture
 from npsrcnn.network import SRCNN
@@ -67,11 +65,11 @@ def need_of(job: Job, settings: Settings) -> Need:
     rows, columns = math.ceil(settings.scale * height), math.ceil(settings.scale * width)
     small, large = (n * channels * bytes_each for n in (height * width, rows * columns))
     in_work = min(rows * columns, max(STRIP, 64 * columns)) * FLOATS * 4
-    memory = 3 * small + large + max(in_work, ENCODING * large)
-    too_large = BASE + memory > settings.memory or large > tiff.LARGEST // 2
+    needed = 3 * small + large + max(in_work, ENCODING * large)
+    too_large = BASE + needed > settings.memory or large > tiff.LARGEST // 2
     if too_large and layout and job.target.suffix.lower() in big_tiff.SUFFIXES:
         return Need(settings.memory - BASE, True)
-    return Need(int(memory), False)
+    return Need(int(needed), False)
 
 
 def enlarge_file(
@@ -107,7 +105,7 @@ def enlarge_file(
     need = need_of(job, settings)
     if need.by_blocks:
         row |= _by_blocks(job, settings, compute, progress)
-        row["peak_memory"] = peak_memory()
+        row["peak_memory"] = memory.peak()
     else:
         if BASE + need.memory > settings.memory:
             say(_too_much(job, BASE + need.memory))
@@ -115,34 +113,15 @@ def enlarge_file(
     return row | {"seconds": round(time.perf_counter() - started, 3)}
 
 
-def _too_much(job: Job, memory: int) -> str:
+def _too_much(job: Job, needed: int) -> str:
     """What to say of a picture that takes more memory than was set, if the machine has it."""
-    text = f"{job.source}: in memory as a whole, which takes about {memory / 1e9:.1f} GB"
-    total = _memory_of_machine()
-    if memory > total:
+    text = f"{job.source}: in memory as a whole, which takes about {needed / 1e9:.1f} GB"
+    total = memory.of_machine()
+    if needed > total:
         raise UserError(
             f"{text}, and this machine has {total / 1e9:.1f}: from TIFF to TIFF it goes in blocks"
         )
     return text
-
-
-def _memory_of_machine() -> float:
-    if hasattr(os, "sysconf"):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return math.inf
-
-
-def peak_memory() -> int | None:
-    """Bytes that this process has had resident at most, where the system tells."""
-    with contextlib.suppress(OSError, StopIteration):  # what Linux's getrusage has is also what
-        lines = Path("/proc/self/status").read_text().splitlines()  # the process before it had
-        line = next(line for line in lines if line.startswith("VmHWM:"))
-        return 1024 * int(line.split()[1])
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes
 
 
 def _whole(job: Job, settings: Settings) -> dict[str, object]:

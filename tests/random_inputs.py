@@ -1,0 +1,32 @@
+"""Networks and images of random values, for whoever enlarges them two ways and compares."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npsrcnn import SRCNN
+
+
+def random_net(
+    name: str = "9-1-5",
+    channels: int = 1,
+    *,
+    scale: int | None = 2,
+    color: str | None = None,
+    n: tuple[int, ...] = (8, 4),
+    seed: int = 1,
+) -> SRCNN:
+    """A small network whose biases are not zero, so that every layer's place shows."""
+    known = {"scale": scale, "color": color or ("rgb" if channels == 3 else "y")}
+    metadata = {key: value for key, value in known.items() if value is not None}
+    net = SRCNN(name, channels, n=n, seed=seed, metadata=metadata)
+    rng = np.random.default_rng(seed)
+    for _, b in net.layers:
+        b[:] = 0.1 * rng.standard_normal(len(b))
+    return net
+
+
+def random_image(rng: np.random.Generator, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Uniform noise over the whole range of the type, 0..1 where it is a float."""
+    top = np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1
+    return (rng.random(shape) * top).astype(dtype)
