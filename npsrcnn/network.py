@@ -127,6 +127,36 @@ class SRCNN:
     def __setstate__(self, state: dict) -> None:
         vars(self).update(state, kernels=kernels.choose(state["device"]))
 
+    def grown(self, name: str) -> SRCNN:
+        """The same function as a network of larger filters, to go on training from.
+
+        Each filter lies in the middle of a larger one, zeros around it: "9-1-5" is also a "9-5-5".
+
+        Raises
+        ------
+        UserError
+            ``name`` has another number of layers, or a filter that is smaller, or larger by an
+            odd number of pixels, so that nothing can lie in its middle.
+        """
+        sizes = parse_name(name)
+        now = [w.shape[2] for w, _ in self.layers]
+        fits = len(sizes) == len(now) and all(
+            f >= k and (f - k) % 2 == 0 for f, k in zip(sizes, now, strict=True)
+        )
+        if not fits:
+            raise UserError(f"{self.name} does not grow into {name}")
+        layers = []
+        for f, (w, b) in zip(sizes, self.layers, strict=True):
+            border = (f - w.shape[2]) // 2
+            layers.append((np.pad(w, ((0, 0), (0, 0), (border, border), (border, border))), b))
+        return SRCNN.from_layers(
+            layers,
+            device=self.device,
+            padding=self.padding,
+            metadata=self.metadata,
+            dtype=self.layers[0][0].dtype,
+        )
+
     @property
     def name(self) -> str:
         """The filter sizes, as in the paper: "9-1-5"."""

@@ -52,7 +52,7 @@ DEFAULTS: dict[str, Any] = {
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = commands.parser("train", "Train SRCNN: from images to weights.", __doc__)
+    parser = commands.parser("npsrcnn.train", "Train SRCNN: from images to weights.", __doc__)
     what = parser.add_argument_group("what to train on, and what")
     what.add_argument("--data", nargs="+", metavar="FOLDER",
         help="folders of images, files or patterns; t91; dead-leaves, generated (default)")
@@ -92,7 +92,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="of each layer relative to --lr (default: the paper's 1,1,0.1)")
     how.add_argument("--batch", type=commands.positive_int, metavar="N",
         help="sub-images a step (default: 128)")
-    how.add_argument("--init", metavar="he|paper|MODEL", help="initial weights")
+    how.add_argument("--init", metavar="he|paper|MODEL",
+        help="initial weights: random ones, or a model's, whose filters may be smaller")
     how.add_argument("--momentum", type=_fraction, help="of SGD")
     how.add_argument("--warmup", type=int, metavar="STEPS", help="in which the rate rises")
     how.add_argument("--decay", choices=("none", "cosine"), help="of the rate")
@@ -174,6 +175,7 @@ def prepare_run(
 
 def carry_out(run: Run) -> int:
     """Train, and say what comes of it; the exit code."""
+    run.folder.mkdir(parents=True, exist_ok=True)  # a run that cannot begin leaves none
     print(describe(run.settings, run.trainer, run.length))
     with stop_on_signals() as stop:
         run.go(stop)
@@ -206,7 +208,6 @@ def open_run(
             raise UsageError(
                 f"{folder} already holds a run: --resume it, or choose another --out"
             )
-        folder.mkdir(parents=True, exist_ok=True)
         return settings, folder, None, {}
     folder = options.out if options.resume is True else Path(options.resume)
     if folder is None:
@@ -263,7 +264,7 @@ def recipe_of(settings: dict[str, Any]) -> Recipe:
 
 
 def initial_network(settings: dict[str, Any], recipe: Recipe, device: str) -> SRCNN:
-    """Random weights, or those of a model file."""
+    """Random weights, or those of a model file, grown where its filters are smaller."""
     facts = {
         "scale": settings["scale"],
         "color": settings["channels"],
@@ -284,11 +285,10 @@ def initial_network(settings: dict[str, Any], recipe: Recipe, device: str) -> SR
             metadata=facts,
         )
     net = model_files.load(recipe.init, device=device)
-    if (net.name, net.channels) != (settings["network"], channels):
-        raise UserError(
-            f"{recipe.init} is {net.name} with {net.channels} channels, "
-            f"but {settings['network']} with {channels} is to be trained"
-        )
+    if net.channels != channels:
+        color = settings["channels"]
+        raise UserError(f"{recipe.init} is for {net.color}, not for --channels {color}")
+    net = net.grown(settings["network"])
     net.metadata = facts
     return net
 

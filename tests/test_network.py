@@ -61,6 +61,28 @@ def test_an_identity_network_returns_the_image(rng, padding):
     assert np.array_equal(net.forward(batch), batch)
 
 
+@pytest.mark.parametrize("padding", ["replicate", "zeros"])
+def test_a_grown_network_is_the_same_function(rng, padding):
+    small = SRCNN.from_layers(
+        SRCNN("5-1-3", n=[4, 3]).layers, device="reference", dtype=np.float64, padding=padding,
+        metadata={"scale": 3},
+    )  # fmt: skip
+    image = rng.standard_normal((20, 21))
+    for name in ("5-1-3", "5-5-3", "9-3-5"):
+        large = small.grown(name)
+        assert (large.name, large.scale, large.n) == (name, 3, (4, 3))
+        assert all(w.dtype == np.float64 for w, _ in large.layers)
+        np.testing.assert_allclose(large.forward(image), small.forward(image), atol=1e-12)
+    large.layers[0][0][:] = 0
+    assert small.layers[0][0].any()  # a copy
+
+
+@pytest.mark.parametrize("name", ["5-1", "5-1-3-3", "3-1-3", "5-2-3", "6-1-3"])
+def test_a_network_grows_only_around_its_filters(name):
+    with pytest.raises(UserError, match=f"5-1-3 does not grow into {name}"):
+        SRCNN("5-1-3", n=[4, 3]).grown(name)
+
+
 def test_padding_differs_only_near_the_border(rng):
     x = rng.standard_normal((30, 31)).astype(np.float32)
     edge, zero = (

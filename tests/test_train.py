@@ -14,7 +14,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from npsrcnn import model_files, train
+from npsrcnn import SRCNN, model_files, train
 from npsrcnn.optimizers import parameters
 
 FILES = ("best.npz", "last.npz", "log.csv", "checkpoint.npz")
@@ -164,7 +164,22 @@ def test_start_from_a_model(folder, tmp_path):
     assert run(folder, tmp_path / "second", *options) == 0
     for a, b in zip(weights(tmp_path / "first"), weights(tmp_path / "second"), strict=True):
         assert np.allclose(a, b, atol=1e-6)
-    assert run(folder, tmp_path / "third", "--init", start, "--network", "7-3") == 1
+    assert run(folder, tmp_path / "third", *options, "--network", "7-5") == 0
+    for a, b in zip(weights(tmp_path / "first"), weights(tmp_path / "third"), strict=True):
+        border = (b.shape[-1] - a.shape[-1]) // 2 if a.ndim == 4 else 0
+        middle = (..., *[slice(border, b.shape[-1] - border)] * 2) if border else ...
+        assert np.allclose(a, b[middle], atol=1e-6)
+        assert abs(b).sum() == pytest.approx(abs(a).sum(), rel=1e-3)
+
+
+def test_a_model_that_cannot_be_started_from(folder, tmp_path, capsys):
+    SRCNN("5-1-3", n=[4, 3]).save(tmp_path / "small.npz")
+    start = ["--epochs", 1, "--init", tmp_path / "small.npz"]
+    assert run(folder, tmp_path / "out", *start, "--network", "3-1-3") == 1
+    assert "5-1-3 does not grow into 3-1-3" in capsys.readouterr().err
+    assert run(folder, tmp_path / "out", *start, "--network", "5-1-3", "--channels", "rgb") == 1
+    assert "is for y, not for --channels rgb" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def fails(capsys, argv, code, *words):
