@@ -20,6 +20,8 @@ NETWORKS = {
     "9-3-1-5": ((9, 3, 1, 5), (64, 32, 16), 1),
     "9-1-1-5": ((9, 1, 1, 5), (19, 18, 17), 1),
     "Winograd twice, last layer 3": ((5, 5, 3, 3), (16, 24, 17), 2),
+    "along rows and phases, 1x1": ((9, 1, 5, 3), (24, 16, 17), 1),
+    "along rows, nothing between": ((6, 4, 5), (9, 5), 2),
     "even sizes, few maps": ((4, 3, 2), (7, 5), 3),
     "one layer": ((6,), (), 2),
     "all 1x1": ((1, 1), (3,), 1),
@@ -74,7 +76,7 @@ def test_winograds_matrices_are_exact(k):
         assert all(float(np.float32(float(c))) == c for c in row), "not a float32"
 
 
-@pytest.mark.parametrize("name", ["9-3-5", "9-5-5", "Winograd twice, last layer 3"])
+@pytest.mark.parametrize("name", ["9-1-5", "9-3-5", "9-5-5", "Winograd twice, last layer 3"])
 def test_winograd_errs_not_much_more_than_the_direct_layer(name):
     layers = network(name)
     x = image(layers, 60, 70)
@@ -98,7 +100,9 @@ def run_with(count, layers, x, **options):
         threads.set_num_threads(before)
 
 
-@pytest.mark.parametrize("name", ["9-1-5", "9-5-5", "even sizes, few maps"])
+@pytest.mark.parametrize(
+    "name", ["9-1-5", "9-5-5", "along rows, nothing between", "even sizes, few maps"]
+)
 def test_same_bits_on_any_number_of_threads_and_pieces(name, monkeypatch):
     layers = network(name)
     x = image(layers, 131, 149)
@@ -113,7 +117,9 @@ def test_same_bits_on_any_number_of_threads_and_pieces(name, monkeypatch):
 
 
 @pytest.mark.parametrize("padding", ["replicate", "zeros"])
-@pytest.mark.parametrize("name", ["9-1-5", "9-5-5", "9-3-1-5", "even sizes, few maps"])
+@pytest.mark.parametrize(
+    "name", ["9-1-5", "9-5-5", "9-3-1-5", "along rows, nothing between", "even sizes, few maps"]
+)
 def test_strips_of_an_image_have_its_bits(name, padding):
     layers = network(name)
     x = image(layers, 90, 83)

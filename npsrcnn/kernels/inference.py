@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from npsrcnn.kernels.jit import helper, inlined, jit
-from npsrcnn.kernels.plan import BLOCK, Layers, Plan, make_job, make_plan
+from npsrcnn.kernels.plan import BLOCK, BLOCK_TILES, POINTS, Layers, Plan, make_job, make_plan
 from npsrcnn.kernels.threads import get_num_threads, parallel
 from npsrcnn.kernels.tiles import LINEAR, forward_thin
 from npsrcnn.kernels.tiles import forward as run_tiles
-from npsrcnn.kernels.winograd import STEP, transform_input, transform_output
+from npsrcnn.kernels.winograd import GROUP, STEP, forward_rows, transform_input, transform_output
 
 
 def forward(
@@ -61,7 +61,8 @@ def forward_plan(
         job = make_job(plan, images.shape, padding, origin, get_num_threads())
         parallel(
             _run, len(job.pieces), images, out, job.pieces, job.spans, job.stages, job.levels,
-            job.setup, job.tables, plan.weights, plan.biases, None if plan.phases == 1 else True,
+            job.setup, job.tables, plan.weights, plan.biases,
+            True if any(stage.winograd for stage in plan.stages) else None,
         )  # fmt: skip
     return out
 
@@ -84,28 +85,30 @@ def _row(level, setup, y):
 def _load(image, maps, tables, piece, setup, start, y):
     """Row ``y`` of the image (C, H, W) to level 0."""
     for c in range(image.shape[0]):
-        for p in range(setup.phases):
+        for p in range(setup.image_phases):
             run = piece.source + 3 * p
             t0, n, x = tables[run], tables[run + 1], tables[run + 2]
-            place = start + (c * setup.phases + p) * setup.width + t0
+            place = start + (c * setup.image_phases + p) * setup.image_width + t0
             for t in range(n):
-                maps[place + t] = image[c, y, x + t * setup.phases]
+                maps[place + t] = image[c, y, x + t * setup.image_phases]
 
 
 @inlined
-def _pad_columns(maps, tables, channels, span, setup, start):
+def _pad_columns(maps, tables, channels, pitch, span, setup, start):
     """Write what lies beyond the image's left and right edge, in all channels of a row."""
     for _ in range(channels):
         for q in range(span.pads, span.pads + span.padded):
             value = maps[start + tables[q + span.padded]]
             maps[start + tables[q]] = np.float32(0) if setup.zeros else value
-        start += setup.phases * setup.width
+        start += pitch
 
 
 @inlined
 def _direct(maps, off, blocks, tables, weights, biases, stage, below, above, span, setup, y):
     """Row ``y`` of a stage by direct convolution, phase after phase."""
     taps = stage.channels * stage.height * stage.width
+    for c in range(stage.between):
+        blocks[c] = c * BLOCK
     for p in range(setup.phases):
         places = below.taps + p * taps
         for v in range(stage.height):
@@ -129,6 +132,53 @@ def _direct(maps, off, blocks, tables, weights, biases, stage, below, above, spa
                           weights, stage.mapping_weights, biases, stage.mapping_biases,
                           maps, out + t, pitch, stage.maps, length,
                           stage.act, maps, out + t)  # fmt: skip
+
+
+@inlined
+def _transform_row(maps, off, tables, stage, level, span, setup, start):
+    """A row of the image, in working memory, to level 0: B^T of each group's columns."""
+    t0, n = tables[span.runs], tables[span.runs + 1]
+    width = setup.image_width
+    for g in range(stage.groups):
+        for i in range(POINTS):
+            off[i] = tables[level.taps + g * POINTS + i]
+        for c in range(stage.channels):
+            raw, plane = setup.work + c * STEP * width, (c * stage.groups + g) * POINTS * width
+            transform_input(GROUP, maps, raw + t0, off, maps, start + plane + t0, width, n)
+
+
+@inlined
+def _along_rows(
+    maps, off, blocks, tables, weights, biases, stage, below, above, span, setup, winograd, y
+):
+    """Row ``y`` of the first stage by F(4, 3) along rows; tiles side by side are the lanes."""
+    t0, n, plane = tables[span.runs], tables[span.runs + 1], setup.image_width
+    taps = 0
+    for c in range(stage.channels):
+        for v in range(stage.height):
+            row = _row(below, setup, y - stage.above + v)
+            for g in range(stage.groups):
+                off[taps] = row + (c * stage.groups + g) * POINTS * plane
+                taps += 1
+    target = _row(above, setup, y)
+    if winograd is not None:
+        forward_rows(maps, t0, plane, off, taps, weights, stage.weights, biases, stage.biases,
+                     maps, target + t0, STEP * setup.width, setup.width, stage.maps, n)  # fmt: skip
+    elif stage.between == 0:
+        forward_rows(maps, t0, plane, off, taps, weights, stage.weights, biases, stage.biases,
+                     maps, target + STEP * t0, setup.width, None, stage.maps, n)  # fmt: skip
+    else:
+        for t in range(t0, t0 + n, BLOCK_TILES):
+            length = min(BLOCK_TILES, t0 + n - t)
+            columns = STEP * length
+            forward_rows(maps, t, plane, off, taps, weights, stage.weights, biases, stage.biases,
+                         maps, setup.work, columns, None, stage.between, length)  # fmt: skip
+            for c in range(stage.between):
+                blocks[c] = c * columns
+            run_tiles(stage.rows, maps, setup.work, blocks, stage.between,
+                      weights, stage.mapping_weights, biases, stage.mapping_biases,
+                      maps, target + STEP * t, setup.width, stage.maps, columns,
+                      stage.act, maps, target)  # fmt: skip
 
 
 @inlined
@@ -211,14 +261,16 @@ def _run(
     for q in range(setup.size):
         maps[q] = np.float32(0)
     off = np.empty(setup.taps, np.int64)
-    blocks = np.empty(setup.between, np.int64)  # where the maps before a 1x1 layer lie
-    for c in range(setup.between):
-        blocks[c] = c * BLOCK
+    blocks = np.empty(setup.between, np.int64)
     y = piece.y0
     for row in range(spans[0].next, spans[0].end):
         start = _row(levels[0], setup, row)
-        _load(images[piece.image], maps, tables, piece, setup, start, row - setup.top)
-        _pad_columns(maps, tables, images.shape[1], spans[0], setup, start)
+        raw = setup.work if stages[0].groups else start
+        _load(images[piece.image], maps, tables, piece, setup, raw, row - setup.top)
+        pitch = setup.image_phases * setup.image_width
+        _pad_columns(maps, tables, images.shape[1], pitch, spans[0], setup, raw)
+        if stages[0].groups:
+            _transform_row(maps, off, tables, stages[0], levels[0], spans[1], setup, start)
         spans[0].next = row + 1
         d = depth
         while d >= 0:  # the last stage first, so that no row is overwritten before it is read
@@ -240,11 +292,14 @@ def _run(
                         if stage.winograd:
                             _winograd(maps, off, tables, weights, biases, stage, below, above,
                                       span, setup, first)  # fmt: skip
-                    if not stage.winograd:
+                    if stage.groups:
+                        _along_rows(maps, off, blocks, tables, weights, biases, stage, below,
+                                    above, span, setup, winograd, first)  # fmt: skip
+                    elif not stage.winograd:
                         _direct(maps, off, blocks, tables, weights, biases, stage, below, above,
                                 span, setup, first)  # fmt: skip
                     span.next = first + step
                     for new in range(max(first, setup.top), min(first + step, setup.bottom)):
-                        _pad_columns(maps, tables, stage.maps, span, setup,
-                                     _row(above, setup, new))  # fmt: skip
+                        _pad_columns(maps, tables, stage.maps, setup.phases * setup.width, span,
+                                     setup, _row(above, setup, new))  # fmt: skip
             d = depth if ready else d - 1

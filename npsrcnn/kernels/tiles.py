@@ -154,9 +154,9 @@ class Emitter:
         return state
 
 
-def _forward_body(emit: Emitter, rows: int, vectors: int, arguments: list) -> None:
-    """out[m, j] = act(bias[m] + sum over k of w[k, m] * x[off[k] + j]), for one tile."""
-    x, off, taps, w, bias, out, ldo, act, gate = arguments
+def sum_taps(emit: Emitter, rows: int, vectors: int, arguments: list) -> list[ir.Value]:
+    """bias[m] + sum over k of w[k, m] * x[off[k] + j]: the registers of one tile, row by row."""
+    x, off, taps, w, bias = arguments
     b = emit.builder
 
     def tap(k: ir.Value, sums: list) -> list:
@@ -171,7 +171,14 @@ def _forward_body(emit: Emitter, rows: int, vectors: int, arguments: list) -> No
         return sums
 
     biases = [emit.splat(emit.scalar(bias, m)) for m in range(rows)]
-    sums = emit.loop(taps, 1, [biases[m] for m in range(rows) for _ in range(vectors)], tap)
+    return emit.loop(taps, 1, [biases[m] for m in range(rows) for _ in range(vectors)], tap)
+
+
+def _forward_body(emit: Emitter, rows: int, vectors: int, arguments: list) -> None:
+    """out[m, j] = act(bias[m] + sum over k of w[k, m] * x[off[k] + j]), for one tile."""
+    out, ldo, act, gate = arguments[5:]
+    b = emit.builder
+    sums = sum_taps(emit, rows, vectors, arguments[:5])
 
     def write(result) -> None:
         for m in range(rows):

@@ -1,4 +1,4 @@
-"""Winograd's short convolutions: F(4x4, KxK), for layers with many channels.
+"""Winograd's short convolutions: F(4x4, KxK) for layers with many channels, F(4, 3) for the first.
 
 Four neighbouring outputs of a K-tap filter depend on K + 3 inputs d, and can be had from K + 3
 products instead of 4 K (Lavin and Gray 2016, arXiv 1509.09308)::
@@ -13,6 +13,10 @@ entry of A and B is a float32 without error.
 What is multiplied are maps of all channels at once, so the products are the forward tile's
 sums over channels, one for each of the (K + 3)^2 points, and the transforms around them are
 short sums with known coefficients, emitted here as straight SIMD code.
+
+The first layer has one channel, but 9x9 taps: each row of its filter is three groups of three, and
+each group F(4, 3) along the row. The sums over groups, filter rows and channels are the tile's
+again: 6 * 3 * 9 products for four outputs instead of 4 * 81, half as many.
 """
 
 from __future__ import annotations
@@ -26,22 +30,30 @@ from numba.extending import intrinsic
 
 from npsrcnn.kernels.jit import BOUNDSCHECK, helper
 from npsrcnn.kernels.tiles import (
+    F32,
     I64,
     LANES,
     ROWS,
     VECTOR,
+    VECTORS,
     Emitter,
     call_once,
     check_range,
     check_types,
     pack,
     pointer_to,
+    sum_taps,
+    tile_width,
 )
 
 STEP = 4
 """Outputs of one transform, in each direction."""
 SIZES = (3, 5)
 """Filter sizes that have a transform."""
+GROUP = 3
+"""Columns of a filter that are transformed together where only rows are."""
+UNIT = 1
+"""The point whose value every output takes as it is: what is added to its sums is a bias."""
 _POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
 
 Matrix = list[list[Fraction]]
@@ -84,6 +96,18 @@ def transform_filters(w: np.ndarray) -> np.ndarray:
     g = np.array(cook_toom(w.shape[2])[1], np.float64)
     points = np.einsum("iu,ocuv,jv->ijoc", g, w.astype(np.float64), g, optimize=True)
     return np.concatenate([pack(p, ROWS) for row in points for p in row])
+
+
+def transform_filter_rows(w: np.ndarray) -> np.ndarray:
+    """G of each three columns of filters (O, C, K, K), as :func:`forward_rows` reads them, flat.
+
+    (maps / ROWS, points, taps, ROWS); the taps of a point are (C, rows, groups of columns).
+    """
+    o, c, k, _ = w.shape
+    groups = w.reshape(o, c, k, k // GROUP, GROUP).astype(np.float64)
+    points = np.einsum("ij,ocvgj->iocvg", np.array(cook_toom(GROUP)[1], np.float64), groups)
+    packed = np.stack([pack(p.reshape(o, -1), ROWS) for p in points])
+    return packed.reshape(len(points), -1, c * k * k // GROUP * ROWS).swapaxes(0, 1).ravel()
 
 
 INPUT, OUTPUT = 0, 1
@@ -189,6 +213,129 @@ def transform_output(k, x, ix, off, out, io, ldo, n):
         _transform(OUTPUT, 3, x, ix, off, out, io, ldo, n)
     else:
         _transform(OUTPUT, 5, x, ix, off, out, io, ldo, n)
+
+
+def _zipped(emit: Emitter, a: ir.Value, b: ir.Value) -> list[ir.Value]:
+    """Two vectors: a[0], b[0], a[1], b[1], ..."""
+    order = [lane for k in range(LANES) for lane in (k, LANES + k)]
+    masks = (order[:LANES], order[LANES:])
+    kind = ir.VectorType(ir.IntType(32), LANES)
+    return [emit.builder.shuffle_vector(a, b, ir.Constant(kind, mask)) for mask in masks]
+
+
+def _interleaved(emit: Emitter, phases: list[ir.Value]) -> list[ir.Value]:
+    """Four vectors of phases as four of columns side by side."""
+    even, odd = (_zipped(emit, phases[p], phases[p + 2]) for p in (0, 1))
+    return [column for pair in zip(even, odd, strict=True) for column in _zipped(emit, *pair)]
+
+
+def _rows_body(emit: Emitter, rows: int, vectors: int, arguments: list) -> None:
+    """A tile of F(4, GROUP) along rows, from the sums over taps to the outputs' ReLU.
+
+    The sums of all points wait in memory, a few kilobytes, for the transform.
+    """
+    x, plane, off, taps, w, bias, out, ldo, *phase = arguments
+    b = emit.builder
+    matrix = _MATRICES[OUTPUT, GROUP]
+    points, size = len(matrix[0]), rows * vectors * LANES
+    room = b.alloca(F32, ir.Constant(I64, points * size))
+    nothing = b.alloca(F32, ir.Constant(I64, rows))
+    for m in range(rows):
+        b.store(ir.Constant(F32, 0), emit.at(nothing, m))
+
+    def point(i: ir.Value, state: list) -> list:
+        here = emit.at(x, b.mul(plane, i))
+        filters = emit.at(w, b.mul(b.mul(taps, ir.Constant(I64, rows)), i))
+        added = b.select(b.icmp_signed("==", i, ir.Constant(I64, UNIT)), bias, nothing)
+        sums = emit.at(room, b.mul(i, ir.Constant(I64, size)))
+        for place, vector in enumerate(
+            sum_taps(emit, rows, vectors, [here, off, taps, filters, added])
+        ):
+            emit.store(vector, sums, place * LANES)
+        return state
+
+    def row(m: ir.Value, state: list) -> list:
+        sums = emit.at(room, b.mul(m, ir.Constant(I64, vectors * LANES)))
+        for v in range(vectors):
+            values = [emit.load(sums, i * size + v * LANES) for i in range(points)]
+            outputs = [emit.positive(y, y) for y in _apply(emit, matrix, values)]
+            if phase:
+                width, step = LANES, phase[0]
+            else:
+                outputs = _interleaved(emit, outputs)
+                width, step = STEP * LANES, ir.Constant(I64, LANES)
+            place = b.add(b.mul(ldo, m), ir.Constant(I64, v * width))
+            for output in outputs:
+                emit.store(output, out, place)
+                place = b.add(place, step)
+        return state
+
+    emit.loop(ir.Constant(I64, points), 1, [], point)
+    emit.loop(ir.Constant(I64, rows), 1, [], row)
+    b.ret_void()
+
+
+@intrinsic(prefer_literal=True)
+def _rows_tile(typing, vectors, x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase):
+    """One call of the tile of ROWS maps and ``vectors`` (a literal) vectors of tiles."""
+    check_types("x off w bias out", (x, off, w, bias, out))
+    i64 = types.int64
+    in_phases = isinstance(phase, types.Integer)
+    signature = types.void(
+        vectors, x, i64, i64, off, i64, w, i64, bias, i64, out, i64, i64,
+        i64 if in_phases else phase,
+    )  # fmt: skip
+
+    def generate(context, builder, signature, values):
+        def pointer(array: int) -> ir.Value:
+            kind = signature.args[array]
+            return pointer_to(context, builder, kind, values[array], values[array + 1])
+
+        offsets = context.make_array(off)(context, builder, values[4]).data
+        arguments = [pointer(1), values[3], offsets, values[5], pointer(6), pointer(8),
+                     pointer(10), *values[12 : 14 if in_phases else 13]]  # fmt: skip
+        name = "rows.phases" if in_phases else "rows"
+        call_once(builder, name, _rows_body, (ROWS, vectors.literal_value), arguments)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@helper
+def forward_rows(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n):
+    """F(4, 3) along rows, then ReLU: ``maps`` maps of 4 ``n`` columns.
+
+    Point i of the transformed input lies ``plane * i`` after ``x[ix]``; map m goes to
+    ``out[io + m * ldo]``, or, if ``phase`` is not None, its columns 4 t + p to
+    ``out[io + m * ldo + p * phase + t]``. Filters are packed by :func:`transform_filter_rows`.
+    ``maps`` is a multiple of ROWS, ``n`` of LANES.
+    """
+    if BOUNDSCHECK:
+        _check_rows(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n)
+    j = 0
+    while j < n:
+        vectors = tile_width(n - j)
+        at = io + (STEP * j if phase is None else j)
+        for m in range(0, maps, ROWS):
+            xj, wm, bm, om = ix + j, iw + m * taps * (GROUP + STEP - 1), ib + m, at + m * ldo
+            if vectors == VECTORS:
+                _rows_tile(VECTORS, x, xj, plane, off, taps, w, wm, bias, bm, out, om, ldo, phase)
+            elif vectors == 2:
+                _rows_tile(2, x, xj, plane, off, taps, w, wm, bias, bm, out, om, ldo, phase)
+            else:
+                _rows_tile(1, x, xj, plane, off, taps, w, wm, bias, bm, out, om, ldo, phase)
+        j += vectors * LANES
+
+
+@helper
+def _check_rows(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n):
+    points = GROUP + STEP - 1
+    for k in range(taps):
+        check_range(x.size, ix + off[k], (points - 1) * plane + n)
+    check_range(w.size, iw, points * maps * taps)
+    check_range(bias.size, ib, maps)
+    length = STEP * n if phase is None else (STEP - 1) * phase + n
+    check_range(out.size, io, (maps - 1) * ldo + length)
 
 
 @helper
