@@ -153,13 +153,13 @@ def _along_rows(
 ):
     """Row ``y`` of the first stage by F(4, 3) along rows; tiles side by side are the lanes."""
     t0, n, plane = tables[span.runs], tables[span.runs + 1], setup.image_width
-    taps = 0
-    for c in range(stage.channels):
-        for v in range(stage.height):
-            row = _row(below, setup, y - stage.above + v)
+    taps = stage.channels * stage.height * stage.groups
+    for v in range(stage.height):
+        row = _row(below, setup, y - stage.above + v)
+        for c in range(stage.channels):
             for g in range(stage.groups):
-                off[taps] = row + (c * stage.groups + g) * POINTS * plane
-                taps += 1
+                place = (c * stage.groups + g) * POINTS * plane
+                off[(c * stage.height + v) * stage.groups + g] = row + place
     target = _row(above, setup, y)
     if winograd is not None:
         forward_rows(maps, t0, plane, off, taps, weights, stage.weights, biases, stage.biases,
