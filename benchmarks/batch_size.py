@@ -21,7 +21,7 @@ import numpy as np
 from npsrcnn import commands, datasets, evaluate
 from npsrcnn.network import SRCNN
 from npsrcnn.optimizers import rate_at
-from npsrcnn.recipes import ADAM, RECIPES
+from npsrcnn.recipes import RECIPES
 from npsrcnn.train import optimizer_of
 from npsrcnn.trainer import Trainer
 
@@ -73,7 +73,7 @@ def measure(options: argparse.Namespace) -> None:
 
 def _trained(source, measured, batch: int, rate: float, options: argparse.Namespace) -> dict:
     """PSNR of a run at some moments, as many of one run as of another."""
-    recipe = replace(RECIPES["default"], **{**ADAM, "rate": rate})
+    recipe = replace(RECIPES["default"], rate=rate)
     net = SRCNN(
         "9-1-5", n=options.maps, seed=options.seed, metadata={"scale": options.scale}
     )

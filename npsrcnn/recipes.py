@@ -42,18 +42,21 @@ RECIPES = {
     ),
     "default": Recipe(
         init="he",
-        optimizer="sgd",
-        rate=2e-3,
+        optimizer="adam",
+        rate=3e-3,
         momentum=0.9,
         warmup=500,
         decay="cosine",
-        clip=20.0,
+        clip=None,
         average=0.999,
         orientations=True,
         rescale=(0.9, 0.8, 0.7, 0.6),
     ),
 }
 
-# Where --optimizer adam takes the place of SGD: its steps do not depend on the gradient's size,
-# so there is nothing to clip, and another rate.
-ADAM = {"optimizer": "adam", "rate": 3e-3, "clip": None}
+# What changes with --optimizer: Adam's steps do not depend on the gradient's size, so there is
+# nothing to clip; SGD from He's weights diverges where the first, huge gradients are not.
+OPTIMIZERS = {
+    "adam": {"optimizer": "adam", "rate": 3e-3, "clip": None},
+    "sgd": {"optimizer": "sgd", "rate": 2e-3, "clip": 20.0},
+}

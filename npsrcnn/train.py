@@ -24,7 +24,7 @@ from npsrcnn.errors import UsageError, UserError
 from npsrcnn.evaluate import Prepared
 from npsrcnn.network import SRCNN
 from npsrcnn.optimizers import SGD, Adam, paper_factors, rate_at
-from npsrcnn.recipes import ADAM, RECIPES, Recipe
+from npsrcnn.recipes import OPTIMIZERS, RECIPES, Recipe
 from npsrcnn.runs import CHECKPOINT, Length, Run
 from npsrcnn.trainer import Trainer, load_checkpoint, stop_on_signals
 
@@ -254,8 +254,8 @@ def length_of(options: argparse.Namespace, facts: dict[str, Any]) -> Length:
 def recipe_of(settings: dict[str, Any]) -> Recipe:
     """The named recipe with the changes that were asked for."""
     recipe = RECIPES[settings["recipe"]]
-    if settings["optimizer"] == "adam":
-        recipe = replace(recipe, **ADAM)
+    if settings["optimizer"] not in (None, recipe.optimizer):
+        recipe = replace(recipe, **OPTIMIZERS[settings["optimizer"]])
     if settings["data"] == [DEAD_LEAVES] or prepared_set(settings):
         # Leaves come in all sizes, so that copies gain nothing; a prepared set has its own.
         recipe = replace(recipe, rescale=())

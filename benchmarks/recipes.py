@@ -1,0 +1,150 @@
+"""`python -m benchmarks.recipes T91 'BSDS500-train/3*.jpg'`: what each part of the recipe gives.
+
+Trains 9-1-5 by the paper's recipe, by the default one, and by the default one without each of its
+parts, all on equally many sub-images, and prints PSNR as they are seen. Measure on images that are
+no test set. One thread is enough: runs with --cases go side by side; --rows FILE --plot PICTURE
+draws what they have written with --json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from npsrcnn import commands, datasets, evaluate
+from npsrcnn.errors import UsageError
+from npsrcnn.network import SRCNN
+from npsrcnn.optimizers import rate_at
+from npsrcnn.recipes import OPTIMIZERS, RECIPES, Recipe
+from npsrcnn.train import optimizer_of
+from npsrcnn.trainer import Trainer
+
+BATCH = 128
+LOOKS = 12  # at PSNR, in a run
+PAPER, DEFAULT = RECIPES["paper"], RECIPES["default"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe, and the rates of the layers relative to each other."""
+
+    recipe: Recipe
+    lr_factors: tuple[float, ...] | None = None
+
+
+CASES = {
+    "the default": Case(DEFAULT),
+    "SGD": Case(replace(DEFAULT, **OPTIMIZERS["sgd"])),
+    "no average of weights": Case(replace(DEFAULT, average=0.0)),
+    "no decay of the rate": Case(replace(DEFAULT, decay="none")),
+    "no flips and transposes": Case(replace(DEFAULT, orientations=False)),
+    "no smaller copies": Case(replace(DEFAULT, rescale=())),
+    "one rate for all layers": Case(replace(DEFAULT, rate=1e-3), (1.0, 1.0, 1.0)),
+    "the paper's initial weights": Case(replace(DEFAULT, init="paper")),
+    "the paper's recipe": Case(PAPER),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see ``--help``."""
+    return commands.run(make_parser, measure, argv)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = commands.parser("benchmarks.recipes", "What each part of the recipe gives.", __doc__)
+    parser.add_argument("data", nargs="?", help="images to train on: a folder, a pattern, t91")
+    parser.add_argument("measured", nargs="?", help="images to measure on")
+    parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=3)
+    parser.add_argument("--sub-images", type=commands.positive_int, default=640_000, metavar="N")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="append every run, a line each")
+    parser.add_argument("--rows", type=Path, metavar="FILE", help="show these, measure nothing")
+    parser.add_argument("--plot", type=Path, metavar="PICTURE", help="draw the curves")
+    return parser
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Print every run as it ends, or those of a file; draw them."""
+    if options.rows:
+        runs = [json.loads(line) for line in options.rows.read_text(encoding="utf-8").splitlines()]
+        for run in runs:
+            print(_row(run))
+    elif options.measured:
+        runs = _measured(options)
+    else:
+        raise UsageError("give images to train on and images to measure on, or --rows")
+    if options.plot:
+        from npsrcnn import plots
+
+        series = {run["case"]: (run["seen"], run["psnr"]) for run in runs}
+        figure = plots.curves(
+            series, xlabel="sub-images seen", ylabel="PSNR, dB", log="x",
+            levels={"bicubic": runs[0]["bicubic"]},
+        )  # fmt: skip
+        figure.axes[0].set_ylim(
+            runs[0]["bicubic"] - 0.3, max(max(run["psnr"]) for run in runs) + 0.1
+        )
+        figure.savefig(options.plot, dpi=150)
+
+
+def _measured(options: argparse.Namespace) -> list[dict]:
+    paths = evaluate.paths_of(options.data)
+    measured = [evaluate.read(path, options.scale) for path in evaluate.paths_of(options.measured)]
+    runs = []
+    for case in options.cases:
+        runs.append(_trained(case, paths, measured, options))
+        print(_row(runs[-1]), flush=True)
+        if options.json:
+            with open(options.json, "a", encoding="utf-8") as file:
+                file.write(json.dumps(runs[-1]) + "\n")
+    return runs
+
+
+def _trained(case: str, paths: list[Path], measured: list, options: argparse.Namespace) -> dict:
+    """PSNR at some moments, twice as many sub-images from one to the next; and the time it took."""
+    recipe, lr_factors = CASES[case].recipe, CASES[case].lr_factors
+    source = datasets.sub_images(
+        paths, options.scale, orientations=recipe.orientations, rescale=(1.0, *recipe.rescale)
+    )
+    net = SRCNN("9-1-5", init=recipe.init, seed=options.seed, metadata={"scale": options.scale})
+    steps = options.sub_images // BATCH
+    trainer = Trainer(
+        net,
+        source,
+        optimizer_of(net, recipe, lr_factors),
+        functools.partial(rate_at, peak=recipe.rate, warmup=recipe.warmup, decay=recipe.decay),
+        batch=BATCH,
+        seed=options.seed,
+        clip=recipe.clip,
+        average=recipe.average,
+    )
+    moments = {max(1, round(steps / 2 ** (k / 2))) for k in range(LOOKS)}
+    bicubic = float(np.mean([image.psnr_bicubic for image in measured]))
+    run = {"case": case, "seed": options.seed, "bicubic": bicubic, "seen": [], "psnr": []}
+    began, looked = time.monotonic(), 0.0
+    for _ in trainer.train(steps):
+        if trainer.step in moments:
+            begin = time.monotonic()
+            run["seen"].append(trainer.sub_images)
+            run["psnr"].append(evaluate.mean_psnr(trainer.averaged(), measured)[0])
+            looked += time.monotonic() - begin
+    return run | {"seconds": time.monotonic() - began - looked}
+
+
+def _row(run: dict) -> str:
+    psnr = " ".join(f"{value:.2f}" for value in run["psnr"])
+    return f"{run['case']:28} {psnr} dB after {run['seen'][-1]:,}, {run['seconds']:.0f} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
