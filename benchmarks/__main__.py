@@ -17,6 +17,7 @@ from types import ModuleType
 
 from benchmarks import data_path, inference, memory, mpi, startup, training
 from benchmarks.measure import REPEATS, Row, machine
+from benchmarks.peers import PEERS
 from npsrcnn import commands
 from npsrcnn.errors import UserError
 from npsrcnn.kernels.threads import get_num_threads
@@ -53,6 +54,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--networks", nargs="+", help="such as 9-1-5; default: all")
     parser.add_argument("--sizes", nargs="+", choices=list(inference.SIZES))
     parser.add_argument("--threads", type=commands.positive_int, help="default: 1, and all cores")
+    parser.add_argument("--beside", nargs="+", choices=PEERS, metavar="PEER",
+        help=f"of {', '.join(PEERS)} (default: all)")  # fmt: skip
     parser.add_argument("--repeats", type=commands.positive_int, default=REPEATS)
     parser.add_argument("--patience", type=float, default=10.0, metavar="SECONDS")
     parser.add_argument("--json", metavar="FILE", help="all rows, for --rows and for programs")

@@ -31,6 +31,8 @@ def _case(case, net, x, flops, threads, options) -> list[Row]:
         right = net.forward(x)
         contestants = {"npsrcnn": lambda: net.forward(x)}
         for by, run in inference(net, x, threads):
+            if by not in options.beside:
+                continue
             same(run(), right, f"{case} by {by}")
             contestants[by] = run
         times = interleaved({**contestants, "peak": peak(threads)}, options.repeats,

@@ -17,6 +17,7 @@ from npsrcnn import SRCNN
 from npsrcnn.model_files import onnx as onnx_file
 
 Run = Callable[[], np.ndarray]
+PEERS = ("ONNX Runtime", "PyTorch", "PyTorch channels_last", "OpenCV dnn")
 
 
 def inference(net: SRCNN, x: np.ndarray, threads: int) -> Iterator[tuple[str, Run]]:

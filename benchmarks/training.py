@@ -39,6 +39,8 @@ def _step(name, net, threads, options) -> list[Row]:
     right, grads = net.loss_and_grads(inputs, labels)
     contestants = {"npsrcnn": lambda: net.loss_and_grads(inputs, labels)}
     for by, step in training(net, inputs, labels, threads):
+        if by not in options.beside:
+            continue
         loss, theirs = step()
         assert abs(loss / right - 1) < 1e-4
         for ours, other in zip(itertools.chain(*grads), theirs, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import datetime
+import math
 import sys
 import threading
 import time
@@ -141,9 +142,9 @@ class Run:
             f"{row['sub_images']:>9,} sub-images  loss {row['loss']:.4f}  "
             f"PSNR {psnr:.2f} dB (bicubic {bicubic:.2f})"
         )
+        found = {"psnr_validation": psnr, "psnr_bicubic_validation": bicubic}
         net.metadata.update(
-            psnr_validation=round(psnr, 4),
-            psnr_bicubic_validation=round(bicubic, 4),
+            {name: round(value, 4) for name, value in found.items() if math.isfinite(value)},
             sub_images=row["sub_images"],
             minutes=round(row["seconds"] / 60, 2),
             date=datetime.date.today().isoformat(),

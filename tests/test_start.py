@@ -16,7 +16,7 @@ import numba.core.caching
 import numpy as np
 import pytest
 
-from npsrcnn import warmup
+from npsrcnn import images, warmup
 from npsrcnn.kernels import cpu, jit, threads, training
 from npsrcnn.network import SRCNN
 
@@ -239,6 +239,33 @@ def test_where_nothing_can_be_written_kernels_work_without_a_cache(installation,
     home = tmp_path / "home"
     home.write_text("a file where a folder should be")
     assert installation(home) == "None"
+
+
+def test_after_a_warmup_commands_compile_nothing(tmp_path):
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    rng = np.random.default_rng(0)
+    images.write(tmp_path / "a.png", rng.integers(0, 256, (40, 45, 4), np.uint8))
+    images.write(tmp_path / "b.jpg", rng.integers(0, 256, (80, 90, 3), np.uint8))
+    run("from npsrcnn import warmup; assert warmup.main([]) == 0", **environment)
+    code = f"""
+import sys
+from npsrcnn import SRCNN, evaluate, gradcheck, train
+from npsrcnn.upscale.__main__ import main as upscale
+a, b, out = ({str(tmp_path)!r} + name for name in ("/a.png", "/b.jpg", "/out"))
+SRCNN("9-5-5", metadata={{"scale": 3}}).save(out + ".npz")
+with compilations() as compiled:
+    assert upscale([a, "--scale", "3", "-o", out + ".png"]) == 0
+    assert upscale([b, "--scale", "2.5", "-o", out + ".jpg", "--ensemble"]) == 0
+    assert upscale([b, "--scale", "3", "-o", out + ".tif", "--model", out + ".npz"]) == 0
+    assert evaluate.main(["--data", b, "--scale", "3", "--model", out + ".npz"]) == 0
+    for options in ([], ["--network", "9-5-5"], ["--channels", "rgb"], ["--recipe", "paper"]):
+        run = ["--data", b, "--eval", b, "--epochs", "1", "--batch", "2", "--out"]
+        assert train.main([*run, out + "-".join(options), *options]) == 0
+    assert gradcheck.main([]) == 0
+print(*{{one.__qualname__ for one in compiled}}, file=sys.stderr)
+print(len(compiled))
+"""
+    assert run(code, **environment)[-1] == "0"
 
 
 def test_warmup_says_what_it_compiled_and_where_it_is(function, tmp_path, capsys, monkeypatch):

@@ -182,6 +182,13 @@ def test_a_model_that_cannot_be_started_from(folder, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_flat_image_is_restored_without_an_error_and_that_can_be_saved(folder, tmp_path):
+    iio.imwrite(tmp_path / "flat.png", np.full((60, 60, 3), 99, np.uint8))
+    assert run(folder, tmp_path / "out", "--epochs", 1, "--eval", tmp_path / "flat.png") == 0
+    assert log(tmp_path / "out")[-1]["psnr_bicubic"] == "inf"
+    assert "psnr_bicubic_validation" not in model_files.load(tmp_path / "out/best.npz").metadata
+
+
 def fails(capsys, argv, code, *words):
     assert train.main([str(a) for a in argv]) == code
     captured = capsys.readouterr()
