@@ -12,7 +12,7 @@ import numpy as np
 from npsrcnn.kernels.jit import helper, inlined, jit
 from npsrcnn.kernels.plan import BLOCK, BLOCK_TILES, POINTS, Layers, Plan, make_job, make_plan
 from npsrcnn.kernels.threads import get_num_threads, parallel
-from npsrcnn.kernels.tiles import LINEAR, forward_thin
+from npsrcnn.kernels.tiles import LINEAR, RELU, forward_thin
 from npsrcnn.kernels.tiles import forward as run_tiles
 from npsrcnn.kernels.winograd import GROUP, STEP, forward_rows, transform_input, transform_output
 
@@ -222,12 +222,11 @@ def _winograd(maps, off, tables, weights, biases, stage, below, above, span, set
         if setup.top <= y + r < setup.bottom:
             target = _row(above, setup, y + r) + t0
             for o in range(outs):
-                bias = biases[stage.biases + o]
                 for p in range(STEP):
-                    source = pixels + ((r * STEP + p) * outs + o) * n
-                    for t in range(n):
-                        value = maps[source + t] + bias
-                        maps[target + t] = value if value > np.float32(0) else np.float32(0)
+                    off[0] = pixels + ((r * STEP + p) * outs + o) * n
+                    forward_thin(maps, zero, off, np.int64(1), weights, len(weights) - 1,
+                                 biases, stage.biases + o, maps, target, n, np.int64(RELU),
+                                 maps, target)  # fmt: skip
                     target += width
 
 
