@@ -77,7 +77,9 @@ class Style:
     blurred or sharpened a little (*)   0.00   three in ten edges soft (*)         0.00
     ================================  =======  ================================  =======
 
-    ``python -m benchmarks.dead_leaves`` repeats this. Two seeds differ by about 0.01.
+    Two seeds differ by about 0.01. ``python -m benchmarks.dead_leaves`` measures such changes; from
+    a network trained for long (``--init``) none gained more than 0.015: see the README of
+    ``npsrcnn/weights``.
     """
 
     r_min: tuple[float, float] = (1.0, 4.0)
