@@ -223,6 +223,7 @@ def _winograd(maps, off, tables, weights, biases, stage, below, above, span, set
             target = _row(above, setup, y + r) + t0
             for o in range(outs):
                 for p in range(STEP):
+                    # One tap, of weight 1: what is left to do is the bias and ReLU.
                     off[0] = pixels + ((r * STEP + p) * outs + o) * n
                     forward_thin(maps, zero, off, np.int64(1), weights, len(weights) - 1,
                                  biases, stage.biases + o, maps, target, n, np.int64(RELU),
@@ -254,7 +255,10 @@ def _sum_rows(maps, off, tables, weights, biases, level, setup, piece, y, out):
 def _run(
     i, images, out, pieces, all_spans, stages, levels, setups, tables, weights, biases, winograd
 ):
-    """All stages on piece ``i``. ``winograd`` None: no stage is, and that is not compiled."""
+    """All stages on piece ``i``.
+
+    ``winograd`` None: no stage is Winograd's in both directions, which then is not compiled.
+    """
     piece, spans, setup, depth = pieces[i], all_spans[i], setups[0], len(stages)
     maps = np.empty(setup.size, np.float32)
     for q in range(setup.size):
