@@ -111,7 +111,7 @@ def _rate() -> Callable[[int, float], float]:
 
 
 def _ours(source: datasets.SubImages) -> Iterator[float]:
-    net = SRCNN("9-1-5", seed=0)
+    net = SRCNN("9-1-5", init=RECIPE.init, seed=0)
     trainer = Trainer(
         net, source, optimizer_of(net, RECIPE, None), _rate(), batch=BATCH, average=RECIPE.average
     )
@@ -123,7 +123,7 @@ def _theirs(source: datasets.SubImages, threads: int) -> Iterator[float]:
     """The same steps as PyTorch would take them, its memory laid out as it likes best."""
     import torch
 
-    net = SRCNN("9-1-5", seed=0)
+    net = SRCNN("9-1-5", init=RECIPE.init, seed=0)
     model = torch_network(net, 0).to(memory_format=torch.channels_last)
     weights = list(model.parameters())
     factors = [factor for pair in paper_factors(len(net.layers)) for factor in pair]

@@ -20,6 +20,7 @@ from npsrcnn import kernels
 from npsrcnn.errors import UserError
 
 WIDTHS = (64, 32, 16)  # n1, n2 and, in the paper's deeper networks, n22 (TPAMI section 4.3.3)
+INITS = ("he", "bicubic", "paper")
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -35,8 +36,10 @@ class SRCNN:
     n
         n1, n2, ...: filters of each layer but the last (which has c); default 64, 32, 16, 16...
     init
-        "he": Gaussian of variance 2 / fan-in (He et al. 2015); "paper": of standard deviation
-        0.001 (TPAMI section 3.3). Biases are zero in both.
+        "he": Gaussian of variance 2 / fan-in (He et al. 2015); "bicubic": the same, but the first
+        map of each layer (one for each channel) carries the image through, and the last layer
+        takes nothing else, so that what comes out is what goes in; "paper": Gaussian of standard
+        deviation 0.001 (TPAMI section 3.3). Biases are zero in all.
     seed
         Of the random initial weights.
     device
@@ -69,13 +72,15 @@ class SRCNN:
         sizes = parse_name(name)
         if channels not in (1, 3):
             raise UserError(f"channels must be 1 or 3, not {channels!r}")
-        if init not in ("he", "paper"):
-            raise UserError(f"no initial weights {init!r}; there are 'he' and 'paper'")
+        if init not in INITS:
+            raise UserError(f"no initial weights {init!r}; there are {', '.join(INITS)}")
         if n is None:
             n = [*WIDTHS, *[WIDTHS[-1]] * len(sizes)][: len(sizes) - 1]
-        if len(n) != len(sizes) - 1 or min(n) < 1:
+        least = channels if init == "bicubic" else 1
+        if len(n) != len(sizes) - 1 or min(n, default=least) < least:
             raise UserError(
-                f"n must give {len(sizes) - 1} filter counts of at least 1 for {name}, not {n}"
+                f"n must give {len(sizes) - 1} filter counts of at least {least} for {name}, "
+                f"not {n}"
             )
         rng = np.random.default_rng(seed)
         widths = [channels, *n, channels]
@@ -84,6 +89,8 @@ class SRCNN:
             deviation = 0.001 if init == "paper" else np.sqrt(2 / (fan * f * f))
             w = rng.standard_normal((out, fan, f, f)) * deviation
             layers.append((w.astype(np.float32), np.zeros(out, np.float32)))
+        if init == "bicubic":
+            _carry_through(layers, channels)
         self._set(layers, device, padding, metadata)
 
     @classmethod
@@ -297,6 +304,15 @@ class SRCNN:
     def __repr__(self) -> str:
         scale = f", scale={self.scale}" if self.scale else ""
         return f"SRCNN({self.name!r}, channels={self.channels}, n={self.n}{scale})"
+
+
+def _carry_through(layers: Layers, channels: int) -> None:
+    """Let the first ``channels`` maps of each layer be the image, and the result the last ones."""
+    layers[-1][0][:] = 0
+    for w, _ in layers:
+        middle = (w.shape[2] - 1) // 2
+        w[:channels] = 0
+        w[range(channels), range(channels), middle, middle] = 1
 
 
 def parse_name(name: str) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ class Recipe:
     a mean over pixels the same steps need rates (pixels of a label) / 2 times as large.
     """
 
-    init: str  # initial weights: "he", "paper", or a model file
+    init: str  # initial weights: "bicubic", "he", "paper", or a model file
     optimizer: str  # "sgd" or "adam"
     rate: float  # learning rate
     momentum: float  # of SGD
@@ -41,7 +41,7 @@ RECIPES = {
         rescale=(),
     ),
     "default": Recipe(
-        init="he",
+        init="bicubic",
         optimizer="adam",
         rate=3e-3,
         momentum=0.9,

@@ -22,7 +22,7 @@ from npsrcnn import commands, datasets, evaluate, model_files
 from npsrcnn.datasets.cutting import check_batch_size
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.evaluate import Prepared
-from npsrcnn.network import SRCNN
+from npsrcnn.network import INITS, SRCNN
 from npsrcnn.optimizers import SGD, Adam, paper_factors, rate_at
 from npsrcnn.recipes import OPTIMIZERS, RECIPES, Recipe
 from npsrcnn.runs import CHECKPOINT, Length, Run
@@ -92,7 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="of each layer relative to --lr (default: the paper's 1,1,0.1)")
     how.add_argument("--batch", type=commands.positive_int, metavar="N",
         help="sub-images a step (default: 128)")
-    how.add_argument("--init", metavar="he|paper|MODEL",
+    how.add_argument("--init", metavar=f"{'|'.join(INITS)}|MODEL",
         help="initial weights: random ones, or a model's, whose filters may be smaller")
     how.add_argument("--momentum", type=_fraction, help="of SGD")
     how.add_argument("--warmup", type=int, metavar="STEPS", help="in which the rate rises")
@@ -275,7 +275,7 @@ def initial_network(settings: dict[str, Any], recipe: Recipe, device: str) -> SR
         "batch": settings["batch"],
     }
     channels = datasets.COLORS[settings["channels"]]
-    if recipe.init in ("he", "paper"):
+    if recipe.init in INITS:
         return SRCNN(
             settings["network"],
             channels,

@@ -83,6 +83,17 @@ def test_a_network_grows_only_around_its_filters(name):
         SRCNN("5-1-3", n=[4, 3]).grown(name)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["9-1-5", "4-2", "3-1-1-5"])
+def test_a_network_that_begins_as_bicubic_interpolation(rng, name, channels):
+    net = SRCNN(name, channels, init="bicubic", seed=3)
+    image = rng.random((2, channels, 12, 13)).astype(np.float32)
+    np.testing.assert_allclose(net.forward(image), image, rtol=0, atol=1e-6)
+    random = SRCNN(name, channels, seed=3).layers
+    for (w, _), (other, _) in zip(net.layers[:-1], random[:-1], strict=True):
+        np.testing.assert_array_equal(w[channels:], other[channels:])  # He's
+
+
 def test_padding_differs_only_near_the_border(rng):
     x = rng.standard_normal((30, 31)).astype(np.float32)
     edge, zero = (

@@ -233,7 +233,7 @@ def test_a_run_is_not_overwritten_nor_resumed_as_another(folder, tmp_path, capsy
 
 
 def test_divergence_is_one_line_and_leaves_the_models(folder, tmp_path, capsys):
-    options = ["--optimizer", "sgd", "--epochs", 40, "--lr", 1e6, "--warmup", 0]
+    options = ["--init", "he", "--optimizer", "sgd", "--epochs", 40, "--lr", 1e6, "--warmup", 0]
     options += ["--clip", 1e30, "--rescale", 1]
     with np.errstate(all="ignore"):
         assert run(folder, tmp_path, *options) == 1
