@@ -24,7 +24,6 @@ import numpy as np
 from npsrcnn import images, load
 from npsrcnn.images import luma
 from npsrcnn.kernels.threads import get_num_threads, limited, set_num_threads
-from npsrcnn.model_files import chain_for
 from npsrcnn.network import SRCNN
 from npsrcnn.resize import imresize
 from npsrcnn.upscale.__main__ import main as upscale
@@ -36,20 +35,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="of JPEG files")
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--scale", type=float, default=3)
-    parser.add_argument("--model", help="default: the best for the scale")
+    parser.add_argument("--model", default="9-1-5-x3", help="(default: 9-1-5-x3)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=get_num_threads())
     options = parser.parse_args(argv)
     set_num_threads(options.threads)
-    net = load(options.model or chain_for(options.scale)[0])
+    net = load(options.model)
     paths = images.list_images(options.folder)[: options.images]
     with tempfile.TemporaryDirectory() as name:
         source, target = Path(name) / "in", Path(name) / "out"
         source.mkdir()
         for path in paths:
             (source / path.name).symlink_to(path.resolve())
-        arguments = [str(source), "--scale", f"{options.scale:g}", "-o", str(target)]
-        arguments += ["--model", options.model] if options.model else []
+        how = ["--scale", f"{options.scale:g}", "--model", options.model]
+        arguments = [str(source), *how, "-o", str(target)]
         sample = [_enlarged(path, options.scale) for path in paths[:: max(1, len(paths) // 32)]]
         cases = {
             "the network": (lambda: _one_by_one(net, sample), len(sample)),

@@ -1,6 +1,6 @@
 """Peak memory for a TIFF file of 40,000 x 40,000 pixels, without the hours that it would take.
 
-``python -m benchmarks.large --scale 4``. The file is real, but a hole of 4.8 GB; the first blocks
+``python -m benchmarks.large``. The file is real, but a hole of 4.8 GB; the first blocks
 are computed as always, the others are claimed to be empty. All that grows with the image is there:
 tables of interpolation, the journal, the directory of 390,625 tiles.
 """
@@ -28,11 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print sizes and the peak."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=40_000, help="rows and columns")
-    parser.add_argument("--scale", type=float, default=4)
+    parser.add_argument("--model", default="9-1-5-x4", help="(default: 9-1-5-x4)")
     parser.add_argument("--blocks", type=int, default=8, help="that are computed")
     parser.add_argument("--memory", type=int, default=MEMORY, help="bytes")
     options = parser.parse_args(argv)
-    nets, scale = choose_models(None, options.scale)
+    nets, scale = choose_models(options.model, None)
 
     def compute(job: BlockJob, blocks: Sequence[Block]) -> Generator[list[bytes], None, None]:
         yield from in_threads(job, blocks[: options.blocks])

@@ -27,7 +27,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
         picture = Path(folder) / "picture.png"
         images.write(picture, np.random.default_rng(0).integers(0, 256, (86, 86, 3), np.uint8))
         command = [
-            "-m", "npsrcnn.upscale", str(picture), "--scale", "3", "-o", folder,
+            "-m", "npsrcnn.upscale", str(picture), "--model", "9-1-5-x3", "-o", folder,
         ]  # fmt: skip
         cases = {
             "an empty Python": ["-c", NOTHING],
