@@ -101,7 +101,8 @@ def _speeds(turns: int) -> tuple[float, float]:
             taken = seconds(lambda who=who, steps=steps: losses[who].extend(steps))
             if turn:
                 times[who].append(taken)
-    np.testing.assert_allclose(*losses, rtol=1e-2)
+    first = (found[:TURN] for found in losses)  # later each rounding has grown
+    np.testing.assert_allclose(*first, rtol=1e-3)
     ours, theirs = (TURN * BATCH / statistics.median(found) for found in times)
     return ours, theirs
 
