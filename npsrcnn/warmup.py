@@ -36,6 +36,19 @@ def _network(color: str) -> SRCNN:
     return SRCNN("9-1-5", 1 if color == "y" else 3, n=(8, 8), metadata={"color": color})
 
 
+def _pictures() -> None:
+    net = SRCNN("1-1", n=(1,), device="reference")  # without kernels
+    for shape in SHAPES[::2]:
+        upscale(np.zeros(shape, np.uint8), 3, net)
+        _write_and_read(np.zeros(shape, np.uint8))
+
+
+def _write_and_read(pixels: np.ndarray) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        images.write(Path(folder) / "picture.png", pixels)
+        images.read(Path(folder) / "picture.png")
+
+
 def _upscaling() -> None:
     SRCNN("9-5-5", n=(8, 8)).forward(np.zeros((16, 16), np.float32))  # Winograd in both directions
     for dtype, shape, writeable in itertools.product(DTYPES, SHAPES, (True, False)):
@@ -48,11 +61,8 @@ def _upscaling() -> None:
 
 
 def _files() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for dtype, shape in itertools.product((np.uint8, np.uint16), SHAPES):
-            path = Path(folder) / "picture.png"
-            images.write(path, np.zeros(shape, dtype))
-            images.read(path)
+    for dtype, shape in itertools.product((np.uint8, np.uint16), SHAPES):
+        _write_and_read(np.zeros(shape, dtype))
 
 
 def _evaluation() -> None:
@@ -87,24 +97,35 @@ def _gradients() -> None:
 
 
 JOBS: dict[str, Callable[[], None]] = {
+    "pictures": _pictures,  # of 8 bits, all but the network: what a first start needs
     "upscaling": _upscaling,
-    "reading and writing files": _files,
+    "files": _files,
     "evaluation": _evaluation,
     "training": _training,
-    "gradient checks": _gradients,
+    "gradients": _gradients,
 }
 
 
 def _parser() -> argparse.ArgumentParser:
-    return commands.parser("npsrcnn.warmup", "Compile every kernel ahead of its first use.")
+    parser = commands.parser("npsrcnn.warmup", "Compile every kernel ahead of its first use.")
+    parser.add_argument(
+        "jobs", nargs="*", metavar="JOB", type=_job, help=f"{', '.join(JOBS)} (default: all)"
+    )
+    return parser
 
 
-def _run(_options: argparse.Namespace) -> int:
+def _job(name: str) -> str:
+    if name not in JOBS:
+        raise argparse.ArgumentTypeError(f"no {name!r}: there are {', '.join(JOBS)}")
+    return name
+
+
+def _run(options: argparse.Namespace) -> int:
     begin, all_compiled = time.perf_counter(), []
-    for name, job in JOBS.items():
+    for name in options.jobs or JOBS:
         start = time.perf_counter()
         with compilations() as compiled:
-            job()
+            JOBS[name]()
         all_compiled += compiled
         seconds = time.perf_counter() - start
         print(f"{name}: {len(compiled)} functions compiled, {seconds:.1f} s", flush=True)

@@ -268,6 +268,50 @@ print(len(compiled))
     assert run(code, **environment)[-1] == "0"
 
 
+def test_the_first_picture_is_compiled_for_in_two_processes(tmp_path):
+    images.write(tmp_path / "a.png", np.zeros((8, 9, 3), np.uint8))
+    SRCNN("3-1", n=(8,), metadata={"scale": 2}).save(tmp_path / "model.npz")
+    code = f"""
+from npsrcnn.upscale.__main__ import main
+folder = {str(tmp_path)!r}
+options = [folder + "/a.png", "--model", folder + "/model.npz", "-o"]
+for target in ("/b.png", "/c.png"):
+    with compilations() as compiled:
+        assert main([*options, folder + target]) == 0
+    kernels = [one.__qualname__ for one in compiled if one.stats.cache_path]
+    print(*kernels, sep=", ")
+"""
+    said, _, here, _, then = run(code, NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+    assert "kernels compiled for this processor" in said
+    assert here == "_run"  # the network's; those of resizing, colour and PNG were found
+    assert then == ""
+
+
+def test_a_second_process_begins_once_and_only_if_a_cache_keeps_what_it_compiles(
+    function, monkeypatch
+):
+    begun = []
+    with jit.when_compiling(lambda: begun.append("one")):
+        jit.jit(function)(1)
+        jit.jit(function)(1.0)
+    with jit.when_compiling(lambda: begun.append("nothing to compile")):
+        jit.jit(function)(1)
+    monkeypatch.setattr(jit, "BOUNDSCHECK", True)
+    with jit.when_compiling(lambda: begun.append("nothing is kept")):
+        jit.jit(function)(1)
+    assert begun == ["one"]
+
+
+def test_warmup_does_the_jobs_that_are_named_and_no_others(monkeypatch, capsys):
+    done = []
+    jobs = {name: lambda name=name: done.append(name) for name in ("a", "b", "c")}
+    monkeypatch.setattr(warmup, "JOBS", jobs)
+    assert warmup.main(["c", "a"]) == 0
+    assert done == ["c", "a"]
+    assert warmup.main(["d"]) == 2
+    assert "no 'd': there are a, b, c" in capsys.readouterr().err
+
+
 def test_warmup_says_what_it_compiled_and_where_it_is(function, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(warmup, "JOBS", {"a job": lambda: jit.jit(function)(1)})
     assert warmup.main([]) == 0

@@ -87,6 +87,26 @@ def compilations() -> Iterator[list[Callable]]:
     compiled += [one for one in begun if one.py_func.__module__.startswith("npsrcnn.")]
 
 
+class _Watcher(event.Listener):
+    """Calls ``begin`` when the first kernel begins to be compiled that a cache will keep."""
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self.begin: Callable[[], None] | None = begin
+
+    def on_start(self, event: event.Event) -> None:
+        if self.begin and cache_folders([event.data["dispatcher"]]):
+            begin, self.begin = self.begin, None
+            begin()
+
+    def on_end(self, event: event.Event) -> None:
+        pass
+
+
+def when_compiling(begin: Callable[[], None]) -> contextlib.AbstractContextManager[object]:
+    """Call ``begin`` once if meanwhile something must be compiled that the next start will find."""
+    return event.install_listener("numba:compile", _Watcher(begin))
+
+
 def cache_folders(compiled: list[Callable]) -> set[Path]:
     """Where they are kept for the next start; empty if nowhere."""
     return {Path(one.stats.cache_path) for one in compiled if one.stats.cache_path}

@@ -29,6 +29,7 @@ from npsrcnn.network import SRCNN
 from npsrcnn.upscale import choose_models, steps_of
 from npsrcnn.upscale.cluster import ClusterError
 from npsrcnn.upscale.cluster_files import enlarge_files as enlarge_on_cluster
+from npsrcnn.upscale.compiling import compile_kernels
 from npsrcnn.upscale.files import MEMORY, Job, Settings, enlarge_file
 from npsrcnn.upscale.folder import Outcome, enlarge_files, hopeless
 from npsrcnn.upscale.progress import Progress
@@ -180,6 +181,10 @@ def _outcomes(
         return
     for first in jobs[:1]:
         outcome: Outcome
+        if seconds := compile_kernels(settings.nets):
+            progress.write(
+                f"kernels compiled for this processor in {seconds:.1f} s: only this once"
+            )
         with compilations() as compiled:
             try:
                 outcome = enlarge_file(first, settings, progress=progress.block, say=progress.write)
