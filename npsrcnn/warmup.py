@@ -36,6 +36,10 @@ def _network(color: str) -> SRCNN:
     return SRCNN("9-1-5", 1 if color == "y" else 3, n=(8, 8), metadata={"color": color})
 
 
+def _winograd() -> SRCNN:
+    return SRCNN("9-5-5", n=(16, 16))  # as few maps as run by Winograd's method in both directions
+
+
 def _pictures() -> None:
     net = SRCNN("1-1", n=(1,), device="reference")  # without kernels
     for shape in SHAPES[::2]:
@@ -50,7 +54,7 @@ def _write_and_read(pixels: np.ndarray) -> None:
 
 
 def _upscaling() -> None:
-    SRCNN("9-5-5", n=(8, 8)).forward(np.zeros((16, 16), np.float32))  # Winograd in both directions
+    _winograd().forward(np.zeros((16, 16), np.float32))
     for dtype, shape, writeable in itertools.product(DTYPES, SHAPES, (True, False)):
         image = np.zeros(shape, dtype)
         image[0, 0] = 1  # visible, and the rest transparent
@@ -82,6 +86,8 @@ def _training() -> None:
         net = _network(color)
         for inputs, labels in itertools.islice(source.batches(0, 0, 2), 1):
             net.loss_and_grads(inputs, labels)
+    inputs, labels = (np.zeros((1, 1, side, side), np.float32) for side in (17, 1))
+    _winograd().loss_and_grads(inputs, labels)
 
 
 def _gradients() -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from npsrcnn.kernels import reference, training
 from npsrcnn.kernels.threads import get_num_threads, set_num_threads
+from npsrcnn.kernels.tiles import LANES
+from npsrcnn.kernels.training_plan import make_plan
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,6 +36,15 @@ CASES = {  # sizes, filters, channels, N, H, W
     "filters as large as the maps": ((7, 3, 2), (6, 9), 3, 2, 10, 11),
     "long and flat": ((3, 3), (8,), 1, 2, 5, 90),
 }
+WINOGRAD = {  # the same, of layers that run by Winograd's method
+    "5x5": ((3, 5, 3), (16, 24), 1, 9, 16, 19),
+    "5x5 in whole tiles": ((1, 5, 1), (16, 16), 1, LANES, 12, 16),
+    "5x5 in one tile of one pixel": ((1, 5, 1), (16, 16), 1, 1, 5, 5),
+    "3x3, colour": ((2, 3, 2), (24, 16), 3, LANES - 1, 9, 14),
+    "3x3, then 5x5, then 1x1": ((1, 3, 5, 1, 2), (16, 16, 16, 3), 1, LANES + 1, 13, 12),
+    "apart": ((3, 3, 1, 5, 3), (16, 16, 16, 16), 1, 2, 18, 15),
+    "last": ((1, 3), (16,), 1, 2, 6, 7),  # of one map: direct
+}
 
 
 def make(sizes, filters, channels, batch, height, width, seed=5):
@@ -50,10 +61,10 @@ def make(sizes, filters, channels, batch, height, width, seed=5):
     return layers, inputs, labels.astype(np.float32)
 
 
-def exact(layers, inputs, labels):
+def exact(layers, inputs, labels, l1=0.0):
     """The reference's answer, in float64."""
     wide = [(w.astype(np.float64), b.astype(np.float64)) for w, b in layers]
-    return reference.loss_and_grads(wide, inputs.astype(np.float64), labels.astype(np.float64))
+    return reference.loss_and_grads(wide, inputs.astype(np.float64), labels.astype(np.float64), l1)
 
 
 def assert_right(result, expected):
@@ -71,6 +82,22 @@ def assert_right(result, expected):
 def test_loss_and_gradients_are_the_references(case):
     problem = make(*CASES[case])
     assert_right(training.loss_and_grads(*problem), exact(*problem))
+
+
+@pytest.mark.parametrize("case", WINOGRAD)
+def test_with_winograds_method_they_are_too(case):
+    problem = make(*WINOGRAD[case])
+    shapes = tuple(w.shape for w, _ in problem[0])
+    assert make_plan(shapes, *problem[1].shape[2:]).winograd == (None if case == "last" else True)
+    assert_right(training.loss_and_grads(*problem), exact(*problem))
+    assert_right(training.loss_and_grads(*problem, use_winograd=False), exact(*problem))
+
+
+@pytest.mark.parametrize("case", ["5x5", "3x3, then 5x5, then 1x1"])
+def test_a_penalty_on_the_maps_with_winograds_method(case):
+    sizes, filters, channels, _, height, width = WINOGRAD[case]
+    problem = make(sizes, filters, channels, 2 * LANES, height, width)
+    assert_right(training.loss_and_grads(*problem, l1=0.3), exact(*problem, l1=0.3))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 8, 9, 15, 16, 127, 128, 130, 600])
@@ -92,9 +119,9 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_parts():
             np.testing.assert_allclose(gradient, mean, rtol=1e-4, atol=1e-5)
 
 
-def train(threads, steps=50):
+def train(threads, sizes=(5, 1, 3), filters=(12, 6), steps=50):
     """Weights after some steps of plain SGD, as bytes."""
-    layers, inputs, labels = make((5, 1, 3), (12, 6), 1, 43, 13, 14)
+    layers, inputs, labels = make(sizes, filters, 1, 43, 13, 14)
     before = get_num_threads()
     set_num_threads(threads)
     try:
@@ -108,17 +135,19 @@ def train(threads, steps=50):
     return b"".join(array.tobytes() for pair in layers for array in pair)
 
 
-def test_weights_after_fifty_steps_have_the_same_bits_on_any_number_of_threads():
-    results = {train(threads) for threads in (1, 2, 3, 4, 1)}
+@pytest.mark.parametrize("network", [((5, 1, 3), (12, 6)), ((3, 5, 3), (16, 16))])
+def test_weights_after_fifty_steps_have_the_same_bits_on_any_number_of_threads(network):
+    results = {train(threads, *network) for threads in (1, 2, 3, 4, 1)}
     assert len(results) == 1
-    assert train(2, steps=49) not in results
+    assert train(2, *network, steps=49) not in results
 
 
-def test_what_an_earlier_network_left_behind_does_not_matter():
+@pytest.mark.parametrize("network", [((3, 3, 2), (6, 5)), ((3, 5, 2), (16, 16))])
+def test_what_an_earlier_network_left_behind_does_not_matter(network):
     before = get_num_threads()
     set_num_threads(1)  # so that this thread's work space is the one that is used
     try:
-        problem = make((3, 3, 2), (6, 5), 1, 3, 9, 8)
+        problem = make(*network, 1, 3, 13, 11)
         loss, grads = training.loss_and_grads(*problem)
         training._local.space[:] = np.nan
         again, grads_again = training.loss_and_grads(*problem)
@@ -178,11 +207,11 @@ def functions_in_float64(kernel):
 
 def check_freshly_compiled_kernels():
     """All cases with every tile's bounds checked, then the compiled code. In its own process."""
-    for case in CASES:
-        if case not in ("9-5-5", "9-1-5"):  # large, and no other code
-            problem = make(*CASES[case])
+    for case, what in {**CASES, **WINOGRAD}.items():
+        if not case.startswith("9-"):  # large, and no other code
+            problem = make(*what)
             assert_right(training.loss_and_grads(*problem), exact(*problem))
-    kernels = [training._slot, training._pack, training._add_up]
+    kernels = [training._slot, training._pack, training._add_up, training.transform_filters]
     assert all(kernel.signatures for kernel in kernels)
     print([name for kernel in kernels for name in functions_in_float64(kernel)])
 

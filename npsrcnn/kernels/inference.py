@@ -12,7 +12,7 @@ import numpy as np
 from npsrcnn.kernels.jit import helper, inlined, jit
 from npsrcnn.kernels.plan import BLOCK, BLOCK_TILES, POINTS, Layers, Plan, make_job, make_plan
 from npsrcnn.kernels.threads import get_num_threads, parallel
-from npsrcnn.kernels.tiles import LINEAR, RELU, forward_thin
+from npsrcnn.kernels.tiles import LANES, LINEAR, RELU, forward_thin
 from npsrcnn.kernels.tiles import forward as run_tiles
 from npsrcnn.kernels.winograd import GROUP, STEP, forward_rows, transform_input, transform_output
 
@@ -144,7 +144,8 @@ def _transform_row(maps, off, tables, stage, level, span, setup, start):
             off[i] = tables[level.taps + g * POINTS + i]
         for c in range(stage.channels):
             raw, plane = setup.work + c * STEP * width, (c * stage.groups + g) * POINTS * width
-            transform_input(GROUP, maps, raw + t0, off, maps, start + plane + t0, width, n)
+            transform_input(GROUP, maps, raw + t0, LANES, off,
+                            maps, start + plane + t0, LANES, width, n)  # fmt: skip
 
 
 @inlined
@@ -197,13 +198,13 @@ def _winograd(maps, off, tables, weights, biases, stage, below, above, span, set
     for i in range(points):
         off[i] = _row(below, setup, y - stage.above + i)
     zero = t0 - t0
-    transform_input(k, maps, zero, off, maps, rows_in, row, row)
+    transform_input(k, maps, zero, LANES, off, maps, rows_in, LANES, row, row)
     for i in range(points):
         for j in range(points):
             off[j] = tables[below.taps + j]
         for c in range(channels):
-            transform_input(k, maps, rows_in + i * row + c * STEP * width + t0, off,
-                      maps, points_in + c * n, channels * n, n)  # fmt: skip
+            transform_input(k, maps, rows_in + i * row + c * STEP * width + t0, LANES, off,
+                            maps, points_in + c * n, LANES, channels * n, n)  # fmt: skip
         for c in range(channels):
             off[c] = c * n
         for j in range(points):
@@ -212,11 +213,13 @@ def _winograd(maps, off, tables, weights, biases, stage, below, above, span, set
                       maps, points_out + j * outs * n, n, outs, n, zero, maps, zero)  # fmt: skip
         for j in range(points):
             off[j] = j * outs * n
-        transform_output(k, maps, points_out, off,
-                  maps, rows_out + i * STEP * outs * n, outs * n, outs * n)  # fmt: skip
+        transform_output(k, maps, points_out, LANES, off,
+                         maps, rows_out + i * STEP * outs * n, LANES, outs * n,
+                         outs * n)  # fmt: skip
     for i in range(points):
         off[i] = i * STEP * outs * n
-    transform_output(k, maps, rows_out, off, maps, pixels, STEP * outs * n, STEP * outs * n)
+    transform_output(k, maps, rows_out, LANES, off,
+                     maps, pixels, LANES, STEP * outs * n, STEP * outs * n)  # fmt: skip
 
     for r in range(STEP):
         if setup.top <= y + r < setup.bottom:

@@ -161,7 +161,7 @@ def make_plan(layers: Layers, use_winograd: bool = True) -> Plan:
             break
         maps = round_up(o, ROWS)
         groups = k // winograd.GROUP if use_winograd and depth == 0 and k in GROUPED else 0
-        short = k if use_winograd and _is_short(w) else 0
+        short = k if use_winograd and winograd.is_short(w.shape) else 0
         if k == 1 and depth > 0 and _takes_mapping(stages[-1], layers):
             stages[-1] = replace(stages[-1], maps=maps, between=stages[-1].maps,
                                  mapping_weights=start, mapping_biases=bias)  # fmt: skip
@@ -186,17 +186,12 @@ def make_plan(layers: Layers, use_winograd: bool = True) -> Plan:
     )  # fmt: skip
 
 
-def _is_short(w: np.ndarray) -> bool:
-    """Whether filters ``w`` are of Winograd's sizes, and so many that both directions pay."""
-    return w.shape[2] in winograd.SIZES and min(w.shape[:2]) >= 2 * ROWS
-
-
 def _takes_mapping(stage: Stage, layers: Layers) -> bool:
     """Whether a 1x1 layer joins the stage before it: one that has none, and is not Winograd's.
 
     One along rows takes it only where there are no phases: what it writes are rows then.
     """
-    others = any(_is_short(w) for w, _ in layers[:-1])
+    others = any(winograd.is_short(w.shape) for w, _ in layers[:-1])
     return not stage.winograd and not stage.between and not (stage.groups and others)
 
 

@@ -1,15 +1,13 @@
 """The training step: loss and all gradients in one pass, several sub-images side by side.
 
-LANES sub-images (of N) make a group. Their pixels lie innermost, one SIMD vector a pixel, so that
-maps of any width have no ragged vector: a map of a group is (H, C, pad + W, LANES), row after
-row, because rows are what is worked on. All arithmetic is two register tiles
+:mod:`~npsrcnn.kernels.training_plan` explains the layout. All arithmetic is two register tiles
 (:mod:`~npsrcnn.kernels.tiles`): layers and gradients to their inputs are the forward tile,
-gradients to weights the dot tile.
+gradients to weights the dot tile. Layers of many maps run by Winograd's method
+(:mod:`~npsrcnn.kernels.training_winograd`), the others directly.
 
 Rows flow through all layers while they are in cache. Forward, each row is computed as soon as
 the rows of its input are there; backward, a block of rows descends from the loss to the first
-layer. The gradient to an input is a convolution with zeros around: those left and right are
-stored (``pad`` pixels between a map and the next), those above and below are left out.
+layer, or, where a layer is Winograd's, all rows go through layer after layer.
 
 Groups are dealt to partial sums (:mod:`~npsrcnn.kernels.shares`), and these are added up in one
 order: the bits do not depend on the number of threads, nor of processes.
@@ -17,9 +15,7 @@ order: the bits do not depend on the number of threads, nor of processes.
 
 from __future__ import annotations
 
-import functools
 import threading
-from typing import NamedTuple
 
 import numpy as np
 
@@ -30,8 +26,6 @@ from npsrcnn.kernels.tiles import (
     DOT_TAPS,
     GATE,
     LANES,
-    LINEAR,
-    RELU,
     ROWS,
     THIN_DOT_TAPS,
     VECTORS,
@@ -39,113 +33,17 @@ from npsrcnn.kernels.tiles import (
     _forward_tile,
     check_range,
     forward_thin,
-    round_up,
     tile_width,
 )
+from npsrcnn.kernels.training_plan import BACKWARD, BLOCK, FORWARD, LINE, SPREAD, make_plan
+from npsrcnn.kernels.training_winograd import (
+    add_filter_grads,
+    convolve,
+    transform_filters,
+)
+from npsrcnn.kernels.winograd import STEP
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
-
-BLOCK = 5  # rows that flow together
-_LINE = 16  # floats of a cache line: where parts of the work space begin
-
-_FIELDS = (
-    # C, O, K, and H, W of the output
-    *("channels", "filters", "size", "height", "width"),
-    # maps of a tile; maps as stored, whole tiles; zeros between them; what follows the sums
-    *("rows", "maps", "pad", "act"),
-    # floats from map to map, from row to row; where the output and its gradient begin
-    *("pitch", "line", "z", "dz"),
-    # rows of the gradient that are kept: all, or the first layer's block
-    "kept",
-    # the layer: how many taps; where their offsets, weights, biases begin
-    *("taps", "off", "w", "b"),
-    # the gradient to its input: the same
-    *("back_taps", "back_off", "back_w"),
-    # the gradient to its weights: the same, and where the sums go
-    *("dot_taps", "dot_off", "dw", "db"),
-)
-_LAYER = np.dtype([(name, np.int64) for name in _FIELDS])
-
-
-class _Plan(NamedTuple):
-    """What follows from the shapes alone: where everything lies."""
-
-    layers: np.ndarray  # (depth + 1,) of _LAYER; the first stands for the input
-    offsets: np.ndarray  # int64, of every tap
-    weights: int  # floats of all weights as the tiles read them
-    biases: int  # floats of all biases, and of those of the gradients: 0, or what l1 adds
-    sums: int  # floats of all gradients of a slot
-    work: int  # floats of work space
-    ones: int  # where in it a row of ones is
-
-
-@functools.lru_cache(maxsize=16)
-def _plan(shapes: tuple[tuple[int, int, int, int], ...], height: int, width: int) -> _Plan:
-    """The plan for layers of these ``w.shape`` and inputs of height x width."""
-    layers = np.zeros(len(shapes) + 1, _LAYER)
-    offsets: list[np.ndarray] = []
-    w = back_w = b = sums = off = work = 0
-
-    def place(taps: np.ndarray, step: int = 1) -> tuple[int, int]:
-        """Append offsets, repeating the first up to a multiple of ``step``: start and count."""
-        nonlocal off
-        count = round_up(taps.size, step)
-        offsets.append(
-            np.concatenate([taps.ravel(), np.repeat(taps.ravel()[:1], count - taps.size)])
-        )
-        off += count
-        return off - count, count
-
-    def reserve(floats: int) -> int:
-        nonlocal work
-        work += round_up(floats, _LINE)
-        return work - round_up(floats, _LINE)
-
-    source = layers[0]
-    source["maps"] = source["filters"] = shapes[0][1]
-    source["height"], source["width"] = height, width
-    source["pitch"] = width * LANES
-    source["line"] = source["pitch"] * source["maps"]
-    source["z"] = reserve(source["line"] * height)
-    for depth, (filters, channels, size, _) in enumerate(shapes):
-        source, layer = layers[depth], layers[depth + 1]
-        layer["filters"], layer["channels"], layer["size"] = filters, channels, size
-        layer["height"], layer["width"] = source["height"] - size + 1, source["width"] - size + 1
-        layer["rows"] = ROWS if filters >= ROWS else 1
-        layer["maps"] = round_up(filters, layer["rows"])
-        layer["pad"] = size - 1 if depth > 0 else 0
-        layer["pitch"] = (layer["pad"] + layer["width"]) * LANES
-        layer["line"] = layer["pitch"] * layer["maps"]
-        last = depth == len(shapes) - 1
-        layer["act"] = LINEAR if last else RELU
-        layer["kept"] = layer["height"] if depth > 0 or last else BLOCK
-        pad = layer["pad"] * LANES
-        layer["dz"] = reserve(layer["line"] * layer["kept"] + 2 * pad) + pad
-        layer["z"] = layer["dz"]
-        if not last:
-            layer["z"] = reserve(layer["line"] * layer["height"] + 2 * pad) + pad
-
-        u, c, v = np.meshgrid(range(size), range(channels), range(size), indexing="ij")
-        there = u * source["line"] + c * source["pitch"] + v * LANES
-        layer["off"], layer["taps"] = place(there)
-        step = DOT_TAPS if layer["rows"] == ROWS else THIN_DOT_TAPS
-        layer["dot_off"], layer["dot_taps"] = place(there.swapaxes(0, 1), step)
-        u, o, v = np.meshgrid(range(size), range(filters), range(size), indexing="ij")
-        back = -u * layer["line"] + o * layer["pitch"] - v * LANES
-        layer["back_off"], layer["back_taps"] = place(back)
-        layer["w"], layer["b"], layer["back_w"] = w, b, back_w
-        w += layer["maps"] * layer["taps"]
-        b += layer["maps"]
-        back_w += source["maps"] * layer["back_taps"] if depth > 0 else 0
-        layer["dw"], layer["db"] = sums, sums + layer["maps"] * layer["dot_taps"]
-        sums = layer["db"] + layer["maps"]
-    layers["back_w"] += w
-    ones = reserve(width * LANES)
-    back_b = layers["maps"].max()
-    return _Plan(
-        layers, np.concatenate(offsets), int(w + back_w), int(b + back_b), int(sums), work, ones
-    )
-
 
 def is_whole(batch: int) -> bool:
     """Whether a batch fills its groups, as a penalty on the maps needs it to."""
@@ -153,7 +51,12 @@ def is_whole(batch: int) -> bool:
 
 
 def loss_and_grads(
-    layers: Layers, inputs: np.ndarray, labels: np.ndarray, l1: float = 0.0
+    layers: Layers,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    l1: float = 0.0,
+    *,
+    use_winograd: bool = True,
 ) -> tuple[float, Layers]:
     """The loss of a batch and its gradients; valid convolutions, ReLU but after the last.
 
@@ -169,6 +72,8 @@ def loss_and_grads(
         Adds the sum of all maps but the last layer's, times l1 / N; for a batch that
         :func:`is_whole`. What it adds to the gradient of a map that is not zero is a constant: the
         bias of the convolution that makes that gradient.
+    use_winograd
+        False: all layers by direct convolution.
 
     Returns
     -------
@@ -180,7 +85,7 @@ def loss_and_grads(
     TypeError, ValueError
         Arrays that are not float32, or whose shapes do not fit together.
     """
-    sums, losses = partial_sums(layers, inputs, labels, l1)
+    sums, losses = partial_sums(layers, inputs, labels, l1, use_winograd=use_winograd)
     grads = unpacked(layers, inputs.shape[2:], add_up(sums))
     return mean_loss(losses, len(inputs)), grads
 
@@ -191,12 +96,14 @@ def partial_sums(
     labels: np.ndarray,
     l1: float = 0.0,
     share: Share | None = None,
+    *,
+    use_winograd: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What :func:`loss_and_grads` adds up, of a share of a batch.
 
     Parameters
     ----------
-    layers, inputs, labels, l1
+    layers, inputs, labels, l1, use_winograd
         As of :func:`loss_and_grads`, but of the batch only ``share.rows``.
     share
         Default: the whole batch.
@@ -209,7 +116,7 @@ def partial_sums(
         For :func:`mean_loss`; the groups are ``share.groups``.
     """
     share = share or Share.of(len(inputs))
-    plan = _plan(_checked(layers, inputs, labels), *inputs.shape[2:])
+    plan = make_plan(_checked(layers, inputs, labels), *inputs.shape[2:], use_winograd)
     inputs, labels = np.ascontiguousarray(inputs), np.ascontiguousarray(labels)
     batch, slots = share.batch, share.slots
     if l1 and not is_whole(batch):
@@ -217,14 +124,20 @@ def partial_sums(
     parameters = np.concatenate([array.ravel() for layer in layers for array in layer])
     weights, biases = np.empty(plan.weights, np.float32), np.empty(plan.biases, np.float32)
     _pack(plan.layers, parameters, weights, biases)
+    weights[-plan.constants.size :] = plan.constants
     biases[biases.size - plan.layers["maps"].max() :] = l1 / batch
+    starts = np.cumsum([0, *(w.size + b.size for w, b in layers)])
+    for depth in np.flatnonzero(plan.layers["winograd"]):
+        start = starts[depth - 1]
+        transform_filters(plan.layers[depth], start, parameters, weights, biases, plan.spots)
     sums = np.empty((slots, plan.sums), np.float32)
     losses = np.empty((-(-len(inputs) // LANES), LANES), np.float32)
 
     def work(slot: int) -> None:
         space = _space(plan.work)
-        _slot(slot, slots, plan.layers, plan.offsets, plan.ones, weights, biases,
-              inputs, labels, batch, space, sums, losses.reshape(-1), np.float32(l1))  # fmt: skip
+        _slot(slot, slots, plan.layers, plan.passes, plan.spots, plan.offsets, weights, biases,
+              inputs, labels, batch, space, sums, losses.reshape(-1), np.float32(l1),
+              plan.winograd)  # fmt: skip
 
     parallel(work, slots)
     return sums, losses
@@ -244,7 +157,7 @@ def mean_loss(losses: np.ndarray, batch: int) -> float:
 
 def unpacked(layers: Layers, size: tuple[int, int], total: np.ndarray) -> Layers:
     """The gradients [(dw, db), ...] that :func:`add_up` gives, of inputs of ``size``."""
-    plan = _plan(tuple(w.shape for w, _ in layers), *size)
+    plan = make_plan(tuple(w.shape for w, _ in layers), *size)
     grads = []
     for (w, _), layer in zip(layers, plan.layers[1:], strict=True):
         dw = total[layer["dw"] : layer["db"]].reshape(layer["maps"], layer["dot_taps"])
@@ -277,7 +190,7 @@ def _checked(
 
 @jit
 def _pack(layers, parameters, weights, biases):
-    """All weights in the order in which the tiles read them, and all biases, zeros around."""
+    """All weights of direct layers as the tiles read them, and all biases, zeros around."""
     _fill(weights, 0, weights.size, np.float32(0))
     _fill(biases, 0, biases.size, np.float32(0))
     w = 0
@@ -286,6 +199,9 @@ def _pack(layers, parameters, weights, biases):
         size, channels = layer.size, layer.channels
         b = w + layer.filters * channels * size * size
         for o in range(layer.filters):
+            biases[layer.b + o] = parameters[b + o]
+            if layer.winograd:
+                continue
             forward = layer.w + _packed(o, layer.taps, layer.rows)
             for c in range(channels):
                 backward = layer.back_w + _packed(c, layer.back_taps, rows)
@@ -296,7 +212,6 @@ def _pack(layers, parameters, weights, biases):
                         if d > 1:
                             tap = (u * layer.filters + o) * size + v
                             weights[backward + tap * rows] = weight
-            biases[layer.b + o] = parameters[b + o]
         w = b + layer.filters
 
 
@@ -313,22 +228,27 @@ def _space(floats: int) -> np.ndarray:
     """This thread's work space, kept from call to call: fresh pages cost as much as the work."""
     space = getattr(_local, "space", None)
     if space is None or space.size < floats:
-        raw = np.empty(floats + _LINE, np.float32)
-        first = -raw.ctypes.data // raw.itemsize % _LINE
+        raw = np.empty(floats + LINE, np.float32)
+        first = -raw.ctypes.data // raw.itemsize % LINE
         space = _local.space = raw[first : first + floats]
     return space
 
 
 @jit
 def _slot(
-    slot, slots, layers, offsets, ones, weights, biases, inputs, labels, batch, work, sums, losses,
-    l1,
+    slot, slots, layers, passes, all_spots, offsets, weights, biases, inputs, labels, batch, work,
+    sums, losses, l1, winograd,
 ):  # fmt: skip
-    """Loss and gradients of groups slot, slot + slots, ..., added up in that order."""
-    depth = len(layers) - 1
+    """Loss and gradients of groups slot, slot + slots, ..., added up in that order.
+
+    ``winograd`` None: no layer is Winograd's, which then is not compiled.
+    """
+    depth, spots = len(layers) - 1, all_spots[0]
+    off = np.empty(spots.offsets, np.int64)
     total = sums[slot]
     _fill(total, 0, total.size, np.float32(0))
-    _fill(work, ones, layers[0].width * LANES, np.float32(1))
+    _fill(work, spots.ones, layers[0].width * LANES, np.float32(1))
+    _fill(work, spots.nothing, layers[0].width * LANES, np.float32(0))
     for d in range(2, depth + 1):
         _zero_pads(layers[d], work)
     for first in range(slot * LANES, len(inputs), slots * LANES):
@@ -338,6 +258,13 @@ def _slot(
             done[0] = min(done[0] + BLOCK, layers[0].height)
             for d in range(1, depth + 1):
                 there = done[d - 1] - layers[d].size + 1
+                if winograd is not None:  # noqa: SIM102 (Numba can prune only this)
+                    if layers[d].winograd:
+                        while done[d] + STEP <= there or done[d] < there == layers[d].height:
+                            convolve(passes[d, FORWARD], done[d] // STEP, weights, biases, off,
+                                     work, spots)  # fmt: skip
+                            done[d] = min(done[d] + STEP, layers[d].height)
+                        continue
                 for row in range(done[d], there):
                     _layer_row(layers[d - 1], layers[d], row, offsets, weights, biases, work)
                 done[d] = max(there, done[d])
@@ -345,14 +272,23 @@ def _slot(
         if l1 > np.float32(0):
             for d in range(1, depth):
                 _penalty(first, layers[d], work, losses, l1)
-        for row in range(0, layers[1].height, BLOCK):
+        block = BLOCK if winograd is None else layers[1].height
+        for row in range(0, layers[1].height, block):
             for d in range(depth, 0, -1):
-                end = min(row + BLOCK, layers[d].height)
-                if row < end:
-                    _weight_grads(layers[d - 1], layers[d], row, end - row, offsets, ones, work,
-                                  total)  # fmt: skip
+                lines = min(row + block, layers[d].height) - row
+                if lines > 0:
+                    _bias_grads(layers[d], row, lines, work, spots.ones, total)
+                if winograd is not None:  # noqa: SIM102
+                    if layers[d].winograd:
+                        add_filter_grads(layers[d], passes[d, FORWARD], passes[d, SPREAD],
+                                         weights, biases, off, work, spots, total)  # fmt: skip
+                        for t in range(passes[d, BACKWARD].down):
+                            convolve(passes[d, BACKWARD], t, weights, biases, off, work, spots)
+                        continue
+                if lines > 0:
+                    _weight_grads(layers[d - 1], layers[d], row, lines, offsets, work, total)
                 if d > 1:
-                    for r in range(row, min(row + BLOCK, layers[d - 1].height)):
+                    for r in range(row, min(row + block, layers[d - 1].height)):
                         _input_grad_row(layers[d - 1], layers[d], r, offsets, weights, biases, work)
 
 
@@ -477,8 +413,8 @@ def _correlate(rows, x, ix, off, taps, w, iw, ldw, b, ib, io, ldo, maps, n, act,
 
 
 @helper
-def _weight_grads(source, layer, row, lines, offsets, ones, work, total):
-    """Add to dw and db what ``lines`` rows of dz give."""
+def _weight_grads(source, layer, row, lines, offsets, work, total):
+    """Add to dw what ``lines`` rows of dz give."""
     x, n = source.z + row * source.line, layer.width * LANES
     if BOUNDSCHECK:
         dz = layer.dz + row % layer.kept * layer.line
@@ -487,7 +423,6 @@ def _weight_grads(source, layer, row, lines, offsets, ones, work, total):
             tap = x + offsets[layer.dot_off + k]
             check_range(work.size, tap, (lines - 1) * source.line + n)
         check_range(total.size, layer.dw, layer.maps * layer.dot_taps)
-        check_range(total.size, layer.db, layer.maps)
     for m in range(0, layer.maps, layer.rows):
         dz = layer.dz + row % layer.kept * layer.line + m * layer.pitch
         dw = layer.dw + m * layer.dot_taps
@@ -496,13 +431,25 @@ def _weight_grads(source, layer, row, lines, offsets, ones, work, total):
                 _dot_tile(ROWS, DOT_TAPS, work, dz, layer.pitch, layer.line, work, x, offsets,
                           layer.dot_off + k, source.line, lines, n, total, dw + k,
                           layer.dot_taps)  # fmt: skip
-            _dot_tile(ROWS, 1, work, dz, layer.pitch, layer.line, work, ones, _ZERO, 0, 0,
-                      lines, n, total, layer.db + m, 1)  # fmt: skip
         else:
             for k in range(0, layer.dot_taps, THIN_DOT_TAPS):
                 _dot_tile(1, THIN_DOT_TAPS, work, dz, layer.pitch, layer.line, work, x, offsets,
                           layer.dot_off + k, source.line, lines, n, total, dw + k,
                           layer.dot_taps)  # fmt: skip
+
+
+@helper
+def _bias_grads(layer, row, lines, work, ones, total):
+    """Add to db what ``lines`` rows of dz give: their product with a row of ones."""
+    n = layer.width * LANES
+    if BOUNDSCHECK:
+        check_range(total.size, layer.db, layer.maps)
+    for m in range(0, layer.maps, layer.rows):
+        dz = layer.dz + row % layer.kept * layer.line + m * layer.pitch
+        if layer.rows == ROWS:
+            _dot_tile(ROWS, 1, work, dz, layer.pitch, layer.line, work, ones, _ZERO, 0, 0,
+                      lines, n, total, layer.db + m, 1)  # fmt: skip
+        else:
             _dot_tile(1, 1, work, dz, layer.pitch, layer.line, work, ones, _ZERO, 0, 0,
                       lines, n, total, layer.db + m, 1)  # fmt: skip
 

@@ -91,6 +91,11 @@ def _from_roots(roots: list[Fraction]) -> list[Fraction]:
     return coefficients
 
 
+def is_short(shape: tuple[int, ...]) -> bool:
+    """Whether filters (O, C, K, K) are of SIZES, and so many that both directions pay."""
+    return shape[2] in SIZES and min(shape[:2]) >= 2 * ROWS
+
+
 def transform_filters(w: np.ndarray) -> np.ndarray:
     """G w G^T of filters (O, C, K, K), packed point by point for the forward tile, flat."""
     g = np.array(cook_toom(w.shape[2])[1], np.float64)
@@ -110,8 +115,12 @@ def transform_filter_rows(w: np.ndarray) -> np.ndarray:
     return packed.reshape(len(points), -1, c * k * k // GROUP * ROWS).swapaxes(0, 1).ravel()
 
 
-INPUT, OUTPUT = 0, 1
-_MATRICES = {(kind, k): matrix for k in SIZES for kind, matrix in enumerate(cook_toom(k)[::-2])}
+INPUT, OUTPUT, SPREAD = 0, 1, 2
+_MATRICES: dict[tuple[int, int], Matrix] = {}
+for _k in SIZES:
+    _at, _, _bt = cook_toom(_k)
+    _a = [list(column) for column in zip(*_at, strict=True)]
+    _MATRICES |= {(INPUT, _k): _bt, (OUTPUT, _k): _at, (SPREAD, _k): _a}
 
 
 def _combine(emit: Emitter, row: list[Fraction], values: list[ir.Value]) -> ir.Value:
@@ -153,35 +162,38 @@ def _apply(emit: Emitter, matrix: Matrix, values: list[ir.Value]) -> list[ir.Val
 
 
 def _transform_body(emit: Emitter, kind: int, k: int, arguments: list) -> None:
-    """out[i, j] = sum over k of matrix[i][k] * x[off[k] + j], for all j < n."""
-    x, off, out, ldo, n = arguments
+    """out[i, so * t] = sum over l of matrix[i][l] * x[off[l] + sx * t], t < n / LANES vectors."""
+    x, sx, off, out, so, ldo, n = arguments
+    b = emit.builder
     matrix = _MATRICES[kind, k]
     views = [emit.at(x, emit.scalar(off, i)) for i in range(len(matrix[0]))]
-    rows = [emit.at(out, emit.builder.mul(ldo, ir.Constant(I64, i))) for i in range(len(matrix))]
+    rows = [emit.at(out, b.mul(ldo, ir.Constant(I64, i))) for i in range(len(matrix))]
 
-    def vector(j: ir.Value, state: list) -> list:
-        results = _apply(emit, matrix, [emit.load(view, j) for view in views])
+    def vector(_: ir.Value, state: list) -> list:
+        there, here = state
+        results = _apply(emit, matrix, [emit.load(view, there) for view in views])
         for row, result in zip(rows, results, strict=True):
-            emit.store(result, row, j)
-        return state
+            emit.store(result, row, here)
+        return [b.add(there, sx, flags=["nsw"]), b.add(here, so, flags=["nsw"])]
 
-    emit.loop(n, LANES, [], vector)
-    emit.builder.ret_void()
+    emit.loop(n, LANES, [ir.Constant(I64, 0)] * 2, vector)
+    b.ret_void()
 
 
 @intrinsic(prefer_literal=True)
-def _transform(typing, kind, k, x, ix, off, out, io, ldo, n):
-    """One call of a transform: INPUT (B^T) or OUTPUT (A^T) of filter size k (literals)."""
+def _transform(typing, kind, k, x, ix, sx, off, out, io, so, ldo, n):
+    """One call of a transform: INPUT (B^T), OUTPUT (A^T) or SPREAD (A) of filter size k."""
     check_types("x off out", (x, off, out))
     i64 = types.int64
-    signature = types.void(kind, k, x, i64, off, out, i64, i64, i64)
+    signature = types.void(kind, k, x, i64, i64, off, out, i64, i64, i64, i64)
 
     def generate(context, builder, signature, values):
         arguments = [
             pointer_to(context, builder, x, values[2], values[3]),
-            context.make_array(off)(context, builder, values[4]).data,
-            pointer_to(context, builder, out, values[5], values[6]),
-            *values[7:],
+            values[4],
+            context.make_array(off)(context, builder, values[5]).data,
+            pointer_to(context, builder, out, values[6], values[7]),
+            *values[8:],
         ]
         shape = kind.literal_value, k.literal_value
         call_once(builder, "transform", _transform_body, shape, arguments)
@@ -191,28 +203,40 @@ def _transform(typing, kind, k, x, ix, off, out, io, ldo, n):
 
 
 @helper
-def transform_input(k, x, ix, off, out, io, ldo, n):
-    """out[i, j] = sum over l of B^T[i, l] * x[off[l] + j] for i < k + 3, j < n.
+def transform_input(k, x, ix, sx, off, out, io, so, ldo, n):
+    """out[i, so * t] = sum over l of B^T[i, l] * x[off[l] + sx * t], i < k + 3, ``n`` floats.
 
-    ``k`` is one of SIZES, ``n`` a multiple of LANES; row i starts at ``out[io + i * ldo]``.
+    ``k`` is one of SIZES, ``n`` a multiple of LANES; vector t of row i goes to
+    ``out[io + i * ldo + so * t]``. Where vectors are neighbours, ``sx`` and ``so`` are LANES.
     """
     if BOUNDSCHECK:
-        _check_transform(k + STEP - 1, k + STEP - 1, x, ix, off, out, io, ldo, n)
+        _check_transform(k + STEP - 1, k + STEP - 1, x, ix, sx, off, out, io, so, ldo, n)
     if k == 3:
-        _transform(INPUT, 3, x, ix, off, out, io, ldo, n)
+        _transform(INPUT, 3, x, ix, sx, off, out, io, so, ldo, n)
     else:
-        _transform(INPUT, 5, x, ix, off, out, io, ldo, n)
+        _transform(INPUT, 5, x, ix, sx, off, out, io, so, ldo, n)
 
 
 @helper
-def transform_output(k, x, ix, off, out, io, ldo, n):
-    """out[i, j] = sum over l of A^T[i, l] * x[off[l] + j] for i < 4, j < n."""
+def transform_output(k, x, ix, sx, off, out, io, so, ldo, n):
+    """The same with A^T: k + 3 sums to 4 outputs."""
     if BOUNDSCHECK:
-        _check_transform(k + STEP - 1, STEP, x, ix, off, out, io, ldo, n)
+        _check_transform(k + STEP - 1, STEP, x, ix, sx, off, out, io, so, ldo, n)
     if k == 3:
-        _transform(OUTPUT, 3, x, ix, off, out, io, ldo, n)
+        _transform(OUTPUT, 3, x, ix, sx, off, out, io, so, ldo, n)
     else:
-        _transform(OUTPUT, 5, x, ix, off, out, io, ldo, n)
+        _transform(OUTPUT, 5, x, ix, sx, off, out, io, so, ldo, n)
+
+
+@helper
+def spread_output(k, x, ix, sx, off, out, io, so, ldo, n):
+    """The same with A: the gradients of 4 outputs to those of k + 3 sums."""
+    if BOUNDSCHECK:
+        _check_transform(STEP, k + STEP - 1, x, ix, sx, off, out, io, so, ldo, n)
+    if k == 3:
+        _transform(SPREAD, 3, x, ix, sx, off, out, io, so, ldo, n)
+    else:
+        _transform(SPREAD, 5, x, ix, sx, off, out, io, so, ldo, n)
 
 
 def _zipped(emit: Emitter, a: ir.Value, b: ir.Value) -> list[ir.Value]:
@@ -339,7 +363,8 @@ def _check_rows(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, m
 
 
 @helper
-def _check_transform(columns, rows, x, ix, off, out, io, ldo, n):
+def _check_transform(columns, rows, x, ix, sx, off, out, io, so, ldo, n):
+    last = n // LANES - 1
     for i in range(columns):
-        check_range(x.size, ix + off[i], n)
-    check_range(out.size, io, (rows - 1) * ldo + n)
+        check_range(x.size, ix + off[i], last * sx + LANES)
+    check_range(out.size, io, (rows - 1) * ldo + last * so + LANES)
