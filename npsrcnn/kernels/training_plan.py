@@ -265,10 +265,10 @@ def _scratch(forward: np.void, spread: np.void, backward: np.void) -> int:
         most.append(_line_of(one) + sums + pixels)
     c, o = forward["channels"], spread["channels"]
     tiles = spread["across"] * spread["down"] * LANES
-    products = points**2 * o * round_up(int(c), DOT_TAPS)
-    grads = round_up(int(forward["size"]) ** 2, ROWS) * o * round_up(int(c), DOT_TAPS)
+    of_point = round_up(int(o * round_up(int(c), DOT_TAPS)), LANES)
+    grads = round_up(int(forward["size"]) ** 2, ROWS) * of_point
     of_row = max(_line_of(forward), _line_of(spread)) + points * ((c + o) * tiles + 2 * LINE)
-    most.append(products + max(of_row, grads))
+    most.append(points**2 * of_point + max(of_row, grads))
     return max(most)
 
 

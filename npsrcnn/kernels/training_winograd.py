@@ -156,15 +156,16 @@ def add_filter_grads(layer, inputs, outputs, weights, biases, off, work, spots, 
     points, down = size + STEP - 1, outputs.down
     taps = (channels + DOT_TAPS - 1) // DOT_TAPS * DOT_TAPS
     tiles = down * outputs.across * LANES
+    length = (maps * taps + LANES - 1) // LANES * LANES
     products = spots.scratch  # (points, points, maps, taps)
-    v = products + points * points * maps * taps  # (points, channels, tiles)
+    v = products + points * points * length  # (points, channels, tiles)
     m = v + points * (channels * tiles + LINE)  # (points, maps, tiles)
     line = m + points * (maps * tiles + LINE)
     if BOUNDSCHECK:
-        check_range(work.size, products, points * points * maps * taps)
+        check_range(work.size, products, points * points * length)
         check_range(work.size, v, points * (channels * tiles + LINE))
         check_range(work.size, m, points * (maps * tiles + LINE))
-    _clear(work, products, points * points * maps * taps)
+    _clear(work, products, points * points * length)
     for i in range(points):
         _row_of_points(inputs, False, i, 0, down, weights, biases, off, work, spots, v, line)
         _row_of_points(outputs, True, i, 0, down, weights, biases, off, work, spots, m, line)
@@ -175,12 +176,11 @@ def add_filter_grads(layer, inputs, outputs, weights, biases, off, work, spots, 
                 for c in range(0, taps, DOT_TAPS):
                     _dot_tile(ROWS, DOT_TAPS, work, m + j * (maps * tiles + LINE) + o * tiles,
                               tiles, 0, work, v + j * (channels * tiles + LINE), off, c, 0,
-                              1, tiles, work, products + ((i * points + j) * maps + o) * taps + c,
+                              1, tiles, work, products + (i * points + j) * length + o * taps + c,
                               taps)  # fmt: skip
     for p in range(points * points):
-        off[p] = p * maps * taps
+        off[p] = p * length
     square = (size * size + ROWS - 1) // ROWS * ROWS
-    length = maps * taps
     grads = v  # (K * K, maps, taps)
     forward(np.int64(ROWS), work, products, off, points * points, weights, layer.to_taps,
             biases, spots.zeros, work, grads, length, square, length, np.int64(LINEAR),
