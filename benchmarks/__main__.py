@@ -54,7 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--networks", nargs="+", help="such as 9-1-5; default: all")
     parser.add_argument("--sizes", nargs="+", choices=list(inference.SIZES))
     parser.add_argument("--threads", type=commands.positive_int, help="default: 1, and all cores")
-    parser.add_argument("--beside", nargs="+", choices=PEERS, metavar="PEER",
+    parser.add_argument("--beside", nargs="+", choices=PEERS, default=PEERS, metavar="PEER",
         help=f"of {', '.join(PEERS)} (default: all)")  # fmt: skip
     parser.add_argument("--repeats", type=commands.positive_int, default=REPEATS)
     parser.add_argument("--patience", type=float, default=10.0, metavar="SECONDS")
