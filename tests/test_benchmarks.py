@@ -18,7 +18,8 @@ def threads_as_before():
     set_num_threads(before)
 
 
-def test_all_defaults_but_few_repeats(tmp_path, capsys):
+def test_all_defaults_but_few_repeats(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("benchmarks.training.STEPS", 2)
     few = ["--networks", "3-1", "--sizes", "256", "--threads", "1", "--repeats", "1"]
     assert main(["inference", "training", *few, "--json", str(tmp_path / "rows.json")]) == 0
     assert "3-1 step of 128" in capsys.readouterr().out
