@@ -11,7 +11,7 @@ import numpy as np
 
 from npsrcnn.kernels.jit import helper, inlined, jit
 from npsrcnn.kernels.plan import BLOCK, BLOCK_TILES, POINTS, Layers, Plan, make_job, make_plan
-from npsrcnn.kernels.threads import get_num_threads, parallel
+from npsrcnn.kernels.threads import get_num_threads, parallel, work_space
 from npsrcnn.kernels.tiles import LANES, LINEAR, RELU, forward_thin
 from npsrcnn.kernels.tiles import forward as run_tiles
 from npsrcnn.kernels.winograd import GROUP, STEP, forward_rows, transform_input, transform_output
@@ -59,11 +59,15 @@ def forward_plan(
     out = np.empty((len(images), plan.outputs, *images.shape[2:]), np.float32)
     if out.size:
         job = make_job(plan, images.shape, padding, origin, get_num_threads())
-        parallel(
-            _run, len(job.pieces), images, out, job.pieces, job.spans, job.stages, job.levels,
-            job.setup, job.tables, plan.weights, plan.biases,
-            True if any(stage.winograd for stage in plan.stages) else None,
-        )  # fmt: skip
+        size, taps, between = job.setup[["size", "taps", "between"]][0]
+        winograd = True if any(stage.winograd for stage in plan.stages) else None
+
+        def work(i: int) -> None:
+            _run(i, images, out, job.pieces, job.spans, job.stages, job.levels, job.setup,
+                 job.tables, plan.weights, plan.biases, winograd, work_space(size),
+                 np.empty(taps, np.int64), np.empty(between, np.int64))  # fmt: skip
+
+        parallel(work, len(job.pieces))
     return out
 
 
@@ -256,18 +260,16 @@ def _sum_rows(maps, off, tables, weights, biases, level, setup, piece, y, out):
 
 @jit
 def _run(
-    i, images, out, pieces, all_spans, stages, levels, setups, tables, weights, biases, winograd
-):
+    i, images, out, pieces, all_spans, stages, levels, setups, tables, weights, biases, winograd,
+    maps, off, blocks,
+):  # fmt: skip
     """All stages on piece ``i``.
 
     ``winograd`` None: no stage is Winograd's in both directions, which then is not compiled.
     """
     piece, spans, setup, depth = pieces[i], all_spans[i], setups[0], len(stages)
-    maps = np.empty(setup.size, np.float32)
     for q in range(setup.size):
         maps[q] = np.float32(0)
-    off = np.empty(setup.taps, np.int64)
-    blocks = np.empty(setup.between, np.int64)
     y = piece.y0
     for row in range(spans[0].next, spans[0].end):
         start = _row(levels[0], setup, row)

@@ -17,6 +17,11 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+
+LINE = 16
+"""Floats of a cache line, from which work space begins."""
+
 
 def _usable_cores() -> int:
     text = os.environ.get("NPSRCNN_NUM_THREADS", "")
@@ -40,9 +45,10 @@ class _Pool:
 
 
 class _Caller(threading.local):
-    """How many threads one Python thread may use, if it has a limit of its own."""
+    """What one Python thread has of its own: a limit of threads, if it set one, and work space."""
 
     threads: int | None = None
+    space = np.empty(0, np.float32)
 
 
 _pool = _Pool()
@@ -75,6 +81,18 @@ def limited(threads: int) -> Iterator[None]:
         yield
     finally:
         _caller.threads = before
+
+
+def work_space(floats: int) -> np.ndarray:
+    """Room for kernels to work in, of this Python thread, and whatever the last one left there.
+
+    Kept from call to call: fresh pages cost as much as the work.
+    """
+    if _caller.space.size < floats:
+        raw = np.empty(floats + LINE, np.float32)
+        first = -raw.ctypes.data // raw.itemsize % LINE
+        _caller.space = raw[first : first + floats]
+    return _caller.space[:floats]
 
 
 def parallel(kernel: Callable, n: int, *args: object) -> None:

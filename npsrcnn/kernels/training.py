@@ -15,13 +15,11 @@ order: the bits do not depend on the number of threads, nor of processes.
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 
 from npsrcnn.kernels.jit import BOUNDSCHECK, helper, jit
 from npsrcnn.kernels.shares import Share
-from npsrcnn.kernels.threads import parallel
+from npsrcnn.kernels.threads import parallel, work_space
 from npsrcnn.kernels.tiles import (
     DOT_TAPS,
     GATE,
@@ -35,7 +33,7 @@ from npsrcnn.kernels.tiles import (
     forward_thin,
     tile_width,
 )
-from npsrcnn.kernels.training_plan import BACKWARD, BLOCK, FORWARD, LINE, SPREAD, make_plan
+from npsrcnn.kernels.training_plan import BACKWARD, BLOCK, FORWARD, SPREAD, make_plan
 from npsrcnn.kernels.training_winograd import (
     add_filter_grads,
     convolve,
@@ -134,7 +132,7 @@ def partial_sums(
     losses = np.empty((-(-len(inputs) // LANES), LANES), np.float32)
 
     def work(slot: int) -> None:
-        space = _space(plan.work)
+        space = work_space(plan.work)
         _slot(slot, slots, plan.layers, plan.passes, plan.spots, plan.offsets, weights, biases,
               inputs, labels, batch, space, sums, losses.reshape(-1), np.float32(l1),
               plan.winograd)  # fmt: skip
@@ -219,19 +217,6 @@ def _pack(layers, parameters, weights, biases):
 def _packed(m, taps, rows):
     """Where the first weight of map m lies: tile after tile, in each (taps, rows)."""
     return m // rows * rows * taps + m % rows
-
-
-_local = threading.local()
-
-
-def _space(floats: int) -> np.ndarray:
-    """This thread's work space, kept from call to call: fresh pages cost as much as the work."""
-    space = getattr(_local, "space", None)
-    if space is None or space.size < floats:
-        raw = np.empty(floats + LINE, np.float32)
-        first = -raw.ctypes.data // raw.itemsize % LINE
-        space = _local.space = raw[first : first + floats]
-    return space
 
 
 @jit

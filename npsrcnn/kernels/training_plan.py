@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npsrcnn.kernels import winograd
+from npsrcnn.kernels.threads import LINE
 from npsrcnn.kernels.tiles import (
     DOT_TAPS,
     GATE,
@@ -32,7 +33,6 @@ from npsrcnn.kernels.tiles import (
 Shape = tuple[int, int, int, int]
 
 BLOCK = 5  # rows that flow together
-LINE = 16  # floats of a cache line: where parts of the work space begin
 FORWARD, SPREAD, BACKWARD = 0, 1, 2
 """The passes of a layer by Winograd's method: to its output, of gradients to points, and back."""
 

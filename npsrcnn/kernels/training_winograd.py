@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from npsrcnn.kernels.jit import BOUNDSCHECK, helper, jit
+from npsrcnn.kernels.threads import LINE
 from npsrcnn.kernels.tiles import (
     DOT_TAPS,
     LANES,
@@ -26,7 +27,6 @@ from npsrcnn.kernels.tiles import (
     forward,
     forward_thin,
 )
-from npsrcnn.kernels.training_plan import LINE
 from npsrcnn.kernels.winograd import STEP, spread_output, transform_input, transform_output
 
 
