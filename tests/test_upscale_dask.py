@@ -242,6 +242,7 @@ def contents(folder):
 
 
 def test_nobody_is_there(scheduler, pictures, tmp_path, monkeypatch, capsys):
+    patience = cluster.CONNECT
     monkeypatch.setattr(cluster, "CONNECT", 0.5)
     monkeypatch.setattr(cluster, "WORKERS", 0.5)
     for address in ("tcp://127.0.0.1:9", "tcp://no.such.host.invalid:8786", "tcp://127.0.0.1:x"):
@@ -249,6 +250,7 @@ def test_nobody_is_there(scheduler, pictures, tmp_path, monkeypatch, capsys):
         out, error = capsys.readouterr()
         assert out == "" and error.count("\n") == 1
         assert f"npsrcnn.upscale: no Dask scheduler at {address}: start one" in error
+    monkeypatch.setattr(cluster, "CONNECT", patience)  # this one is there, if busy
     with (
         pytest.raises(UserError, match=f"no workers at {scheduler.address}: start"),
         connect(scheduler.address),
