@@ -290,10 +290,10 @@ for target in ("/b.png", "/c.png"):
 def test_a_second_process_begins_once_and_only_if_a_cache_keeps_what_it_compiles(
     function, monkeypatch
 ):
-    begun = []
+    begun, kernel = [], jit.jit(function)
     with jit.when_compiling(lambda: begun.append("one")):
-        jit.jit(function)(1)
-        jit.jit(function)(1.0)
+        kernel(1)
+        kernel(1.0)
     with jit.when_compiling(lambda: begun.append("nothing to compile")):
         jit.jit(function)(1)
     monkeypatch.setattr(jit, "BOUNDSCHECK", True)
