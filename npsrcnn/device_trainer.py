@@ -13,11 +13,21 @@ from npsrcnn.errors import UserError
 from npsrcnn.kernels.cuda import training
 from npsrcnn.kernels.cuda.steps import ADAM, SGD, Step
 from npsrcnn.network import SRCNN
-from npsrcnn.optimizers import Adam, parameters
+from npsrcnn.optimizers import Adam, Optimizer, parameters
 from npsrcnn.trainer import Source, Trainer, divergence
 
 BETWEEN = 32
 """Steps between two looks at the losses: looking waits for the GPU."""
+
+
+def trainer_for(net: SRCNN, source: Source, optimizer: Optimizer, *rest, **options) -> Trainer:
+    """The training loop for a network on the GPU.
+
+    Steps of SGD and Adam are the GPU's own. For any other optimizer it computes the gradients, and
+    weights and batches come from main memory at every step.
+    """
+    kind = DeviceTrainer if isinstance(optimizer, (optimizers.SGD, Adam)) else Trainer
+    return kind(net, source, optimizer, *rest, **options)
 
 
 class DeviceTrainer(Trainer):

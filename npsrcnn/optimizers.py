@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -21,6 +22,19 @@ PAPER_FACTORS = ((1.0, 0.1), (1.0, 0.1), (0.1, 0.1))
 def paper_factors(depth: int) -> list[tuple[float, float]]:
     """Rate factors (weights, biases) of each layer: 1 and 0.1, the last 0.1 and 0.1."""
     return [PAPER_FACTORS[0]] * (depth - 1) + [PAPER_FACTORS[-1]]
+
+
+class Optimizer(Protocol):
+    """What turns gradients into steps."""
+
+    def step(self, layers: Layers, grads: Layers, rate: float) -> None:
+        """Move the weights of ``layers``, in place, by one step."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Arrays from which :meth:`restore` goes on as if never stopped."""
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take back what :meth:`state` gave."""
 
 
 class SGD:

@@ -14,7 +14,7 @@ class Recipe:
     """
 
     init: str  # initial weights: "bicubic", "he", "paper", or a model file
-    optimizer: str  # "sgd" or "adam"
+    optimizer: str  # "sgd", "adam" or "soap"
     rate: float  # learning rate
     momentum: float  # of SGD
     warmup: int  # steps in which the rate rises to its value
@@ -42,8 +42,8 @@ RECIPES = {
     ),
     "default": Recipe(
         init="bicubic",
-        optimizer="adam",
-        rate=3e-3,
+        optimizer="soap",
+        rate=3e-2,
         momentum=0.9,
         warmup=500,
         decay="cosine",
@@ -54,9 +54,10 @@ RECIPES = {
     ),
 }
 
-# What changes with --optimizer: Adam's steps do not depend on the gradient's size, so there is
-# nothing to clip; SGD from He's weights diverges where the first, huge gradients are not.
+# What changes with --optimizer: steps of SOAP and Adam do not depend on the gradient's size, so
+# there is nothing to clip; SGD from He's weights diverges where the first, huge gradients are not.
 OPTIMIZERS = {
+    "soap": {"optimizer": "soap", "rate": 3e-2, "clip": None},
     "adam": {"optimizer": "adam", "rate": 3e-3, "clip": None},
     "sgd": {"optimizer": "sgd", "rate": 2e-3, "clip": 20.0},
 }

@@ -23,9 +23,10 @@ from npsrcnn.datasets.cutting import check_batch_size
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.evaluate import Prepared
 from npsrcnn.network import INITS, SRCNN
-from npsrcnn.optimizers import SGD, Adam, paper_factors, rate_at
+from npsrcnn.optimizers import SGD, Adam, Optimizer, paper_factors, rate_at
 from npsrcnn.recipes import OPTIMIZERS, RECIPES, Recipe
 from npsrcnn.runs import CHECKPOINT, Length, Run
+from npsrcnn.soap import SOAP
 from npsrcnn.trainer import Trainer, load_checkpoint, stop_on_signals
 
 DEAD_LEAVES = "dead-leaves"
@@ -85,7 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     how = parser.add_argument_group("the recipe, and what to change in it")
     how.add_argument("--recipe", choices=tuple(RECIPES),
         help="default: converges in minutes; paper: the authors', to the letter, for days")
-    how.add_argument("--optimizer", choices=("sgd", "adam"))
+    how.add_argument("--optimizer", choices=tuple(OPTIMIZERS))
     how.add_argument("--lr", type=commands.positive_float, dest="rate", metavar="RATE",
         help="learning rate, for the loss as a sum over pixels")
     how.add_argument("--lr-factors", type=commands.positive_floats, metavar="A,B,C",
@@ -183,13 +184,13 @@ def carry_out(run: Run) -> int:
     return commands.INTERRUPTED if stop.is_set() else 0
 
 
-def _trainer_on(device: str) -> type[Trainer]:
+def _trainer_on(device: str) -> Callable[..., Trainer]:
     """The training loop for ``device``; a GPU's is imported only where it is asked for."""
     if device != "cuda":
         return Trainer
-    from npsrcnn.device_trainer import DeviceTrainer
+    from npsrcnn.device_trainer import trainer_for
 
-    return DeviceTrainer
+    return trainer_for
 
 
 def open_run(
@@ -295,7 +296,7 @@ def initial_network(settings: dict[str, Any], recipe: Recipe, device: str) -> SR
 
 def optimizer_of(
     net: SRCNN, recipe: Recipe, lr_factors: Sequence[float] | None
-) -> SGD | Adam:
+) -> Optimizer:
     """The recipe's optimizer, each layer at its rate."""
     depth = len(net.layers)
     factors = paper_factors(depth)
@@ -303,9 +304,9 @@ def optimizer_of(
         if len(lr_factors) != depth:
             raise UsageError(f"--lr-factors: {net.name} has {depth} layers, not {len(lr_factors)}")
         factors = [(f, b) for f, (_, b) in zip(lr_factors, factors, strict=True)]
-    if recipe.optimizer == "adam":
-        return Adam(net.layers, factors)
-    return SGD(net.layers, factors, recipe.momentum)
+    if recipe.optimizer == "sgd":
+        return SGD(net.layers, factors, recipe.momentum)
+    return {"adam": Adam, "soap": SOAP}[recipe.optimizer](net.layers, factors)
 
 
 def images_of(settings: dict[str, Any]) -> tuple[list[np.ndarray | Path], list[Prepared]]:

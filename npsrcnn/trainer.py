@@ -17,7 +17,7 @@ import numpy as np
 from npsrcnn.commands import write_atomically
 from npsrcnn.errors import UserError
 from npsrcnn.network import SRCNN, Layers
-from npsrcnn.optimizers import SGD, Adam, WeightAverage, clip_norm, parameters
+from npsrcnn.optimizers import Optimizer, WeightAverage, clip_norm, parameters
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Trainer:
     source
         Gives batches of (inputs, labels).
     optimizer
-        :class:`npsrcnn.optimizers.SGD` or :class:`npsrcnn.optimizers.Adam`.
+        One of :mod:`npsrcnn.optimizers`, or :class:`npsrcnn.soap.SOAP`.
     rate
         ``rate(step, progress)``: the learning rate, where ``progress`` runs from 0 to 1.
     batch, seed
@@ -72,7 +72,7 @@ class Trainer:
         self,
         net: SRCNN,
         source: Source,
-        optimizer: SGD | Adam,
+        optimizer: Optimizer,
         rate: Callable[[int, float], float],
         *,
         batch: int = 128,

@@ -15,7 +15,7 @@ import pytest
 import tf32_emulation
 
 from npsrcnn import SRCNN, datasets
-from npsrcnn.device_trainer import DeviceTrainer
+from npsrcnn.device_trainer import DeviceTrainer, trainer_for
 from npsrcnn.errors import UserError
 from npsrcnn.kernels import cuda as kernels
 from npsrcnn.kernels import reference
@@ -33,6 +33,7 @@ from npsrcnn.kernels.cuda import (
     training,
 )
 from npsrcnn.optimizers import SGD, Adam
+from npsrcnn.soap import SOAP
 from npsrcnn.trainer import Trainer
 
 # Sums of up to some hundred float32 products of standard normal numbers, in another order than
@@ -291,7 +292,7 @@ def trainers(rng, optimizer, source_of, kinds, rate=0.05):
         net = SRCNN("2-1-2", n=[2, 2], seed=1, device=where)
         source = datasets.sub_images(images, 2, 5, 3, 4, orientations=True)
         factors = [(1.0, 0.1), (1.0, 0.1), (0.1, 0.1)]
-        rule = Adam(net.layers, factors) if optimizer == "adam" else SGD(net.layers, factors)
+        rule = {"sgd": SGD, "adam": Adam, "soap": SOAP}[optimizer](net.layers, factors)
         yield kind(
             net, source_of(source), rule, lambda step, progress: rate / (step + 1),
             batch=2, seed=5, clip=0.5, average=0.9,
@@ -307,11 +308,13 @@ def after(trainer, number):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "source_of"), [("sgd", lambda s: s), ("adam", Kept)], ids=["drawn", "put"]
+    ("optimizer", "source_of"),
+    [("sgd", lambda s: s), ("adam", Kept), ("soap", lambda s: s)],
+    ids=["drawn", "put", "SOAP"],
 )
 def test_training_follows_the_cpus(rng, monkeypatch, optimizer, source_of):
     monkeypatch.setattr("npsrcnn.device_trainer.BETWEEN", 3)
-    kinds = [(Trainer, "reference"), (DeviceTrainer, "cuda")]
+    kinds = [(Trainer, "reference"), (trainer_for, "cuda")]
     ours, theirs = (after(t, 3) for t in trainers(rng, optimizer, source_of, kinds))
     np.testing.assert_allclose(theirs[0], ours[0], rtol=1e-5)
     assert ours[1].keys() == theirs[1].keys()

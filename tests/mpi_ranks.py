@@ -17,12 +17,14 @@ from npsrcnn import SRCNN
 from npsrcnn.datasets.cutting import ALL
 from npsrcnn.errors import DataError, UserError
 from npsrcnn.optimizers import SGD, Adam, paper_factors, parameters, rate_at
+from npsrcnn.soap import SOAP
 from npsrcnn.trainer import Trainer
 
 CASES = {  # batch, optimizer, l1, steps
     "ragged": (61, SGD, 0.0, 50),  # the last group is not full
     "large": (64 * 16 + 9 * 16 + 3, SGD, 0.0, 5),  # several groups a slot, of some one more
     "l1": (64, Adam, 0.01, 5),
+    "soap": (64, SOAP, 0.0, 15),  # whose axes turn after ten
 }
 TINY = 3  # sub-images, too few for four ranks
 

@@ -15,6 +15,7 @@ from npsrcnn.optimizers import (
     parameters,
     rate_at,
 )
+from npsrcnn.soap import SOAP
 
 
 def layers_and_grads(rng, steps=3):
@@ -60,19 +61,19 @@ def test_adam_is_kingma_and_bas(rng):
         assert np.allclose(p, e, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam])
+@pytest.mark.parametrize("kind", [SGD, Adam, SOAP])
 def test_restored_state_goes_on_to_the_same_bits(rng, kind):
-    layers, grads = layers_and_grads(rng, steps=4)
+    layers, grads = layers_and_grads(rng, steps=24)
     factors = paper_factors(2)
     straight, average = kind(layers, factors), WeightAverage(layers, 0.9)
-    for g in grads[:2]:
+    for g in grads[:12]:
         straight.step(layers, g, 0.1)
         average.update(layers)
     copy = [(w.copy(), b.copy()) for w, b in layers]
     resumed, resumed_average = kind(copy, factors), WeightAverage(copy, 0.9)
     resumed.restore({k: v.copy() for k, v in straight.state().items()})
     resumed_average.restore({k: v.copy() for k, v in average.state().items()})
-    for g in grads[2:]:
+    for g in grads[12:]:
         straight.step(layers, g, 0.1)
         resumed.step(copy, g, 0.1)
         average.update(layers)

@@ -86,7 +86,7 @@ def test_it_learns_and_says_where_everything_is(folder, tmp_path, capsys):
     )
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "soap"])
 def test_a_resumed_run_ends_in_the_same_bits(folder, tmp_path, optimizer):
     options = ["--optimizer", optimizer, "--decay", "none"]
     run(folder, tmp_path / "straight", "--epochs", 3, *options)
