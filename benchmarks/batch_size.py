@@ -21,7 +21,7 @@ import numpy as np
 from npsrcnn import commands, datasets, evaluate
 from npsrcnn.network import SRCNN
 from npsrcnn.optimizers import rate_at
-from npsrcnn.recipes import RECIPES
+from npsrcnn.recipes import OPTIMIZERS, RECIPES
 from npsrcnn.train import optimizer_of
 from npsrcnn.trainer import Trainer
 
@@ -43,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batches", nargs="+", type=commands.positive_int, metavar="N",
         default=[128, 512, 2048])  # fmt: skip
     parser.add_argument("--rates", nargs="+", type=commands.positive_float, metavar="RATE",
-        default=[1.5e-3, 3e-3, 6e-3, 12e-3], help="of Adam, 0.003 in the recipe")  # fmt: skip
+        default=[1.5e-3, 3e-3, 6e-3, 12e-3], help="of Adam, usually 0.003")  # fmt: skip
     parser.add_argument("--maps", nargs=2, type=commands.positive_int, metavar="N",
         default=[64, 32], help="n1 and n2 (default: 64 32)")  # fmt: skip
     parser.add_argument("--sub-images", type=commands.positive_int, default=500_000, metavar="N")
@@ -73,7 +73,7 @@ def measure(options: argparse.Namespace) -> None:
 
 def _trained(source, measured, batch: int, rate: float, options: argparse.Namespace) -> dict:
     """PSNR of a run at some moments, as many of one run as of another."""
-    recipe = replace(RECIPES["default"], rate=rate)
+    recipe = replace(RECIPES["default"], **{**OPTIMIZERS["adam"], "rate": rate})
     net = SRCNN(
         "9-1-5", n=options.maps, seed=options.seed, metadata={"scale": options.scale}
     )
