@@ -24,6 +24,7 @@ from npsrcnn.kernels.threads import parallel
 
 SUPPORT = 4.0  # Keys' kernel is zero from a distance of 2 on
 PIECE = 1 << 15  # output samples that one thread takes at a time: fewer cost more than they gain
+TAPS = 4  # input samples that kernels add up at a time
 LANES = 16  # rows that are resampled side by side along the columns
 
 Span = tuple[int, int]  # start and stop, of rows or columns
@@ -203,8 +204,10 @@ def _table(size: int, outputs: int, scale: float, edge: str, antialias: bool) ->
     index = first[:, None] + np.arange(math.ceil(support) + 2)
     weight = _keys(stretch * (center[:, None] - index))
     weight /= weight.sum(axis=1, keepdims=True)
-    used = weight.any(axis=0)
-    index, weight = index[:, used].astype(np.intp, order="C") - 1, weight[:, used].copy()
+    used = np.flatnonzero(weight.any(axis=0))
+    spare = -len(used) % TAPS  # weights of zero, for kernels that take TAPS at a time
+    index = index[:, np.append(used, used[:1].repeat(spare))].astype(np.intp, order="C") - 1
+    weight = np.pad(weight[:, used], ((0, 0), (0, spare)))
     if edge == "clamp":
         index = index.clip(0, size - 1)
     else:
@@ -285,10 +288,12 @@ def _rows_kernel(start, stop, source, index, weight, top, half, total, result):
     for i in range(start, stop):
         for j in range(source.shape[1]):
             total[j] = 0
-        for t in range(index.shape[1]):
-            w, row = weight[i, t], index[i, t]
+        for t in range(0, index.shape[1], TAPS):
+            w0, w1, w2, w3 = weight[i, t], weight[i, t + 1], weight[i, t + 2], weight[i, t + 3]
+            r0, r1, r2, r3 = index[i, t], index[i, t + 1], index[i, t + 2], index[i, t + 3]
             for j in range(source.shape[1]):
-                total[j] += w * source[row, j]
+                s = total[j] + w0 * source[r0, j] + w1 * source[r1, j]
+                total[j] = s + w2 * source[r2, j] + w3 * source[r3, j]
         for j in range(source.shape[1]):
             result[i, j] = _stored(total[j], top, half)
 
@@ -302,10 +307,12 @@ def _columns_kernel(start, stop, source, index, weight, top, half, turned, total
     for j in range(result.shape[1]):
         for i in range(LANES):
             total[j, i] = 0
-        for t in range(index.shape[1]):
-            w, column = weight[j, t], index[j, t]
+        for t in range(0, index.shape[1], TAPS):
+            w0, w1, w2, w3 = weight[j, t], weight[j, t + 1], weight[j, t + 2], weight[j, t + 3]
+            c0, c1, c2, c3 = index[j, t], index[j, t + 1], index[j, t + 2], index[j, t + 3]
             for i in range(LANES):
-                total[j, i] += w * turned[column, i]
+                s = total[j, i] + w0 * turned[c0, i] + w1 * turned[c1, i]
+                total[j, i] = s + w2 * turned[c2, i] + w3 * turned[c3, i]
     for i in range(start, stop):
         for j in range(result.shape[1]):
             result[i, j] = _stored(total[j, i - start], top, half)

@@ -149,9 +149,11 @@ def enlarge_window(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """As ``enlarger`` called, in strips: memory beyond arguments and result is bounded."""
     height, width = (stop - start for start, stop in (rows, columns))
+    step = max(64, STRIP // width)
+    if step >= height:
+        return enlarger(pixels, alpha, rows, columns, corner)
     result = np.empty((height, width, *pixels.shape[2:]), pixels.dtype)
     opacity = None if alpha is None else np.empty((height, width), alpha.dtype)
-    step = max(64, STRIP // width)
     for top in range(0, height, step):
         strip = rows[0] + top, min(rows[0] + top + step, rows[1])
         part, part_alpha = enlarger(pixels, alpha, strip, columns, corner)

@@ -22,6 +22,7 @@ from npsrcnn.resize import Resizer, Span
 from npsrcnn.upscale.transparency import fill
 
 _GPU = threading.Lock()  # which one window at a time may fill
+COLOR_STRIP = 1 << 18  # pixels that get their colour at a time: their planes stay in the cache
 SUPPORT = 2  # bicubic interpolation looks this far, in pixels of the small image
 
 
@@ -169,9 +170,16 @@ class _Step(NamedTuple):
         enlarged = restored[
             :, top - origin[0] : bottom - origin[0], left - origin[1] : right - origin[1]
         ]
-        if len(planes) > net.channels:
-            enlarged = self._enlarged(planes, corner, rows, columns, enlarged)
-        return _pixels(enlarged, net, white, pixels)
+        if len(planes) == net.channels:
+            return _pixels(enlarged, net, white, pixels)
+        result = np.empty((bottom - top, right - left, *pixels.shape[2:]), pixels.dtype)
+        step = max(1, COLOR_STRIP // (right - left))
+        for first in range(top, bottom, step):
+            strip = first, min(first + step, bottom)
+            part = slice(*(row - top for row in strip))
+            whole = self._enlarged(planes, corner, strip, columns, enlarged[:, part])
+            result[part] = _pixels(whole, net, white, pixels)
+        return result
 
     def _enlarged(
         self,
