@@ -25,6 +25,7 @@ from npsrcnn.kernels import cpu
 from npsrcnn.kernels.jit import cache_folders, compilations
 from npsrcnn.network import SRCNN
 from npsrcnn.resize import imresize
+from npsrcnn.soap import SOAP
 from npsrcnn.upscale import upscale
 
 DTYPES = (np.uint8, np.uint16, np.float32, np.float64)
@@ -87,7 +88,9 @@ def _training() -> None:
         for inputs, labels in itertools.islice(source.batches(0, 0, 2), 1):
             net.loss_and_grads(inputs, labels)
     inputs, labels = (np.zeros((1, 1, side, side), np.float32) for side in (17, 1))
-    _winograd().loss_and_grads(inputs, labels)
+    net = _winograd()
+    _, grads = net.loss_and_grads(inputs, labels)
+    SOAP(net.layers, [(1, 1)] * len(net.layers), every=1).step(net.layers, grads, 0.1)
 
 
 def _gradients() -> None:
