@@ -84,11 +84,12 @@ def test_convert_between_planes_and_pixels(rng):
     planes = rng.standard_normal((3, 8, 9)).astype(np.float32)
     matrix, offset = rng.standard_normal((3, 3)), rng.standard_normal(3)
     result = np.empty((8, 9, 3), np.float32)
-    convert(planes.transpose(1, 2, 0), matrix, offset, result)
+    convert(planes, matrix, offset, result)
     expected = np.einsum("oc,cyx->yxo", matrix, planes) + offset
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-6)
     back = np.empty_like(planes)
-    convert(result, np.linalg.inv(matrix), -np.linalg.inv(matrix) @ offset, back.transpose(1, 2, 0))
+    inverse = np.linalg.inv(matrix)
+    convert(result.transpose(2, 0, 1), inverse, -inverse @ offset, back.transpose(1, 2, 0))
     np.testing.assert_allclose(back, planes, rtol=0, atol=1e-4)
 
 

@@ -208,7 +208,7 @@ def _planes(pixels: np.ndarray, net: SRCNN, white: float) -> np.ndarray:
     color = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=2)
     color = color.astype(np.float32) if color.dtype == np.float16 else color
     planes = np.empty((3, *pixels.shape[:2]), np.float32)
-    convert(color, matrix / white, offset, planes.transpose(1, 2, 0))
+    convert(color.transpose(2, 0, 1), matrix / white, offset, planes.transpose(1, 2, 0))
     return planes
 
 
@@ -220,7 +220,7 @@ def _pixels(enlarged: np.ndarray, net: SRCNN, white: float, like: np.ndarray) ->
         if like.ndim == 2:  # of three channels, if the network has three, the mean
             back, offset = back.mean(axis=0, keepdims=True), offset.mean(keepdims=True)
         result = np.empty((*shape[:2], len(back)), np.float32 if white == 1 else like.dtype)
-        convert(enlarged.transpose(1, 2, 0), back * white, offset * white, result)
+        convert(enlarged, back * white, offset * white, result)
         return result.reshape(shape).astype(like.dtype, copy=False)
     if white == 1:
         return enlarged[0].astype(like.dtype, copy=False)
