@@ -43,6 +43,7 @@ def steps_of_the_paper(w, grads, rate, every, beta1=0.9, beta2=0.95):
         step = np.einsum("abc,ai,bj,ck->ijk", mean, *q) / (1 - beta1**t)
         root = np.sqrt(square / (1 - beta2**t))
         step /= root + 1e-6 * root.max()  # the paper has 1e-8 whatever the gradients' size
+        step = step.clip(-1, 1)  # and no limit
         w -= rate * np.einsum("ijk,ai,bj,ck->abc", step, *q).reshape(w.shape)
         for axis, n in enumerate(shape):
             flat = np.moveaxis(g, axis, 0).reshape(n, -1)
@@ -147,6 +148,20 @@ def test_no_gradient_at_all_moves_nothing(rng):
     for _ in range(11):
         soap.step(layers, nothing, 0.01)
     assert all(np.array_equal(p, s) for p, s in zip(parameters(layers), start, strict=True))
+
+
+def test_no_step_is_above_the_rate_where_a_mean_met_squares_of_other_axes(rng):
+    layers, _ = layers_and_grads(rng, steps=0)
+    nothing = [(np.zeros_like(w), np.zeros_like(b)) for w, b in layers]
+    start = layers[0][0].copy()
+    soap = SOAP(layers, FACTORS)
+    state = soap.state() | {"steps": np.array(1000)}
+    for name, value in (("mean0", 1.0), ("square0", 1e-4)):
+        state[name] = np.zeros_like(start)
+        state[name][3, 0, 2, 2] = value  # after new axes: a mean a hundred times the root
+    soap.restore(state)
+    soap.step(layers, nothing, 0.01)
+    assert np.isclose(np.abs(layers[0][0] - start).max(), 0.01, rtol=1e-3)
 
 
 def test_where_inputs_correlate_it_is_far_ahead_of_adam(rng):
