@@ -25,7 +25,8 @@ from npsrcnn.datasets import Shards, dead_leaves, is_prepared, prepare, sub_imag
 from npsrcnn.datasets.cutting import Cut
 from npsrcnn.images import list_images, write
 from npsrcnn.network import SRCNN
-from npsrcnn.optimizers import SGD
+from npsrcnn.recipes import RECIPES
+from npsrcnn.train import optimizer_of
 from npsrcnn.trainer import Source, Trainer
 
 SCALE = 3
@@ -90,11 +91,10 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def steps(source: Source) -> Iterator[float]:
-    """Training without end, a step at a time."""
-    net = SRCNN("9-1-5", seed=1)
-    optimizer = SGD(net.layers, [(1, 1)] * len(net.layers))
-    trainer = Trainer(net, source, optimizer, lambda step, progress: 1e-6, batch=BATCH,
-                      clip=1.0, average=0.999)  # fmt: skip
+    """Training by the default recipe without end, a step at a time."""
+    net, recipe = SRCNN("9-1-5", seed=1), RECIPES["default"]
+    trainer = Trainer(net, source, optimizer_of(net, recipe), lambda step, progress: 1e-6,
+                      batch=BATCH, clip=recipe.clip, average=recipe.average)  # fmt: skip
     while True:
         yield from trainer.run_epoch(lambda step: 0.0)
 
