@@ -91,6 +91,7 @@ def measure(options: argparse.Namespace) -> None:
     if options.plot:
         from npsrcnn import plots
 
+        runs.sort(key=lambda run: run["psnr"][-1], reverse=True)
         series = {run["case"]: (run["seen"], run["psnr"]) for run in runs}
         figure = plots.curves(
             series, xlabel="sub-images seen", ylabel="PSNR, dB", log="x",

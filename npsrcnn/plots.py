@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 72  # of screens: a notebook with ten figures stays small
+MANY = 6  # curves: beyond, their legend stands beside them
 BLUE, ORANGE, GREY = "#2166ac", "#d6604d", "#888888"
 
 
@@ -104,9 +105,11 @@ def curves(
 
     ``log`` names the axes that are logarithmic: "", "x", "y" or "xy".
     """
-    figure, (ax,) = _grid(1, 1, 6.4, 3.8, frame=True)
-    for label, (x, y) in series.items():
-        ax.plot(x, y, label=label, linewidth=1.6)
+    beside = len(series) > MANY
+    figure, (ax,) = _grid(1, 1, 8.4 if beside else 6.4, 3.8, frame=True)
+    for i, (label, (x, y)) in enumerate(series.items()):
+        # Matplotlib has ten colours.
+        ax.plot(x, y, "-" if i < 10 else "--", label=label, linewidth=1.6)
     for style, (label, y) in zip(_dashes(), (levels or {}).items(), strict=False):
         ax.axhline(y, color=GREY, linestyle=style, linewidth=1.2, label=f"{label} ({y:.2f})")
     if "x" in log:
@@ -117,7 +120,8 @@ def curves(
     ax.set_ylabel(ylabel)
     ax.set_title(title, fontsize=10)
     ax.grid(alpha=0.3)
-    ax.legend(fontsize=8, frameon=False)
+    place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {}
+    ax.legend(fontsize=8, frameon=False, **place)
     return figure
 
 
