@@ -93,7 +93,7 @@ def measure(options: argparse.Namespace) -> None:
 def steps(source: Source) -> Iterator[float]:
     """Training by the default recipe without end, a step at a time."""
     net, recipe = SRCNN("9-1-5", seed=1), RECIPES["default"]
-    trainer = Trainer(net, source, optimizer_of(net, recipe), lambda step, progress: 1e-6,
+    trainer = Trainer(net, source, optimizer_of(net, recipe, None), lambda step, progress: 1e-6,
                       batch=BATCH, clip=recipe.clip, average=recipe.average)  # fmt: skip
     while True:
         yield from trainer.run_epoch(lambda step: 0.0)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import os
 from pathlib import Path
+
+KEPT = 32 << 20  # bytes
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def of_machine() -> float:
@@ -26,3 +30,16 @@ def peak() -> int | None:
     except ImportError:  # Windows
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes
+
+
+def keep_freed() -> None:
+    """Let the C library keep memory that is freed for who asks next, ``KEPT`` bytes a thread.
+
+    Otherwise glibc gives the arrays of a picture back to the system when it is done, and the next
+    picture gets them again page by page, zeroed: 5% of the time of a folder of pictures. Other
+    C libraries are left as they are.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, KEPT)
+        mallopt(M_TRIM_THRESHOLD, KEPT)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from npsrcnn import SRCNN
-from npsrcnn.kernels.threads import limited
 from npsrcnn.optimizers import Adam, paper_factors, parameters
 from npsrcnn.soap import SOAP, Axis, product, turn
 
@@ -116,16 +115,12 @@ def test_turning_there_and_back_changes_nothing(rng):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (8, 300, 4), (81, 513, 2)])
-def test_products_do_not_depend_on_threads(rng, shape):
+def test_products(rng, shape):
     n, rows, columns = shape
     a, b = rng.standard_normal((n, rows)), rng.standard_normal((n, columns))
-    one, four = [], []
-    for threads, results in ((1, one), (4, four)):
-        with limited(threads):
-            results.append(product(a, b))
-            results.append(product(a.astype(np.float32), b.astype(np.float32)))
-    assert np.allclose(one[0], a.T @ b, atol=1e-12)
-    assert all(np.array_equal(x, y) for x, y in zip(one, four, strict=True))
+    assert np.allclose(product(a, b), a.T @ b, atol=1e-12)
+    single = product(a.astype(np.float32), b.astype(np.float32))
+    assert single.dtype == np.float32 and np.allclose(single, a.T @ b, atol=1e-4)
 
 
 def test_a_map_that_is_always_zero_is_left_alone(rng):

@@ -20,7 +20,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from npsrcnn import commands, images
+from npsrcnn import commands, images, memory
 from npsrcnn.ensemble import ensemble
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.kernels import DEVICES
@@ -193,6 +193,8 @@ def _outcomes(
         yield first, outcome, bool(compiled)
         if isinstance(outcome, Exception) and hopeless(first, outcome):
             return
+    if len(jobs) > 1:
+        memory.keep_freed()
     enlarge = functools.partial(enlarge_file, say=progress.write)
     for job, outcome in enlarge_files(jobs[1:], settings, enlarge):
         yield job, outcome, False
