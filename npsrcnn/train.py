@@ -239,7 +239,7 @@ def _label(name: str) -> str:
 
 def _free_folder(settings: dict[str, Any]) -> Path:
     """runs/9-1-5-x3-dead-leaves, or the same with the first number that is free."""
-    data = "-".join(_label(name).split("/")[0] for name in settings["data"])
+    data = "-".join(dict.fromkeys(_label(name).split("/")[0] for name in settings["data"]))
     name = f"{settings['network']}-x{settings['scale']}-{data}"
     tries = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in itertools.count(1))
     return next(folder for folder in tries if not (folder / CHECKPOINT).exists())

@@ -7,6 +7,7 @@ import functools
 import io
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -95,6 +96,30 @@ def test_as_many_at_a_time_as_cores_and_one_more(tmp_path, threads, monkeypatch)
     done = list(enlarge_files(jobs_of(3 * (threads + 1), tmp_path), Settings([], 2), meet))
     assert len(done) == 9 and all(outcome == {} for _, outcome in done)
     assert max(shares[:6]) == 1
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's malloc")
+def test_a_pictures_memory_is_kept_for_the_next_one():
+    code = """
+import resource
+import numpy as np
+from npsrcnn import memory
+
+def pages():  # that the system gave meanwhile
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        arrays = [np.ones(1 << 18) for _ in range(12)]  # of 2 MB
+        del arrays
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+pages()
+before = pages()
+memory.keep_freed()
+pages()
+print(before, pages())
+"""
+    before, after = map(int, subprocess.check_output([sys.executable, "-c", code]).split())
+    assert before > 20_000 and after < before / 10
 
 
 def test_memory_limits_how_many_are_in_work(tmp_path, threads, monkeypatch):

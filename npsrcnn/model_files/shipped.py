@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,9 +45,11 @@ class Model:
 
     @property
     def data(self) -> str:
-        """What it was trained on."""
+        """What it was trained on; "10 x T91": each image of it ten times as often."""
         data = self.facts.get("data", "")
-        return ", ".join(data) if isinstance(data, list) else str(data)
+        if not isinstance(data, list):
+            return str(data)
+        return ", ".join(f"{n} x {name}" if n > 1 else name for name, n in Counter(data).items())
 
     @property
     def licence(self) -> str:
