@@ -172,7 +172,7 @@ def weights(rng, tmp_path, monkeypatch):
     monkeypatch.setattr(shipped, "FOLDER", folder)
     facts = [
         ("9-1-5-x3", 3, "y", 28.1, {"Set5": 32.641, "Set14": 29.152}, ["T91"], "none stated"),
-        ("9-5-5-x3", 3, "y", 28.6, {"Set5": 33.0, "Set14": 29.4}, ["T91", "T91", "BSDS500"], "mixed"),
+        ("9-5-5-x3", 3, "y", 28.6, {"Set5": 33.0, "Set14": 29.4}, ["T91", "T91", "BSDS"], "mixed"),
         ("9-1-5-x3-rgb", 3, "rgb", 28.3, {}, ["T91"], "none stated"),
         ("9-1-5-x2", 2, "y", 31.0, {"Set5": 36.7}, "dead leaves", "none needed"),
         ("9-1-5-x10", 10, "y", 22.0, {}, ["T91"], "none stated"),
@@ -193,7 +193,7 @@ def test_models_are_listed_by_name_and_number(weights):
     ]  # fmt: skip
     model = there[4]
     assert (model.network, model.scale, model.color, model.licence) == ("9-5-5", 3, "y", "mixed")
-    assert model.data == "2 x T91, BSDS500"
+    assert model.data == "2 x T91, BSDS"
     assert model.weights == 81 * 5 + 5 + 25 * 15 + 3 + 25 * 3 + 1
     assert model.psnr == {"Set5": 33.0, "Set14": 29.4}
     lines = repr(there).splitlines()
