@@ -117,7 +117,7 @@ def test_what_tf32_costs():
         network = npsrcnn.load(name)
         for leaves in datasets.dead_leaves(2, seed=9):
             decibels, levels = cost(network, evaluate.prepare(leaves, network.scale))
-            assert 0 < decibels < 0.02 and 0.05 < levels < 1
+            assert 0 < decibels < 0.02 and 0.05 < levels < 3
 
 
 def test_what_tf32_costs_the_authors_networks(data_folder):
