@@ -29,6 +29,7 @@ from npsrcnn.upscale.__main__ import main
 from npsrcnn.upscale.files import Job, Need, Settings, enlarge_file
 from npsrcnn.upscale.folder import enlarge_files
 from npsrcnn.upscale.progress import Progress
+from npsrcnn.upscale.streaming import BASE
 
 FOLDER = sys.modules["npsrcnn.upscale.folder"]
 
@@ -96,6 +97,22 @@ def test_as_many_at_a_time_as_cores_and_one_more(tmp_path, threads, monkeypatch)
     done = list(enlarge_files(jobs_of(3 * (threads + 1), tmp_path), Settings([], 2), meet))
     assert len(done) == 9 and all(outcome == {} for _, outcome in done)
     assert max(shares[:6]) == 1
+    assert shares[-1] == threads  # the last one takes what the others leave
+
+
+def test_pictures_of_which_memory_holds_one_at_a_time_take_all_cores(
+    tmp_path, threads, monkeypatch
+):
+    monkeypatch.setattr(FOLDER, "need_of", lambda job, settings: Need(10**9, False))
+    shares = []
+
+    def enlarge(job, settings):
+        shares.append(get_num_threads())
+        return {}
+
+    settings = Settings([], 2, memory=BASE + 15 * 10**8)
+    list(enlarge_files(jobs_of(8, tmp_path), settings, enlarge))
+    assert shares == [threads] * 8
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's malloc")

@@ -1,8 +1,9 @@
 """Many pictures: decoding, network and encoding of several at a time, as memory allows.
 
 Each picture goes its whole way on one thread, so that while one is decoded or encoded others are
-in the network, and no core waits. The threads share the cores: many pictures take one each, the
-last ones more, and the result is the same to the last bit.
+in the network, and no core waits. Pictures take one core each, or more where memory holds fewer
+pictures than there are cores; each of the last ones takes all that the others leave. The result
+is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def enlarge_files(
                     if running and BASE + held + memory > settings.memory:
                         break
                     job = waiting.popleft()
-                    share = threads // min(threads, len(running) + len(waiting) + 1)
+                    share = threads // min(threads, _room(memory, settings))
+                    if len(waiting) < threads:
+                        share = threads
                     running[pool.submit(one, job, share)] = job, memory
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -77,6 +80,11 @@ def hopeless(job: Job, error: Exception) -> bool:
     """Whether no other picture can be written either: the disk is full, the folder is gone."""
     full = isinstance(error, OSError) and error.errno in FULL
     return full or not job.target.parent.is_dir()
+
+
+def _room(memory: int, settings: Settings) -> int:
+    """How many pictures that take so much are in work at a time: one at least."""
+    return max(1, (settings.memory - BASE) // max(1, memory))
 
 
 def _memory(job: Job, settings: Settings) -> int:
