@@ -291,7 +291,7 @@ def test_a_disk_that_fails_while_it_is_read(folder):
             raise OSError(5, "Input/output error")
 
     with pytest.raises(DataError, match=r"00000.bin: cannot be read \(Input/output error\)"):
-        opened(folder)._read([Failing()] * 4, np.arange(3))
+        opened(folder)._read([(0, Failing(), 0)])
 
 
 def test_a_set_removed_while_it_is_read_lasts_to_the_end_of_the_epoch(folder):

@@ -41,6 +41,8 @@ RECIPE = ("scale", "size", "stride", "color", "rescale")  # what of a Cut is set
 MEND = "repeat the command that prepared the set: it makes what is missing or damaged"
 WHITE = np.float32(255)
 
+Place = tuple[int, FileIO, int]  # of a sub-image: its index in the batch, file and byte
+
 
 def record(channels: int, size: int) -> np.dtype:
     """What is stored of a sub-image: input and label, (C, size, size), and the CRC-32 of both."""
@@ -183,13 +185,21 @@ class Shards:
         check_batch_size(len(self), batch_size)
         rng = np.random.default_rng((seed, epoch))
         order, turns = shuffled(len(self), self.orientations, rng, np.min_scalar_type(len(self)))
+        steps = self.steps(batch_size)
         with contextlib.ExitStack() as stack:
             files = self._open(stack)
-            for stop in range((start + 1) * batch_size, len(self) + 1, batch_size):
-                now, following = slice(stop - batch_size, stop), slice(stop, stop + batch_size)
-                if following.stop <= len(self):
-                    self._announce(files, order[following][rows])
-                yield self._unpacked(self._read(files, order[now][rows]), turns[now][rows])
+
+            def batch(step: int) -> tuple[list[Place], np.ndarray]:
+                """Where a batch lies, and how its sub-images are turned; none after the last."""
+                part = slice(step * batch_size, min(step + 1, steps) * batch_size)
+                return self._places(files, order[part][rows]), turns[part][rows]
+
+            now = batch(start)
+            for step in range(start, steps):
+                following = batch(step + 1)
+                self._announce(following[0])
+                yield self._unpacked(self._read(now[0]), now[1])
+                now = following
 
     def _open(self, stack: contextlib.ExitStack) -> list[FileIO]:
         """All shards, to be closed by ``stack``."""
@@ -200,48 +210,51 @@ class Shards:
         except OSError as error:
             raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
-    def _places(self, files: list[FileIO], chosen: np.ndarray) -> Iterator[tuple[int, FileIO, int]]:
+    def _places(self, files: list[FileIO], chosen: np.ndarray) -> list[Place]:
         """Where these sub-images are, in that order: the index in ``chosen``, file and byte."""
         todo = np.argsort(chosen)
         shards = np.searchsorted(self._stops, chosen[todo], side="right")
         begin = np.concatenate([[0], self._stops])[shards]
-        places = (chosen[todo] - begin) * self._record.itemsize
-        for n, shard, place in zip(todo.tolist(), shards.tolist(), places.tolist(), strict=True):
-            yield n, files[shard], place
+        bytes_before = (chosen[todo] - begin) * self._record.itemsize
+        chosen_files = [files[shard] for shard in shards.tolist()]
+        return list(zip(todo.tolist(), chosen_files, bytes_before.tolist(), strict=True))
 
-    def _announce(self, files: list[FileIO], chosen: np.ndarray) -> None:
+    def _announce(self, places: list[Place]) -> None:
         """Have the system read these sub-images meanwhile, all at once, where it can be asked to.
 
         One after the other, a disk would take longer for a batch than training does.
         """
         if hasattr(os, "posix_fadvise"):
-            for _, file, place in self._places(files, chosen):
-                size = self._record.itemsize
+            size = self._record.itemsize
+            for _, file, place in places:
                 os.posix_fadvise(file.fileno(), place, size, os.POSIX_FADV_WILLNEED)
 
-    def _read(self, files: list[FileIO], chosen: np.ndarray) -> np.ndarray:
+    def _read(self, places: list[Place]) -> np.ndarray:
         """The records of these sub-images, (N, bytes) uint8, verified."""
-        rows = np.empty((len(chosen), self._record.itemsize), np.uint8)
-        for n, file, place in self._places(files, chosen):
-            row = memoryview(rows[n])
+        size = self._record.itemsize
+        rows = np.empty((len(places), size), np.uint8)
+        found = np.empty(len(places), "<u4")
+        space = memoryview(rows.reshape(-1))
+        for n, file, place in places:
+            row = space[n * size : (n + 1) * size]
             try:
                 file.seek(place)
-                whole = file.readinto(row) == len(row)
+                whole = file.readinto(row) == size
             except OSError as error:
                 raise DataError(f"{file.name}: cannot be read ({error.strerror})") from error
             if not whole:
                 raise DataError(f"{file.name}: has been cut short: {MEND}")
-            if zlib.crc32(row[:-4]) != int.from_bytes(row[-4:], "little"):
-                number = place // self._record.itemsize
+            found[n] = zlib.crc32(row[:-4])
+        wrong = found != rows[:, -4:].copy().view("<u4")[:, 0]
+        for n, file, place in places if wrong.any() else ():
+            if wrong[n]:
                 raise DataError(
-                    f"{file.name}: the checksum of sub-image {number:,} is wrong: {MEND}"
+                    f"{file.name}: the checksum of sub-image {place // size:,} is wrong: {MEND}"
                 )
         return rows
 
     def _unpacked(self, rows: np.ndarray, turns: np.ndarray) -> Batch:
         """Inputs and labels in 0..1, each sub-image turned as told."""
-        pixels = rows.astype(np.float32)
-        pixels /= WHITE
         count, size = len(rows), self.size
         places = np.empty((count, 3), np.int64)
         places[:, 1:] = size, size * size
@@ -253,5 +266,6 @@ class Shards:
         for part, offset, result in zip(("input", "label"), offsets, batch, strict=True):
             first = self._record.fields[part][1]
             places[:, 0] = first + np.arange(count) * self._record.itemsize
-            gather(pixels.reshape(-1), places, np.arange(count), turns, size, offset, result)
+            gather(rows.reshape(-1), places, np.arange(count), turns, size, offset, result)
+            result /= WHITE
         return batch
