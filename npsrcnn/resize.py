@@ -318,8 +318,9 @@ def _columns_kernel(start, stop, source, index, weight, top, half, turned, total
                     s = total[j - left, i] + w0 * turned[c0, i] + w1 * turned[c1, i]
                     total[j - left, i] = s + w2 * turned[c2, i] + w3 * turned[c3, i]
         for i in range(start, stop):
-            for j in range(left, right):
-                result[i, j] = _stored(total[j - left, i - start], top, half)
+            for j in range(left, right):  # unsigned: that spares Numba's test for negative indices
+                value = total[np.uint64(j - left), i - start]
+                result[i, np.uint64(j)] = _stored(value, top, half)
 
 
 @helper
