@@ -323,7 +323,10 @@ def forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n, act,
             check_range(gate.size, ig, (maps - 1) * ldo + n)
     j = 0
     while j < n:
-        vectors = tile_width(n - j) if rows == ROWS else few_width(n - j)
+        if rows == ROWS:
+            vectors = tile_width(n - j)
+        else:
+            vectors = FEW_VECTORS if n - j >= FEW_VECTORS * LANES else 1
         for m in range(0, maps, rows):
             xj, wm, bm = ix + j, iw + m * taps, ib + m
             om, gm = io + m * ldo + j, ig + m * ldo + j
@@ -354,13 +357,9 @@ def tile_width(n):
     of a multiply-add, and takes nearly as long as one of two.
     """
     left = n // LANES
-    return min(left, 2) if left < VECTORS or left == VECTORS + 1 else VECTORS
-
-
-@helper
-def few_width(n):
-    """The same for tiles of FEW_ROWS maps."""
-    return FEW_VECTORS if n >= FEW_VECTORS * LANES else 1
+    if left >= VECTORS and left != VECTORS + 1:
+        return VECTORS
+    return 2 if left > 1 else left
 
 
 @helper
@@ -375,7 +374,7 @@ def forward_thin(x, ix, off, taps, w, iw, bias, ib, out, io, n, act, gate, ig):
                           gate, ig + j)  # fmt: skip
         return
     for start in range(0, n, wide):
-        j = min(start, n - wide)
+        j = start if start < n - wide else n - wide
         _forward_tile(1, THIN_VECTORS, x, ix + j, off, taps, w, iw, bias, ib, out, io + j, 0, act,
                       gate, ig + j)  # fmt: skip
 
