@@ -4,9 +4,9 @@ One kernel, :func:`_run`, called once for every piece of the image. It loads the
 row, and after each row lets every stage, the last first, compute the rows that can be computed.
 Beyond the image's edges stages read the nearest row and column, or zeros.
 
-The first start waits for this kernel, so it is written for Numba to compile soon: ``min`` and
-``max``, which Numba compiles as functions of their own, are left out, here and in the tiles (a
-twentieth of its time).
+The first start waits for this kernel, so it is written to be compiled soon: only what a network
+needs, and without ``min`` and ``max``, which Numba compiles as functions of their own (a twentieth
+of the time).
 """
 
 from __future__ import annotations
@@ -64,15 +64,29 @@ def forward_plan(
     if out.size:
         job = make_job(plan, images.shape, padding, origin, get_num_threads())
         size, taps, between = job.setup[["size", "taps", "between"]][0]
-        winograd = True if any(stage.winograd for stage in plan.stages) else None
+        parts = _parts(plan)
 
         def work(i: int) -> None:
             _run(i, images, out, job.pieces, job.spans, job.stages, job.levels, job.setup,
-                 job.tables, plan.weights, plan.biases, winograd, work_space(size),
+                 job.tables, plan.weights, plan.biases, *parts, work_space(size),
                  np.empty(taps, np.int64), np.empty(between, np.int64))  # fmt: skip
 
         parallel(work, len(job.pieces))
     return out
+
+
+def _parts(plan: Plan) -> tuple[bool | None, ...]:
+    """What of the kernel a network needs, in the order of its arguments; None is not compiled."""
+    winograd = any(stage.winograd for stage in plan.stages)
+    rows = [stage for stage in plan.stages if stage.groups and not winograd]
+    direct = [stage for stage in plan.stages if not (stage.groups or stage.winograd)]
+    needed = (
+        winograd,
+        any(not stage.between for stage in rows),
+        any(stage.between for stage in rows),
+        any(stage.between for stage in direct),
+    )
+    return tuple(True if part else None for part in needed)
 
 
 def halo(layers: Layers) -> int:
@@ -113,7 +127,9 @@ def _pad_columns(maps, tables, channels, pitch, span, setup, start):
 
 
 @inlined
-def _direct(maps, off, blocks, tables, weights, biases, stage, below, above, span, setup, y):
+def _direct(
+    maps, off, blocks, tables, weights, biases, stage, below, above, span, setup, mapped, y
+):
     """Row ``y`` of a stage by direct convolution, phase after phase."""
     taps = stage.channels * stage.height * stage.width
     for c in range(stage.between):
@@ -131,7 +147,7 @@ def _direct(maps, off, blocks, tables, weights, biases, stage, below, above, spa
         if stage.between == 0:
             run_tiles(stage.rows, maps, t0, off, taps, weights, stage.weights, biases, stage.biases,
                       maps, out, pitch, stage.maps, n, stage.act, maps, out)  # fmt: skip
-        else:
+        elif mapped is not None:
             for t in range(0, n, BLOCK):
                 length = BLOCK if t + BLOCK < n else n - t
                 run_tiles(stage.rows, maps, t0 + t, off, taps, weights, stage.weights,
@@ -159,8 +175,9 @@ def _transform_row(maps, off, tables, stage, level, span, setup, start):
 
 @inlined
 def _along_rows(
-    maps, off, blocks, tables, weights, biases, stage, below, above, span, setup, winograd, y
-):
+    maps, off, blocks, tables, weights, biases, stage, below, above, span, setup, winograd,
+    rows, mapped_rows, y,
+):  # fmt: skip
     """Row ``y`` of the first stage by F(4, 3) along rows; tiles side by side are the lanes."""
     t0, n, plane = tables[span.runs], tables[span.runs + 1], setup.image_width
     taps = stage.channels * stage.height * stage.groups
@@ -174,10 +191,10 @@ def _along_rows(
     if winograd is not None:
         forward_rows(maps, t0, plane, off, taps, weights, stage.weights, biases, stage.biases,
                      maps, target + t0, STEP * setup.width, setup.width, stage.maps, n)  # fmt: skip
-    elif stage.between == 0:
+    if rows is not None:
         forward_rows(maps, t0, plane, off, taps, weights, stage.weights, biases, stage.biases,
                      maps, target + STEP * t0, setup.width, None, stage.maps, n)  # fmt: skip
-    else:
+    if mapped_rows is not None:
         for t in range(t0, t0 + n, BLOCK_TILES):
             length = BLOCK_TILES if t + BLOCK_TILES < t0 + n else t0 + n - t
             columns = STEP * length
@@ -266,11 +283,13 @@ def _sum_rows(maps, off, tables, weights, biases, level, setup, piece, y, out):
 @jit
 def _run(
     i, images, out, pieces, all_spans, stages, levels, setups, tables, weights, biases, winograd,
-    maps, off, blocks,
+    rows, mapped_rows, mapped, maps, off, blocks,
 ):  # fmt: skip
     """All stages on piece ``i``.
 
-    ``winograd`` None: no stage is Winograd's in both directions, which then is not compiled.
+    ``winograd``, ``rows``, ``mapped_rows`` and ``mapped`` say whether a stage is Winograd's in both
+    directions, along rows, along rows with a 1x1 layer at its end, direct with one. Code for what
+    is None is not compiled, which would take a sixth of the time of 9-5-5.
     """
     piece, spans, setup, depth = pieces[i], all_spans[i], setups[0], len(stages)
     for q in range(setup.size):
@@ -308,10 +327,11 @@ def _run(
                                       span, setup, first)  # fmt: skip
                     if stage.groups:
                         _along_rows(maps, off, blocks, tables, weights, biases, stage, below,
-                                    above, span, setup, winograd, first)  # fmt: skip
+                                    above, span, setup, winograd, rows, mapped_rows,
+                                    first)  # fmt: skip
                     elif not stage.winograd:
                         _direct(maps, off, blocks, tables, weights, biases, stage, below, above,
-                                span, setup, first)  # fmt: skip
+                                span, setup, mapped, first)  # fmt: skip
                     span.next = first + step
                     for new in range(first, first + step):
                         if setup.top <= new < setup.bottom:
