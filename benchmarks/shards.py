@@ -1,10 +1,10 @@
 """`python -m benchmarks.shards FOLDER`: training from a prepared set, beside training from memory.
 
 Prepares a set of dead leaves in FOLDER where there is none yet (5 million sub-images take 11 GB,
-and 3 GB beside it while it is made). All steps are taken in turn, in one process: from 25,600
-sub-images in memory, from the set with what the system keeps of it in its page cache, and from the
-set after the page cache has been emptied of it: then every sub-image comes from the disk. How much
-memory training from the set takes is asked of a process of its own.
+and 3 GB beside it while it is made). Steps are taken in turn, in one process: from 25,600
+sub-images in memory and from the set, first while the system's page cache holds as much of it as
+it can, then each time after the cache has been emptied of it, so that every sub-image comes from
+the disk. How much memory training from the set takes is asked of a process of its own.
 """
 
 from __future__ import annotations
@@ -70,21 +70,25 @@ def measure(options: argparse.Namespace) -> None:
     source = Shards(options.folder, orientations=True)
     memory = sub_images(dead_leaves(100), SCALE, orientations=True)
     print(f"9-1-5, batches of {BATCH}, {len(source):,} sub-images on disk")
-    with_sources = {"memory": memory, "disk, cached": source, "disk, not cached": source}
-    running = {name: steps(source) for name, source in with_sources.items()}
-    times: dict[str, list[float]] = {name: [] for name in running}
-    for repeat in range(options.repeats + 1):
-        for name, training in running.items():
-            if name == "disk, not cached":
-                _forget(options.folder)
-            taken = seconds(lambda training=training: _do(training, options.steps))
-            if repeat:  # the first compiles
-                times[name].append(taken)
-    base = statistics.median(times["memory"])
-    for name, taken in times.items():
-        speed = options.steps * BATCH / statistics.median(taken)
-        ratio = base / statistics.median(taken)
-        print(f"{name:18} {speed:8,.0f} sub-images/s  {ratio:.1%} of the speed from memory")
+    running = {"memory": steps(memory), "disk": steps(source)}
+    for training in running.values():
+        _do(training, 1)  # compiles
+    for cached in (True, False):
+        if cached:
+            _read(options.folder)
+        times: dict[str, list[float]] = {name: [] for name in running}
+        for _ in range(options.repeats):
+            for name, training in running.items():
+                if name == "disk" and not cached:
+                    _forget(options.folder)
+                times[name].append(seconds(lambda t=training: _do(t, options.steps)))
+        memory_rate, rate = (
+            options.steps * BATCH / statistics.median(times[name]) for name in ("memory", "disk")
+        )
+        print(
+            f"{'disk, cached' if cached else 'disk'}: {rate:,.0f} sub-images a second, "
+            f"{rate / memory_rate:.1%} of {memory_rate:,.0f} from memory"
+        )
     code = [sys.executable, "-c", MEMORY, str(options.folder), str(10 * options.steps)]
     peak = subprocess.run(code, capture_output=True, text=True, check=True).stdout.split()[-1]
     print(f"resident at most   {int(peak) / 1e9:.2f} GB")
@@ -113,6 +117,14 @@ def _make(folder: Path, images: Path, count: int) -> None:
             write(path, dead_leaves(1, (SIDE, SIDE), first=i)[0])
     prepare(list_images(images), folder, SCALE)
     shutil.rmtree(images)
+
+
+def _read(folder: Path) -> None:
+    """Have the system keep a folder's files in its page cache, as far as they fit."""
+    for path in folder.iterdir():
+        with open(path, "rb", buffering=0) as file:
+            while file.read(1 << 24):
+                pass
 
 
 def _forget(folder: Path) -> None:

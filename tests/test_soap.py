@@ -48,7 +48,9 @@ def steps_of_the_paper(w, grads, rate, every, beta1=0.9, beta2=0.95):
             flat = np.moveaxis(g, axis, 0).reshape(n, -1)
             covariance[axis] = beta2 * covariance[axis] + (1 - beta2) * flat @ flat.T
         if t % every == 0:
-            q = [np.linalg.qr(c @ v)[0] for c, v in zip(covariance, q, strict=True)]
+            old, q = q, [np.linalg.qr(c @ v)[0] for c, v in zip(covariance, q, strict=True)]
+            turns = [(a.T @ b) ** 2 for a, b in zip(old, q, strict=True)]
+            square = np.einsum("abc,ai,bj,ck->ijk", square, *turns)  # the paper leaves it
     return w
 
 
