@@ -31,7 +31,7 @@ from npsrcnn.network import SRCNN
 from npsrcnn.optimizers import paper_factors, rate_at
 from npsrcnn.recipes import OPTIMIZERS, RECIPES
 from npsrcnn.train import optimizer_of
-from npsrcnn.trainer import Trainer, prefetch
+from npsrcnn.trainer import BURST, Trainer, prefetch
 
 AUTHORS = 32.39  # dB on Set5 at x3: 9-1-5 from T91 (TPAMI 2016, table 2)
 RECIPE = replace(RECIPES["default"], **OPTIMIZERS["adam"])  # of what is taken by turns
@@ -134,7 +134,7 @@ def _theirs(source: datasets.SubImages, threads: int) -> Iterator[float]:
     average = [w.detach().clone() for w in weights]
     rate = _rate()
     epochs = (source.batches(0, epoch, BATCH) for epoch in itertools.count())
-    batches = prefetch(itertools.chain.from_iterable(epochs))
+    batches = prefetch(itertools.chain.from_iterable(epochs), BURST // BATCH)
     for step, (inputs, labels) in enumerate(batches):
         torch.set_num_threads(threads)
         for group, factor in zip(adam.param_groups, factors, strict=True):
