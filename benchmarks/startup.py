@@ -19,6 +19,7 @@ from npsrcnn import images
 NOTHING = "pass"
 NUMBA = "import numpy, numba"
 IMPORT = "import npsrcnn"
+MODELS = ("9-1-5-x3", "9-5-5-x3")
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
@@ -26,16 +27,15 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "picture.png"
         images.write(picture, np.random.default_rng(0).integers(0, 256, (86, 86, 3), np.uint8))
-        command = [
-            "-m", "npsrcnn.upscale", str(picture), "--model", "9-1-5-x3", "-o", folder,
-        ]  # fmt: skip
+        upscale = ["-m", "npsrcnn.upscale", str(picture), "-o", folder, "--model"]
         cases = {
             "an empty Python": ["-c", NOTHING],
             "import numpy, numba": ["-c", NUMBA],
             "import npsrcnn": ["-c", IMPORT],
-            "first image of 258 x 258, kernels cached": command,
-            "first image of 258 x 258, nothing cached": command,
         }
+        for model in MODELS:
+            for cached in ("kernels", "nothing"):
+                cases[f"first image of 258 x 258 by {model}, {cached} cached"] = [*upscale, model]
         times: dict[str, list[float]] = {case: [] for case in cases}
         for turn in range(options.repeats + 1):
             for case, arguments in cases.items():

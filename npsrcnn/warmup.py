@@ -8,6 +8,7 @@ container, say, or before measuring times.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import sys
 import tempfile
@@ -21,12 +22,13 @@ from npsrcnn import commands, evaluate, images
 from npsrcnn.datasets import sub_images
 from npsrcnn.datasets.leaves import dead_leaves
 from npsrcnn.errors import UserError
-from npsrcnn.kernels import cpu
+from npsrcnn.kernels import cpu, stages
 from npsrcnn.kernels.jit import cache_folders, compilations
 from npsrcnn.network import SRCNN
 from npsrcnn.resize import imresize
 from npsrcnn.soap import SOAP
 from npsrcnn.upscale import upscale
+from npsrcnn.upscale.large import pixels_of, planes_of
 
 DTYPES = (np.uint8, np.uint16, np.float32, np.float64)
 SHAPES = ((16, 15), (16, 15, 2), (16, 15, 3), (16, 15, 4))  # grey, RGB; with alpha
@@ -37,15 +39,15 @@ def _network(color: str) -> SRCNN:
     return SRCNN("9-1-5", 1 if color == "y" else 3, n=(8, 8), metadata={"color": color})
 
 
-def _winograd() -> SRCNN:
-    return SRCNN("9-5-5", n=(16, 16))  # as few maps as run by Winograd's method in both directions
+def _resizing() -> None:
+    imresize(np.zeros(SHAPES[0], np.float32), 3)
 
 
 def _pictures() -> None:
-    net = SRCNN("1-1", n=(1,), device="reference")  # without kernels
-    for shape in SHAPES[::2]:
-        upscale(np.zeros(shape, np.uint8), 3, net)
-        _write_and_read(np.zeros(shape, np.uint8))
+    pixels = np.zeros(SHAPES[2], np.uint8)
+    planes = planes_of(pixels, _network("y"), 255)
+    pixels_of(planes, _network("y"), 255, pixels)
+    _write_and_read(pixels)
 
 
 def _write_and_read(pixels: np.ndarray) -> None:
@@ -55,7 +57,6 @@ def _write_and_read(pixels: np.ndarray) -> None:
 
 
 def _upscaling() -> None:
-    _winograd().forward(np.zeros((16, 16), np.float32))
     for dtype, shape, writeable in itertools.product(DTYPES, SHAPES, (True, False)):
         image = np.zeros(shape, dtype)
         image[0, 0] = 1  # visible, and the rest transparent
@@ -88,7 +89,7 @@ def _training() -> None:
         for inputs, labels in itertools.islice(source.batches(0, 0, 2), 1):
             net.loss_and_grads(inputs, labels)
     inputs, labels = (np.zeros((1, 1, side, side), np.float32) for side in (17, 1))
-    net = _winograd()
+    net = SRCNN("9-5-5", n=(16, 16))  # as few maps as Winograd's method takes
     _, grads = net.loss_and_grads(inputs, labels)
     SOAP(net.layers, [(1, 1)] * len(net.layers), every=1).step(net.layers, grads, 0.1)
 
@@ -105,8 +106,10 @@ def _gradients() -> None:
         cpu.mse(y, y)
 
 
-JOBS: dict[str, Callable[[], None]] = {
-    "pictures": _pictures,  # of 8 bits, all but the network: what a first start needs
+JOBS: dict[str, Callable[[], object]] = {
+    **{name: functools.partial(stages.compiled, name) for name in stages.KERNELS},
+    "resizing": _resizing,
+    "pictures": _pictures,  # of 8 bits: with resizing all that a first start needs but the network
     "upscaling": _upscaling,
     "files": _files,
     "evaluation": _evaluation,

@@ -268,7 +268,7 @@ print(len(compiled))
     assert run(code, **environment)[-1] == "0"
 
 
-def test_the_first_picture_is_compiled_for_in_two_processes(tmp_path):
+def test_the_first_picture_is_compiled_for_in_several_processes(tmp_path):
     images.write(tmp_path / "a.png", np.zeros((8, 9, 3), np.uint8))
     SRCNN("3-1", n=(8,), metadata={"scale": 2}).save(tmp_path / "model.npz")
     code = f"""
@@ -283,11 +283,11 @@ for target in ("/b.png", "/c.png"):
 """
     said, _, here, _, then = run(code, NUMBA_CACHE_DIR=str(tmp_path / "cache"))
     assert "kernels compiled for this processor" in said
-    assert here == "_run"  # the network's; those of resizing, colour and PNG were found
+    assert here == "last, _run"  # the first stage's and those of resizing, colour, PNG were found
     assert then == ""
 
 
-def test_a_second_process_begins_once_and_only_if_a_cache_keeps_what_it_compiles(
+def test_other_processes_begin_once_and_only_if_a_cache_keeps_what_it_compiles(
     function, monkeypatch
 ):
     begun, kernel = [], jit.jit(function)

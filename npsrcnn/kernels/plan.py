@@ -30,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npsrcnn.kernels import winograd
-from npsrcnn.kernels.tiles import FEW_ROWS, LANES, LINEAR, RELU, ROWS, VECTORS, pack, round_up
+from npsrcnn.kernels.tiles import FEW_ROWS, LANES, ROWS, VECTORS, pack, round_up
 
 CACHE, WINOGRAD_CACHE = 50_000, 300_000
 """Floats that the rows of one piece may take, which says how wide strips are. 200 kB lie well in a
@@ -60,8 +60,6 @@ class Stage:
     left: int  # columns of the filter left of its output
     winograd: int  # filter size if it runs as Winograd's in both directions, else 0
     groups: int  # of three columns of the filter, if it is Winograd's along rows, else 0
-    rows: int  # maps of a tile
-    act: int
     weights: int  # where they start
     biases: int
     mapping_weights: int = 0  # of the 1x1 layer
@@ -153,9 +151,7 @@ def make_plan(layers: Layers, use_winograd: bool = True) -> Plan:
         if depth == len(layers) - 1:
             by_row = filters.transpose(2, 0, 1, 3).reshape(k * o, -1)  # (row, map), (C, column)
             maps = round_up(k * o, FEW_ROWS)
-            stages.append(
-                Stage(channels, maps, 0, 1, k, 0, before, 0, 0, FEW_ROWS, LINEAR, start, biases=0)
-            )
+            stages.append(Stage(channels, maps, 0, 1, k, 0, before, 0, 0, start, biases=0))
             weights += [pack(by_row, FEW_ROWS), np.ones(k, np.float32)]
             biases.append(np.asarray(b, np.float32))
             break
@@ -167,9 +163,7 @@ def make_plan(layers: Layers, use_winograd: bool = True) -> Plan:
                                  mapping_weights=start, mapping_biases=bias)  # fmt: skip
         else:
             stages.append(
-                Stage(
-                    channels, maps, 0, k, k, before, before, short, groups, ROWS, RELU, start, bias
-                )
+                Stage(channels, maps, 0, k, k, before, before, short, groups, start, bias)
             )
         biases.append(np.zeros(maps, np.float32))
         biases[-1][:o] = b

@@ -310,42 +310,51 @@ def _dot_tile(typing, rows, taps, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n,
 
 
 @helper
-def forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n, act, gate, ig):
+def forward(x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n, act, gate, ig):
     """out[m, j] = act(bias[m] + sum over k of w[k, m] * x[off[k] + j]), m < maps, j < n.
 
-    ``rows`` is ROWS or FEW_ROWS, ``maps`` a multiple of it, ``n`` of LANES. ``w`` is packed by
-    :func:`pack`; map m starts at ``out[io + m * ldo]`` and ``gate[ig + m * ldo]`` (any array
-    will do as the gate unless ``act`` is GATE).
+    ``maps`` is a multiple of ROWS, ``n`` of LANES. ``w`` is packed by :func:`pack`; map m starts
+    at ``out[io + m * ldo]`` and ``gate[ig + m * ldo]`` (any array will do as the gate unless
+    ``act`` is GATE).
     """
     if BOUNDSCHECK:
-        _check_forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n)
+        _check_forward(ROWS, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n)
         if act == GATE:
             check_range(gate.size, ig, (maps - 1) * ldo + n)
     j = 0
     while j < n:
-        if rows == ROWS:
-            vectors = tile_width(n - j)
-        else:
-            vectors = FEW_VECTORS if n - j >= FEW_VECTORS * LANES else 1
-        for m in range(0, maps, rows):
+        vectors = tile_width(n - j)
+        for m in range(0, maps, ROWS):
             xj, wm, bm = ix + j, iw + m * taps, ib + m
             om, gm = io + m * ldo + j, ig + m * ldo + j
-            if rows == ROWS:
-                if vectors == VECTORS:
-                    _forward_tile(ROWS, VECTORS, x, xj, off, taps, w, wm, bias, bm,
-                                  out, om, ldo, act, gate, gm)  # fmt: skip
-                elif vectors == 2:
-                    _forward_tile(ROWS, 2, x, xj, off, taps, w, wm, bias, bm,
-                                  out, om, ldo, act, gate, gm)  # fmt: skip
-                else:
-                    _forward_tile(ROWS, 1, x, xj, off, taps, w, wm, bias, bm,
-                                  out, om, ldo, act, gate, gm)  # fmt: skip
-            elif vectors == FEW_VECTORS:
-                _forward_tile(FEW_ROWS, FEW_VECTORS, x, xj, off, taps, w, wm, bias, bm,
+            if vectors == VECTORS:
+                _forward_tile(ROWS, VECTORS, x, xj, off, taps, w, wm, bias, bm,
+                              out, om, ldo, act, gate, gm)  # fmt: skip
+            elif vectors == 2:
+                _forward_tile(ROWS, 2, x, xj, off, taps, w, wm, bias, bm,
                               out, om, ldo, act, gate, gm)  # fmt: skip
             else:
-                _forward_tile(FEW_ROWS, 1, x, xj, off, taps, w, wm, bias, bm,
+                _forward_tile(ROWS, 1, x, xj, off, taps, w, wm, bias, bm,
                               out, om, ldo, act, gate, gm)  # fmt: skip
+        j += vectors * LANES
+
+
+@helper
+def forward_few(x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n):
+    """The same without ``act``, in tiles of FEW_ROWS maps, of which ``maps`` is a multiple."""
+    if BOUNDSCHECK:
+        _check_forward(FEW_ROWS, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n)
+    j = 0
+    while j < n:
+        vectors = FEW_VECTORS if n - j >= FEW_VECTORS * LANES else 1
+        for m in range(0, maps, FEW_ROWS):
+            xj, wm, bm, om = ix + j, iw + m * taps, ib + m, io + m * ldo + j
+            if vectors == FEW_VECTORS:
+                _forward_tile(FEW_ROWS, FEW_VECTORS, x, xj, off, taps, w, wm, bias, bm,
+                              out, om, ldo, LINEAR, out, om)  # fmt: skip
+            else:
+                _forward_tile(FEW_ROWS, 1, x, xj, off, taps, w, wm, bias, bm,
+                              out, om, ldo, LINEAR, out, om)  # fmt: skip
         j += vectors * LANES
 
 

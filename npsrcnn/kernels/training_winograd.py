@@ -53,7 +53,7 @@ def transform_filters(layer, start, parameters, weights, biases, spots):
             w = start + (o * channels + c) * taps
             for k in range(taps):
                 ordered[place + k * count] = parameters[w + k]
-    forward(np.int64(ROWS), ordered, 0, off, taps, weights, layer.to_points, biases, zeros,
+    forward(ordered, 0, off, taps, weights, layer.to_points, biases, zeros,
             weights, layer.w, count, points, count, np.int64(LINEAR), weights, 0)  # fmt: skip
     for o in range(maps):
         for c in range(channels):
@@ -61,7 +61,7 @@ def transform_filters(layer, start, parameters, weights, biases, spots):
             w = start + (o * channels + c) * taps
             for k in range(taps):
                 ordered[place + k * count] = parameters[w + taps - 1 - k]
-    forward(np.int64(ROWS), ordered, 0, off, taps, weights, layer.to_points, biases, zeros,
+    forward(ordered, 0, off, taps, weights, layer.to_points, biases, zeros,
             weights, layer.back_w, count, points, count, np.int64(LINEAR), weights, 0)  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def convolve(one, t, weights, biases, off, work, spots):
         for c in range(channels):
             off[c] = c * across
         for j in range(points):
-            forward(np.int64(ROWS), work, inputs + j * by_point, off, channels,
+            forward(work, inputs + j * by_point, off, channels,
                     weights, one.filters + (i * points + j) * channels * maps, biases, spots.zeros,
                     work, sums + j * by_sum, across, maps, across, np.int64(LINEAR),
                     work, sums)  # fmt: skip
@@ -182,7 +182,7 @@ def add_filter_grads(layer, inputs, outputs, weights, biases, off, work, spots, 
         off[p] = p * length
     square = (size * size + ROWS - 1) // ROWS * ROWS
     grads = v  # (K * K, maps, taps)
-    forward(np.int64(ROWS), work, products, off, points * points, weights, layer.to_taps,
+    forward(work, products, off, points * points, weights, layer.to_taps,
             biases, spots.zeros, work, grads, length, square, length, np.int64(LINEAR),
             work, grads)  # fmt: skip
     for o in range(maps):

@@ -1,4 +1,4 @@
-"""The first start of all: two processes compile side by side what a picture needs."""
+"""The first start of all: processes compile side by side what a picture needs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from npsrcnn.kernels import inference, stages
 from npsrcnn.kernels.jit import compilations, when_compiling
+from npsrcnn.kernels.plan import make_plan
 from npsrcnn.network import SRCNN
 
 
 def compile_kernels(nets: Sequence[SRCNN]) -> float:
     """Compile the kernels of networks, and beside them those of pictures of 8 bits.
 
-    Numba compiles one kernel at a time in a process, so a second process takes the others. If it
-    fails, they are compiled when they are called.
+    Numba compiles one kernel at a time in a process, so three others take what this one does not.
+    What they fail at is compiled when it is called.
 
     Returns
     -------
@@ -26,15 +28,25 @@ def compile_kernels(nets: Sequence[SRCNN]) -> float:
         How many seconds it took; 0 if the cache had all kernels.
     """
     started = time.perf_counter()
-    with compilations() as compiled, contextlib.ExitStack() as processes:
-
-        def begin() -> None:
-            command = [sys.executable, "-m", "npsrcnn.warmup", "pictures"]
-            quiet = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
-            processes.enter_context(subprocess.Popen(command, **quiet))
-
-        with when_compiling(begin):
-            for net in nets:
-                if net.device == "cpu":
-                    net.forward(np.zeros((1, net.channels, 16, 16), np.float32))
+    nets = [net for net in nets if net.device == "cpu"]
+    with compilations() as compiled:
+        with contextlib.ExitStack() as processes, when_compiling(lambda: _begin(nets, processes)):
+            if nets:
+                inference.compile_common()
+        for net in nets:
+            net.forward(np.zeros((1, net.channels, 16, 16), np.float32))
     return time.perf_counter() - started if compiled else 0.0
+
+
+def _begin(nets: Sequence[SRCNN], processes: contextlib.ExitStack) -> None:
+    """Start other processes, for which ``processes`` waits at its end."""
+    slowest_first = [name for name in stages.KERNELS if any(name in _stages(net) for net in nets)]
+    for jobs in (slowest_first[::2], [*slowest_first[1::2], "resizing"], ["pictures"]):
+        command = [sys.executable, "-m", "npsrcnn.warmup", *jobs]
+        quiet = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+        processes.enter_context(subprocess.Popen(command, **quiet))
+
+
+def _stages(net: SRCNN) -> list[str]:
+    """The kernels of its stages but the last, which :func:`inference.compile_common` compiles."""
+    return stages.names(make_plan(net.layers))[:-1]

@@ -160,7 +160,7 @@ class _Step(NamedTuple):
         if self.net is None:
             return self.resizer.window(pixels, corner, rows, columns)
         net, white = self.net, peak(pixels.dtype)
-        planes = _planes(pixels, net, white)
+        planes = planes_of(pixels, net, white)
         around = self.around(rows, columns)
         origin = tuple(start for start, _ in around)
         seen = self._enlarged(planes[: net.channels], corner, *around)
@@ -171,14 +171,14 @@ class _Step(NamedTuple):
             :, top - origin[0] : bottom - origin[0], left - origin[1] : right - origin[1]
         ]
         if len(planes) == net.channels:
-            return _pixels(enlarged, net, white, pixels)
+            return pixels_of(enlarged, net, white, pixels)
         result = np.empty((bottom - top, right - left, *pixels.shape[2:]), pixels.dtype)
         step = max(1, COLOR_STRIP // (right - left))
         for first in range(top, bottom, step):
             strip = first, min(first + step, bottom)
             part = slice(*(row - top for row in strip))
             whole = self._enlarged(planes, corner, strip, columns, enlarged[:, part])
-            result[part] = _pixels(whole, net, white, pixels)
+            result[part] = pixels_of(whole, net, white, pixels)
         return result
 
     def _enlarged(
@@ -200,7 +200,7 @@ class _Step(NamedTuple):
         return result
 
 
-def _planes(pixels: np.ndarray, net: SRCNN, white: float) -> np.ndarray:
+def planes_of(pixels: np.ndarray, net: SRCNN, white: float) -> np.ndarray:
     """What the network knows: (channels, H, W) float32, of Y, of Y, Cb, Cr, or of R, G, B."""
     if pixels.ndim == 2 and net.channels == 1:
         return (pixels / np.float32(white)).astype(np.float32, copy=False)[None]
@@ -212,8 +212,8 @@ def _planes(pixels: np.ndarray, net: SRCNN, white: float) -> np.ndarray:
     return planes
 
 
-def _pixels(enlarged: np.ndarray, net: SRCNN, white: float, like: np.ndarray) -> np.ndarray:
-    """The inverse of :func:`_planes`, as many channels and of the type as in ``like``."""
+def pixels_of(enlarged: np.ndarray, net: SRCNN, white: float, like: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`planes_of`, as many channels and of the type as in ``like``."""
     shape = (*enlarged.shape[1:], *like.shape[2:])
     if len(enlarged) == 3:
         back, offset = (np.eye(3), np.zeros(3)) if net.color == "rgb" else to_rgb(1.0)
