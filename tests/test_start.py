@@ -19,6 +19,7 @@ import pytest
 from npsrcnn import images, warmup
 from npsrcnn.kernels import cpu, jit, threads, training
 from npsrcnn.network import SRCNN
+from npsrcnn.upscale.compiling import _parts
 
 PACKAGE = Path(jit.__file__).parents[1]
 
@@ -281,10 +282,19 @@ for target in ("/b.png", "/c.png"):
     kernels = [one.__qualname__ for one in compiled if one.stats.cache_path]
     print(*kernels, sep=", ")
 """
-    said, _, here, _, then = run(code, NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NPSRCNN_NUM_THREADS": "4"}
+    said, _, here, _, then = run(code, **environment)
     assert "kernels compiled for this processor" in said
     assert here == "last, _run"  # the first stage's and those of resizing, colour, PNG were found
     assert then == ""
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 4, 9])
+def test_processes_share_all_there_is_to_compile(cores):
+    parts = _parts(["winograd", "rows_in_phases", "transform_row"], cores)
+    jobs = ["winograd", "rows_in_phases", "transform_row", "resizing", "pictures"]
+    assert sorted(job for part in parts for job in part) == sorted(jobs)
+    assert all(parts[1:])  # warmup without a job would do all
 
 
 def test_other_processes_begin_once_and_only_if_a_cache_keeps_what_it_compiles(
