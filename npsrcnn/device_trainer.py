@@ -50,6 +50,8 @@ class DeviceTrainer(Trainer):
         super().__init__(net, source, optimizer, rate, **options)
         if self.l1:
             raise UserError("a penalty on the codes (--l1) is for the CPU: GPU kernels have none")
+        if self.renewal.until:
+            raise UserError("maps are renewed (--renew) between steps on the CPU, as SOAP's are")
         self._adam = isinstance(optimizer, Adam)
         factors = optimizer.factors
         self._session = training.Session(

@@ -102,6 +102,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="largest norm of the gradient")
     how.add_argument("--average", type=_fraction, metavar="DECAY",
         help="of the exponential average of the weights; 0: none")
+    how.add_argument("--renew", type=_fraction, metavar="PART",
+        help="until that part of the training is over, renew maps that are zero everywhere")
     how.add_argument("--l1", type=commands.positive_float, metavar="WEIGHT",
         help="penalty on the maps between layers, as in sparse coding: fewer are above zero")
     how.add_argument("--orientations", action=argparse.BooleanOptionalAction, default=None,
@@ -167,6 +169,7 @@ def prepare_run(
         seed=settings["seed"],
         clip=recipe.clip,
         average=recipe.average,
+        renew=recipe.renew,
         l1=recipe.l1,
     )
     if state is not None:
