@@ -28,7 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
         "npsrcnn.datasets", "Images to train on and to measure with.", EXAMPLES
     )
     parser.set_defaults(action=None)
-    actions = parser.add_subparsers(metavar="fetch | prepare | dead-leaves", required=True)
+    actions = parser.add_subparsers(metavar="fetch | prepare | reduce | dead-leaves", required=True)
 
     fetch = actions.add_parser("fetch", help="download the paper's images")
     fetch.set_defaults(action=_fetch)
@@ -56,6 +56,16 @@ def make_parser() -> argparse.ArgumentParser:
         "--data FOLDER reads them as it goes. Stopped, or damaged later, the set is completed by "
         "the same command."
     )
+    reduce = actions.add_parser("reduce", help="write smaller copies of images as PNG files")
+    reduce.set_defaults(action=_reduce)
+    reduce.add_argument("data", nargs="+", metavar="FOLDER")
+    reduce.add_argument("factor", type=_reduction, metavar="FACTOR")
+    reduce.add_argument("-o", "--out", type=Path, metavar="FOLDER", required=True)
+    reduce.description = (
+        "Reduce the images of folders, files or patterns by FACTOR (0.75, say), bicubically, into "
+        "FOLDER. What JPEG and noise have left in photographs is much fainter then, so that they "
+        "are better to train on."
+    )
     leaves = actions.add_parser("dead-leaves", help="write generated images as PNG files")
     leaves.set_defaults(action=_dead_leaves)
     leaves.add_argument("count", type=commands.positive_int, metavar="N")
@@ -63,7 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     leaves.add_argument("--size", type=commands.positive_int, default=256, metavar="PIXELS")
     leaves.add_argument("--seed", type=int, default=0, metavar="N")
     leaves.description = "Write N generated images, PIXELS high and wide (default 256), to FOLDER."
-    for action in (fetch, prepare, leaves):
+    for action in (fetch, prepare, reduce, leaves):
         action.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     return parser
 
@@ -111,6 +121,25 @@ def _prepare(options: argparse.Namespace) -> None:
         f"{size / 1e6:,.0f} MB in {len(shards)} shards, complete\n"
         f"train on it: python -m npsrcnn.train --data {options.out} --scale {options.scale}"
     )
+
+
+def _reduction(text: str) -> float:
+    factor = commands.positive_float(text)
+    if factor >= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not below 1")
+    return factor
+
+
+def _reduce(options: argparse.Namespace) -> None:
+    from npsrcnn.evaluate import paths_of
+    from npsrcnn.images import read_array, write
+    from npsrcnn.resize import imresize
+
+    paths = [path for name in options.data for path in paths_of(name)]
+    options.out.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        write(options.out / f"{path.stem}.png", imresize(read_array(path), options.factor))
+    print(f"{options.out.resolve()}: {len(paths)} images, reduced by {options.factor:g}")
 
 
 def _dead_leaves(options: argparse.Namespace) -> None:
