@@ -110,9 +110,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="train on flipped and transposed sub-images too")
     how.add_argument("--rescale", type=commands.positive_floats, metavar="A,B,...",
         help="train on rescaled copies of the images too")
-    how.add_argument("--balance", action=argparse.BooleanOptionalAction, default=None,
-        help="take images more often, the less bicubic interpolation errs on them, so that the "
-        "mean of PSNR is what rises")
     return parser  # fmt: skip
 
 
@@ -161,8 +158,6 @@ def prepare_run(
     net.metadata["command"] = command_of(settings, length)
     optimizer = optimizer_of(net, recipe, settings["lr_factors"])
     training, evaluation = images_of(settings)
-    if recipe.balance:
-        training = datasets.balanced(training, settings["scale"])
     source = source_of(settings, recipe, training, net.margin)
     check_batch_size(len(source), settings["batch"])
     trainer = make_trainer(
@@ -347,16 +342,11 @@ def prepared_set(settings: dict[str, Any]) -> Path | None:
         return None
     if len(settings["data"]) > 1:
         raise UsageError(f"--data: {prepared[0]} is a prepared set, which is trained on alone")
-    instead = {
-        "rescale": "rescaled by prepare --rescale",
-        "hold_out": "cut; use --eval",
-        "balance": "cut, and taken as often as prepare was given them",
-    }
-    for name, how in instead.items():
+    for name in ("rescale", "hold_out"):
         if settings[name]:
             raise UsageError(
                 f"--{name.replace('_', '-')}: {prepared[0]} is a prepared set, whose images are "
-                + how
+                f"{'rescaled by prepare --rescale' if name == 'rescale' else 'cut; use --eval'}"
             )
     return Path(prepared[0])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -85,18 +84,6 @@ def test_it_learns_and_says_where_everything_is(folder, tmp_path, capsys):
     assert net.metadata["psnr_validation"] == pytest.approx(
         max(float(row["psnr"]) for row in rows), abs=1e-3
     )
-
-
-def test_smooth_images_are_taken_more_often_if_asked_for(folder, tmp_path):
-    data = tmp_path / "data"
-    shutil.copytree(folder, data)
-    iio.imwrite(data / "smooth.png", iio.imread(folder / "0.png") // 2)  # a quarter of the error
-    for out, more, images in (("once", [], 5), ("balanced", ["--balance"], 4 + 4)):
-        assert run(data, tmp_path / out, "--epochs", 1, "--rescale", 1, *more) == 0
-        assert int(log(tmp_path / out)[-1]["sub_images"]) == images * 36 // 16 * 16
-    metadata = model_files.load(tmp_path / "balanced" / "best.npz").metadata
-    assert metadata["recipe"]["balance"] is True
-    assert "--balance" in metadata["command"]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "soap"])

@@ -231,7 +231,6 @@ def test_a_prepared_set_is_used_as_it_was_prepared(shards, tmp_path, capsys):
 
     assert "prepared for x3 in y: give --scale 3 --channels y" in fails("--scale", 2)
     assert "prepared for x3 in y" in fails("--channels", "rgb")
-    assert "taken as often as prepare was given them" in fails("--balance")
     assert "prepare --rescale" in fails("--rescale", "0.9")
     assert "use --eval" in fails("--hold-out", 1)
     assert "trained on alone" in fails("--data", shards, "dead-leaves")

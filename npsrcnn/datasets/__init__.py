@@ -1,6 +1,5 @@
 """What to train on: sub-images of images or dead leaves, in memory or on disk."""
 
-from npsrcnn.datasets.balancing import balanced
 from npsrcnn.datasets.cutting import COLORS, SubImages
 from npsrcnn.datasets.downloads import fetch, find
 from npsrcnn.datasets.leaves import Style, dead_leaves
@@ -15,7 +14,6 @@ __all__ = [
     "Stream",
     "Style",
     "SubImages",
-    "balanced",
     "dead_leaves",
     "fetch",
     "find",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from npsrcnn import commands
+from npsrcnn.errors import UserError
 
 AT_ONCE = 32  # images in memory
 EXAMPLES = """\
@@ -136,10 +137,15 @@ def _reduce(options: argparse.Namespace) -> None:
     from npsrcnn.resize import imresize
 
     paths = [path for name in options.data for path in paths_of(name)]
-    options.out.mkdir(parents=True, exist_ok=True)
+    targets: dict[Path, Path] = {}
     for path in paths:
-        write(options.out / f"{path.stem}.png", imresize(read_array(path), options.factor))
-    print(f"{options.out.resolve()}: {len(paths)} images, reduced by {options.factor:g}")
+        target = options.out / f"{path.stem}.png"
+        if (other := targets.setdefault(target, path)) != path:
+            raise UserError(f"{other} and {path} would both become {target}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    for target, path in targets.items():
+        write(target, imresize(read_array(path), options.factor))
+    print(f"{options.out.resolve()}: {len(targets)} images, reduced by {options.factor:g}")
 
 
 def _dead_leaves(options: argparse.Namespace) -> None:
