@@ -26,7 +26,7 @@ from npsrcnn.network import Layers
 SIZES = {"1080p": (1080, 1920), "4K": (2160, 3840)}
 NETWORKS = ("9-1-5", "9-5-5")
 BATCHES = (128, 1024)
-SOME = 16  # steps between two events
+SOME = 20  # steps between two events
 CLOSE = 1e-5  # ||ours - PyTorch's|| / ||PyTorch's|| with TF32 off; 3e-3 with TF32
 Row = dict[str, Any]
 
@@ -225,25 +225,28 @@ def inferences(
 
 
 def trainings(torch: Any, net: SRCNN, batch: int, repeats: int, compiled: bool) -> Iterator[Row]:
-    """A step of SGD with momentum on a batch that is on the device."""
+    """A step on a batch that is on the device: SGD with momentum, and SOAP, which PyTorch lacks."""
     rng, side = np.random.default_rng(0), 33 - net.margin
     inputs = rng.random((batch, 1, 33, 33), np.float32)
     labels = rng.random((batch, 1, side, side), np.float32)
     factors = [(1.0, 0.1)] * len(net.layers)
-    session = training.Session(net.layers, factors, steps.SGD, batch, 33, side)
-    session.put(inputs, labels)
-
     repeats = min(repeats, 100)
+    rules = {
+        "npsrcnn": (steps.SGD, [steps.Step(rate=1e-6, momentum=0.9)] * SOME),
+        "npsrcnn SOAP": (steps.SOAP, [steps.Step(
+            rate=1e-6, forget_mean=0.05, forget_square=0.05, epsilon=1e-6, improve=i % 10 == 9
+        ) for i in range(SOME)]),
+    }  # fmt: skip
+    for name, (rule, plan) in rules.items():
+        session = training.Session(net.layers, factors, rule, batch, 33, side)
+        session.put(inputs, labels)
 
-    def some():  # as in training: planned, done, and then looked at together
-        for _ in range(SOME):
-            session.step()
+        def some(session=session):  # as in training: planned, done, and then looked at together
+            for _ in range(SOME):
+                session.step()
 
-    plan = [steps.Step(rate=1e-6, momentum=0.9)] * SOME
-    yield {
-        "by": "npsrcnn",
-        "ms": round(ours(some, repeats, lambda: session.begin(plan)) / SOME, 4),
-    }
+        milliseconds = ours(some, repeats, lambda s=session, plan=plan: s.begin(plan))
+        yield {"by": name, "ms": round(milliseconds / SOME, 4)}
     x, t = torch.from_numpy(inputs).cuda(), torch.from_numpy(labels).cuda()
     for name, variant, _ in variants(torch, as_torch(torch, net.layers, same=False), compiled):
         optimizer = torch.optim.SGD(variant.parameters(), lr=1e-6, momentum=0.9)

@@ -7,27 +7,32 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from npsrcnn import optimizers
 from npsrcnn.datasets import SubImages
 from npsrcnn.errors import UserError
-from npsrcnn.kernels.cuda import training
-from npsrcnn.kernels.cuda.steps import ADAM, SGD, Step
+from npsrcnn.kernels.cuda import steps, training
 from npsrcnn.network import SRCNN
-from npsrcnn.optimizers import Adam, Optimizer, parameters
+from npsrcnn.optimizers import SGD, Adam, parameters
+from npsrcnn.soap import SOAP
 from npsrcnn.trainer import Source, Trainer, divergence
 
 BETWEEN = 32
 """Steps between two looks at the losses: looking waits for the GPU."""
 
 
-def trainer_for(net: SRCNN, source: Source, optimizer: Optimizer, *rest, **options) -> Trainer:
+RULES = {SGD: steps.SGD, Adam: steps.ADAM, SOAP: steps.SOAP}
+
+
+def trainer_for(
+    net: SRCNN, source: Source, *rest, renew: float = 0.0, **options
+) -> Trainer:
     """The training loop for a network on the GPU.
 
-    Steps of SGD and Adam are the GPU's own. For any other optimizer it computes the gradients, and
-    weights and batches come from main memory at every step.
+    Where maps are renewed, the GPU computes gradients alone, and weights and batches come from main
+    memory at every step: what is silent is found there.
     """
-    kind = DeviceTrainer if isinstance(optimizer, (optimizers.SGD, Adam)) else Trainer
-    return kind(net, source, optimizer, *rest, **options)
+    if renew:
+        return Trainer(net, source, *rest, renew=renew, **options)
+    return DeviceTrainer(net, source, *rest, **options)
 
 
 class DeviceTrainer(Trainer):
@@ -43,21 +48,19 @@ class DeviceTrainer(Trainer):
         self,
         net: SRCNN,
         source: Source,
-        optimizer: optimizers.SGD | Adam,
+        optimizer: SGD | Adam | SOAP,
         rate: Callable[[int, float], float],
         **options,
     ) -> None:
         super().__init__(net, source, optimizer, rate, **options)
         if self.l1:
             raise UserError("a penalty on the codes (--l1) is for the CPU: GPU kernels have none")
-        if self.renewal.until:
-            raise UserError("maps are renewed (--renew) between steps on the CPU, as SOAP's are")
-        self._adam = isinstance(optimizer, Adam)
+        self._counts = isinstance(optimizer, (Adam, SOAP))  # its steps
         factors = optimizer.factors
         self._session = training.Session(
             net.layers,
             list(zip(factors[::2], factors[1::2], strict=True)),
-            ADAM if self._adam else SGD,
+            RULES[type(optimizer)],
             self.batch,
             source.size,
             source.label_size,
@@ -79,10 +82,10 @@ class DeviceTrainer(Trainer):
             order = self.source.shuffled(np.random.default_rng((self.seed, self.epoch)))
             self._session.order(*order, self.source.cut.label_offset)
         with contextlib.closing(self._batches(self.position)) as ready:
-            while steps := min(BETWEEN, self.source.steps(self.batch) - self.position):
+            while count := min(BETWEEN, self.source.steps(self.batch) - self.position):
                 first = self.position * self.batch
-                self._session.begin(self._plan(steps, progress), first)
-                for _ in range(steps):
+                self._session.begin(self._plan(count, progress), first)
+                for _ in range(count):
                     if draws:
                         self._session.draw()
                     else:
@@ -92,28 +95,30 @@ class DeviceTrainer(Trainer):
         self.epoch += 1
         self.position = 0
 
-    def _plan(self, steps: int, progress: Callable[[int], float]) -> list[Step]:
-        """The numbers of the next ``steps`` steps, which are counted as done."""
+    def _plan(self, count: int, progress: Callable[[int], float]) -> list[steps.Step]:
+        """The numbers of the next ``count`` steps, which are counted as done."""
         plan = []
-        for _ in range(steps):
+        for _ in range(count):
             numbers = {
                 "rate": self.rate(self.step, progress(self.step)),
                 "clip": self.clip or 0.0,
                 "forget_average": 1 - self.average.advance(),
             }
-            if self._adam:
-                adam = self.optimizer
-                adam.steps += 1
+            if self._counts:
+                rule = self.optimizer
+                rule.steps += 1
                 numbers |= {
-                    "forget_mean": 1 - adam.beta1,
-                    "forget_square": 1 - adam.beta2,
-                    "correct_mean": 1 / (1 - adam.beta1**adam.steps),
-                    "correct_square": 1 / (1 - adam.beta2**adam.steps),
-                    "epsilon": float(adam.epsilon),
+                    "forget_mean": 1 - rule.beta1,
+                    "forget_square": 1 - rule.beta2,
+                    "correct_mean": 1 / (1 - rule.beta1**rule.steps),
+                    "correct_square": 1 / (1 - rule.beta2**rule.steps),
+                    "epsilon": float(rule.epsilon),
                 }
+                if isinstance(rule, SOAP):
+                    numbers["improve"] = float(rule.steps % rule.every == 0)
             else:
                 numbers["momentum"] = float(self.optimizer.momentum)
-            plan.append(Step(**numbers))
+            plan.append(steps.Step(**numbers))
             self.step += 1
             self.position += 1
         return plan
@@ -125,11 +130,11 @@ class DeviceTrainer(Trainer):
             raise divergence(self.step, self.rate(self.step, progress(self.step)))
         return losses.tolist()
 
-    def _count_back(self, steps: int) -> None:
-        for counter in (self.average, *([self.optimizer] if self._adam else [])):
-            counter.steps -= steps
-        self.step -= steps
-        self.position -= steps
+    def _count_back(self, count: int) -> None:
+        for counter in (self.average, *([self.optimizer] if self._counts else [])):
+            counter.steps -= count
+        self.step -= count
+        self.position -= count
 
     def averaged(self) -> SRCNN:
         """A copy of the network with the average of its weights."""
@@ -146,18 +151,28 @@ class DeviceTrainer(Trainer):
         super().restore(state)
         for part, arrays in self._kept().items():
             self._session.upload(part, list(zip(arrays[::2], arrays[1::2], strict=True)))
+        if isinstance(self.optimizer, SOAP):
+            axes = self.optimizer.all_axes()
+            self._session.upload_axes([(axis.covariance, axis.vectors) for *_, axis in axes])
 
     def _download(self) -> None:
         for part, arrays in self._kept().items():
             for ours, theirs in zip(arrays, parameters(self._session.download(part)), strict=True):
                 ours[...] = theirs
+        if isinstance(self.optimizer, SOAP):
+            axes = self._session.download_axes()
+            for (*_, axis), (covariance, vectors) in zip(
+                self.optimizer.all_axes(), axes, strict=True
+            ):
+                axis.covariance[...] = covariance
+                axis.take(vectors.astype(np.float64))
 
     def _kept(self) -> dict[str, list[np.ndarray]]:
         """This side's copies of what the session keeps."""
         optimizer = self.optimizer
         moments = (
             {"first": optimizer.mean, "second": optimizer.square}
-            if self._adam
+            if self._counts
             else {"first": optimizer.velocity}
         )
         return {

@@ -93,8 +93,8 @@ class SOAP:
             "steps": np.array(self.steps),
             **{f"mean{i}": m for i, m in enumerate(self.mean)},
             **{f"square{i}": s for i, s in enumerate(self.square)},
-            **{f"covariance{i}.{k}": axis.covariance for i, k, axis in self._all_axes()},
-            **{f"vectors{i}.{k}": axis.vectors for i, k, axis in self._all_axes()},
+            **{f"covariance{i}.{k}": axis.covariance for i, k, axis in self.all_axes()},
+            **{f"vectors{i}.{k}": axis.vectors for i, k, axis in self.all_axes()},
         }
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
@@ -102,11 +102,12 @@ class SOAP:
         self.steps = int(state["steps"])
         for i, (m, s) in enumerate(zip(self.mean, self.square, strict=True)):
             m[...], s[...] = state[f"mean{i}"], state[f"square{i}"]
-        for i, k, axis in self._all_axes():
+        for i, k, axis in self.all_axes():
             axis.covariance[...] = state[f"covariance{i}.{k}"]
             axis.take(state[f"vectors{i}.{k}"])
 
-    def _all_axes(self) -> Iterator[tuple[int, int, Axis]]:
+    def all_axes(self) -> Iterator[tuple[int, int, Axis]]:
+        """The number of a parameter, of an axis, and that axis, for all that have any."""
         for i, axes in enumerate(self.axes):
             for k, axis in enumerate(axes):
                 yield i, k, axis

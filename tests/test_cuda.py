@@ -26,7 +26,8 @@ PARTS = [
     "convolution or relu or filter",
     "forward or strips or loss_and_gradients",
     "tensor_cores",
-    "training or divergence",
+    "follows_the_cpus or by_soap",
+    "goes_on or divergence or renewed",
 ]
 
 

@@ -100,7 +100,7 @@ def test_loss_and_gradients_of_a_batch(rng, name, channels, batch):
             assert distance(result, value) < 1e-4  # a sum over 80,000 pixels that nearly cancels
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "soap"])
 def test_two_trainings_give_the_same_bits(rng, optimizer):
     from npsrcnn.device_trainer import DeviceTrainer
 

@@ -22,7 +22,16 @@ import pytest
 from numba import types
 
 from npsrcnn.errors import UserError
-from npsrcnn.kernels.cuda import convolution, device, fused, gradients, steps, tensor_fused, tiles
+from npsrcnn.kernels.cuda import (
+    convolution,
+    device,
+    fused,
+    gradients,
+    soap,
+    steps,
+    tensor_fused,
+    tiles,
+)
 from npsrcnn.kernels.cuda.convolution import Shape
 from npsrcnn.kernels.cuda.device import cuda
 from npsrcnn.kernels.cuda.tensor_tiles import mma_tile, round_tile
@@ -103,10 +112,28 @@ def _step(name: str) -> Case:
         "add": (steps.adding(threads), (*[FLOATS] * 3, NUMBERS)),
         "sgd": (steps.updating(threads, steps.SGD), update),
         "adam": (steps.updating(threads, steps.ADAM), update),
+        "judge": (steps.judging(threads), (*[FLOATS] * 4, NUMBERS, FLOATS)),
         "gather": (steps.gathering(threads),
             (FLOATS, NUMBERS, types.int32[::1], types.uint8[::1], FLOATS, NUMBERS, NUMBERS)),
     }[name]  # fmt: skip
     return Case(kernel, tuple(arguments), threads)
+
+
+def _soap(name: str) -> Case:
+    threads, parts = soap.THREADS, soap.PARTS
+    turn = *[FLOATS] * 3, NUMBERS, FLOATS
+    step = FLOATS, NUMBERS, FLOATS  # plan, place, verdict
+    kernel, arguments = {
+        "turn": (soap.turning(threads, soap.TO, 0), turn),
+        "turn back": (soap.turning(threads, soap.BACK, 1), turn),
+        "turn squares": (soap.turning(threads, soap.SQUARES, 2), turn),
+        "remember": (soap.remembering(threads, parts), (*[FLOATS] * 4, NUMBERS, *step)),
+        "limit": (soap.limiting(threads, parts), (*[FLOATS] * 4, NUMBERS, *step)),
+        "move": (soap.moving(threads), (*[FLOATS] * 4, *step)),
+        "covary": (soap.covarying(threads, soap.SLICES), (*[FLOATS] * 2, NUMBERS, *step)),
+        "improve": (soap.improving(threads), (*[FLOATS] * 4, NUMBERS, FLOATS)),
+    }[name]
+    return Case(kernel, arguments, threads)
 
 
 def _back(channels: int, maps: int, size: int) -> Shape:
@@ -126,7 +153,10 @@ MAIN = {
     "dw of layer 2": lambda: _gradient(Shape(64, 32, 1), 25),
     "dw of layer 1": lambda: _gradient(Shape(1, 64, 9), 25),
     **{name: functools.partial(_step, name)
-       for name in ("relu", "loss", "add", "sgd", "adam", "gather")},
+       for name in ("relu", "loss", "add", "sgd", "adam", "judge", "gather")},
+    **{f"{name}, of SOAP": functools.partial(_soap, name)
+       for name in ("turn", "turn back", "turn squares", "remember", "limit", "move", "covary",
+                    "improve")},
 }  # fmt: skip
 # The other networks, for one of them.
 MORE = {

@@ -16,6 +16,7 @@ N batch, C channels in, O channels out, H W height and width, K kernel size. Arr
 ``tf32``             the contract again, with tensor cores in ``forward``
 ``inference``        whole images, in strips where they do not fit
 ``steps``            ReLU, loss, the optimizer's step, drawing of sub-images
+``soap``             the steps of SOAP, which are more than elementwise
 ``backpropagation``  loss and gradients of a batch
 ``training``         a whole training on the device
 ===================  ===========================================================================

@@ -21,21 +21,23 @@ from npsrcnn.kernels.cuda.planes import Extent, Planes, extent_at
 THREADS = 256
 SLICES = 8
 """Threads that share the partial sums of a weight."""
-SGD, ADAM = 0, 1
+SGD, ADAM, SOAP = 0, 1, 2
 
 
 class Step(NamedTuple):
-    """Numbers of one step of the optimizer: a row of ``plan`` in :func:`updating`."""
+    """Numbers of one step of the optimizer: a row of ``plan`` in :func:`updating`, and in
+    :mod:`npsrcnn.kernels.cuda.soap`."""
 
     rate: float
     momentum: float = 0.0  # of SGD
-    forget_mean: float = 0.0  # of Adam: 1 - beta1, 1 - beta2, what corrects for the start, epsilon
+    forget_mean: float = 0.0  # of Adam and SOAP: 1 - beta1, 1 - beta2, what corrects for the start
     forget_square: float = 0.0
     correct_mean: float = 1.0
     correct_square: float = 1.0
     epsilon: float = 1e-8
     clip: float = 0.0  # largest norm of the gradient; 0: no limit
     forget_average: float = 1.0  # 1 - the decay of the average of the weights
+    improve: float = 0.0  # of SOAP: 1 to look for new axes after the step
 
 
 NUMBERS = len(Step._fields)
@@ -132,6 +134,45 @@ def adding(threads: int):
     return add
 
 
+@inline
+def step_at(plan, place):
+    """The numbers of the step that is due."""
+    row = (place[0] - 1) * NUMBERS
+    return Step(
+        plan[row], plan[row + 1], plan[row + 2], plan[row + 3], plan[row + 4], plan[row + 5],
+        plan[row + 6], plan[row + 7], plan[row + 8], plan[row + 9],
+    )  # fmt: skip
+
+
+@inline
+def judgement(shared, threads, squares, losses, report, place, clip):
+    """What to multiply a batch's gradient with so that its norm is ``clip`` at most; and whether
+    its step is to be taken: for each thread of a block.
+
+    Where the loss or the gradient is not finite, and ever after, no step is. The first thread of
+    the first block writes ``report[place[0]]``, the sum of squared differences or NaN, and
+    ``report[0]``, 1 from the first bad batch on.
+    """
+    t = cuda.threadIdx.x
+    square, loss = np.float32(0), np.float32(0)
+    for k in range(t, squares.size, threads):
+        square += squares[k]
+    for k in range(t, losses.size, threads):
+        loss += losses[k]
+    square = sum_of_block(shared, threads, square)
+    loss = sum_of_block(shared, threads, loss)
+    check = loss + square
+    finite = check - check == 0  # neither infinite nor NaN
+    stopped = report[0] > 0
+    if cuda.blockIdx.x == 0 and t == 0:
+        report[place[0]] = loss if finite and not stopped else np.float32(np.nan)
+        if not finite:
+            report[0] = np.float32(1)
+    norm = math.sqrt(square)
+    scale = clip / norm if clip > 0 and norm > clip else np.float32(1)
+    return scale, finite and not stopped
+
+
 @functools.lru_cache(maxsize=8)
 def updating(threads: int, rule: int):
     """``update(weights, state, grads, squares, losses, report, plan, place)``: one step of the
@@ -139,44 +180,19 @@ def updating(threads: int, rule: int):
 
     ``state`` holds, one after the other, as many floats as there are weights of: the velocity
     (SGD) or the mean (Adam), the mean square (Adam), the average of the weights, each weight's
-    rate factor. ``report[place[0]]`` becomes the batch's sum of squared differences.
-
-    Where the loss or the gradient is not finite nothing changes, and report[0] becomes 1: then
-    nothing changes any more, and what is reported is NaN. The weights stay those of the last
-    good step.
+    rate factor. Where the loss or the gradient is not finite, and ever after, nothing changes: the
+    weights stay those of the last good step. See :func:`judgement` for ``report``.
     """
-    nan = np.float32(np.nan)
 
     @device.jit(threads)
     def update(weights, state, grads, squares, losses, report, plan, place):
         shared = cuda.shared.array(threads, types.float32)
-        t = cuda.threadIdx.x
-        i = cuda.blockIdx.x * threads + t
-        row = (place[0] - 1) * NUMBERS
-        step = Step(
-            plan[row], plan[row + 1], plan[row + 2], plan[row + 3], plan[row + 4],
-            plan[row + 5], plan[row + 6], plan[row + 7], plan[row + 8],
-        )  # fmt: skip
-        square, loss = np.float32(0), np.float32(0)
-        for k in range(t, squares.size, threads):
-            square += squares[k]
-        for k in range(t, losses.size, threads):
-            loss += losses[k]
-        square = sum_of_block(shared, threads, square)
-        loss = sum_of_block(shared, threads, loss)
-        check = loss + square
-        finite = check - check == 0  # neither infinite nor NaN
-        stopped = report[0] > 0
-        if i == 0:
-            report[place[0]] = loss if finite and not stopped else nan
-            if not finite:
-                report[0] = np.float32(1)
-        if finite and not stopped and i < weights.size:
+        i = cuda.blockIdx.x * threads + cuda.threadIdx.x
+        step = step_at(plan, place)
+        scale, good = judgement(shared, threads, squares, losses, report, place, step.clip)
+        if good and i < weights.size:
             n = weights.size
-            g, w = grads[i], weights[i]
-            norm = math.sqrt(square)
-            if step.clip > 0 and norm > step.clip:
-                g *= step.clip / norm
+            g, w = grads[i] * scale, weights[i]
             rate = step.rate * state[3 * n + i]
             if rule == SGD:
                 velocity = step.momentum * state[i] - rate * g
@@ -192,6 +208,23 @@ def updating(threads: int, rule: int):
             state[2 * n + i] += step.forget_average * (w - state[2 * n + i])
 
     return update
+
+
+@functools.lru_cache(maxsize=8)
+def judging(threads: int):
+    """``judge(squares, losses, report, plan, place, verdict)``: :func:`judgement` by one block, for
+    kernels of more than one launch. verdict = 1 or 0, whether to take the step; the scale."""
+
+    @device.jit(threads)
+    def judge(squares, losses, report, plan, place, verdict):
+        shared = cuda.shared.array(threads, types.float32)
+        step = step_at(plan, place)
+        scale, good = judgement(shared, threads, squares, losses, report, place, step.clip)
+        if cuda.threadIdx.x == 0:
+            verdict[0] = np.float32(1) if good else np.float32(0)
+            verdict[1] = scale
+
+    return judge
 
 
 class Gathering(NamedTuple):
@@ -273,6 +306,11 @@ def update(rule: int, weights: object, *others: object) -> None:
     device.launch(
         updating(THREADS, rule), -(-weights.size // THREADS), THREADS, weights, *others
     )
+
+
+def judge(*arrays: object) -> None:
+    """Launch :func:`judging`."""
+    device.launch(judging(THREADS), 1, THREADS, *arrays)
 
 
 def gather(batch_size: int, *arrays: object) -> None:

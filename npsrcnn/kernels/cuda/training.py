@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from npsrcnn.kernels.cuda import steps
+from npsrcnn.kernels.cuda import soap, steps
 from npsrcnn.kernels.cuda.backpropagation import Backpropagation
 from npsrcnn.kernels.cuda.device import cuda, errors_for_people, floats, numbers
 from npsrcnn.kernels.cuda.planes import floats_of, within
@@ -19,6 +19,7 @@ from npsrcnn.kernels.cuda.weights import Layers, Weights, pack, unpack
 
 REPORT = 256
 """Most steps between two looks at their losses."""
+Axes = list[tuple[np.ndarray, np.ndarray]]
 
 
 class Session:
@@ -30,7 +31,7 @@ class Session:
         Initial weights: copied.
     factors : sequence of (float, float)
         Rate factors of each layer's weights and biases.
-    rule : steps.SGD or steps.ADAM
+    rule : steps.SGD, steps.ADAM or steps.SOAP
     batch, size, label_size : int
         Sub-images in a step; pixels of a side of an input and of a label.
     """
@@ -67,20 +68,37 @@ class Session:
         self._parts["weights"] = self.weights.flat
         self.upload("average", layers)
         self.upload("factors", rates)
+        self._soap = soap.SOAP(self.weights.shapes, count) if rule == steps.SOAP else None
+        self._verdict = floats(2)
         self._report = cuda.to_device(np.zeros(1 + REPORT, np.float32))
         self._plan = floats(REPORT * steps.NUMBERS)
-        self._done = self._planned = 0  # steps since begin()
+        self._planned: Sequence[steps.Step] = ()
+        self._done = 0  # steps since begin()
 
     @errors_for_people()
     def upload(self, part: str, layers: Layers) -> None:
         """Set a part of what is kept: "weights", "first" (the velocity or the mean of
-        gradients), "second" (their mean square) or "average" (of the weights)."""
+        gradients), "second" (their mean square) or "average" (of the weights). SOAP's moments are
+        along its axes."""
         self._parts[part].copy_to_device(pack(layers))
 
     @errors_for_people()
     def download(self, part: str) -> Layers:
         """A part of what is kept as it is now."""
         return unpack(self._parts[part].copy_to_host(), self.weights.shapes)
+
+    @errors_for_people()
+    def upload_axes(self, axes: Axes) -> None:
+        """Set SOAP's axes: covariance and eigenvectors (in rows) of each."""
+        covariances, vectors = zip(*axes, strict=True)
+        self._soap.covariances.copy_to_device(self._soap.pack(covariances))
+        self._soap.vectors.copy_to_device(self._soap.pack(vectors))
+
+    @errors_for_people()
+    def download_axes(self) -> Axes:
+        """SOAP's axes as they are now."""
+        arrays = self._soap.covariances, self._soap.vectors
+        return list(zip(*(self._soap.unpack(a.copy_to_host()) for a in arrays), strict=True))
 
     @errors_for_people()
     def hold(self, blurred: np.ndarray, sharp: np.ndarray, places: np.ndarray) -> None:
@@ -109,7 +127,7 @@ class Session:
             raise ValueError(f"{len(plan)} steps planned, but it must be 1 to {REPORT}")
         self._plan[: len(plan) * steps.NUMBERS].copy_to_device(np.array(plan, np.float32).ravel())
         self._step.place.copy_to_device(np.array([0, first], np.int64))
-        self._done, self._planned = 0, len(plan)
+        self._done, self._planned = 0, plan
 
     def draw(self) -> None:
         """Cut the next batch out of the images that are held."""
@@ -128,14 +146,21 @@ class Session:
 
     def step(self) -> None:
         """The next step of the plan, on the batch that is there."""
-        if self._done == self._planned:
+        if self._done == len(self._planned):
             raise ValueError("no step is planned")
-        self._step.run()
+        batch = self._step
+        batch.run()
+        losses = batch.squares, batch.losses, self._report, self._plan, batch.place
+        if self._soap is None:
+            steps.update(self.rule, self.weights.flat, self._state, batch.grads, *losses)
+        else:
+            steps.judge(*losses, self._verdict)
+            improve = self._planned[self._done].improve > 0
+            self._soap.step(
+                self.weights.flat, self._parts, batch.grads, self._plan, batch.place,
+                self._verdict, improve,
+            )  # fmt: skip
         self._done += 1
-        steps.update(
-            self.rule, self.weights.flat, self._state, self._step.grads, self._step.squares,
-            self._step.losses, self._report, self._plan, self._step.place,
-        )  # fmt: skip
 
     @errors_for_people()
     def losses(self) -> tuple[np.ndarray, bool]:
