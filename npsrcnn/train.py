@@ -42,6 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "network": "9-1-5",
     "channels": "y",
     "batch": 128,
+    "sub_image": None,
     "seed": 0,
     "recipe": "default",
     "eval": None,
@@ -93,6 +94,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="of each layer relative to --lr (default: the paper's 1,1,0.1)")
     how.add_argument("--batch", type=commands.positive_int, metavar="N",
         help="sub-images a step (default: 128)")
+    how.add_argument("--sub-image", type=commands.positive_int, metavar="PIXELS",
+        help=f"side of the sub-images (default: {SUB_IMAGE}, the paper's; 36 suits 9-5-5 better)")
     how.add_argument("--init", metavar=f"{'|'.join(INITS)}|MODEL",
         help="initial weights: random ones, or a model's, whose filters may be smaller")
     how.add_argument("--momentum", type=_fraction, help="of SGD")
@@ -103,7 +106,7 @@ def make_parser() -> argparse.ArgumentParser:
     how.add_argument("--average", type=_fraction, metavar="DECAY",
         help="of the exponential average of the weights; 0: none")
     how.add_argument("--renew", type=_fraction, metavar="PART",
-        help="until that part of the training is over, renew maps that are zero everywhere")
+        help="until that part of the training is over, let silent maps share the busiest's work")
     how.add_argument("--l1", type=commands.positive_float, metavar="WEIGHT",
         help="penalty on the maps between layers, as in sparse coding: fewer are above zero")
     how.add_argument("--orientations", action=argparse.BooleanOptionalAction, default=None,
@@ -342,11 +345,15 @@ def prepared_set(settings: dict[str, Any]) -> Path | None:
         return None
     if len(settings["data"]) > 1:
         raise UsageError(f"--data: {prepared[0]} is a prepared set, which is trained on alone")
-    for name in ("rescale", "hold_out"):
+    settled = {
+        "rescale": "images are rescaled by prepare --rescale",
+        "hold_out": "images are cut; use --eval",
+        "sub_image": "sub-images are cut by prepare --size",
+    }
+    for name, how in settled.items():
         if settings[name]:
             raise UsageError(
-                f"--{name.replace('_', '-')}: {prepared[0]} is a prepared set, whose images are "
-                f"{'rescaled by prepare --rescale' if name == 'rescale' else 'cut; use --eval'}"
+                f"--{name.replace('_', '-')}: {prepared[0]} is a prepared set, whose {how}"
             )
     return Path(prepared[0])
 
@@ -357,11 +364,17 @@ def source_of(
     """Sub-images of the images, or those of a prepared set."""
     folder = prepared_set(settings)
     if folder is None:
+        side = settings["sub_image"] or SUB_IMAGE
+        if side <= margin:
+            raise UsageError(
+                f"--sub-image {side}: {settings['network']} takes {margin} pixels of each side, "
+                f"so it must be {margin + 1} or more"
+            )
         return datasets.sub_images(
             images,
             settings["scale"],
-            SUB_IMAGE,
-            SUB_IMAGE - margin,
+            side,
+            side - margin,
             color=settings["channels"],
             orientations=recipe.orientations,
             rescale=sorted({1.0, *recipe.rescale}, reverse=True),

@@ -8,7 +8,7 @@ import pytest
 from npsrcnn import renewal
 from npsrcnn.network import SRCNN
 from npsrcnn.optimizers import Adam
-from npsrcnn.renewal import PATIENCE, Renewal
+from npsrcnn.renewal import WINDOW, Renewal
 from npsrcnn.trainer import Trainer
 
 SILENT = {0: [1, 4], 1: [2]}  # maps by layer
@@ -26,8 +26,8 @@ class Noise:
             yield batch[0], batch[1][..., 4:8, 4:8]
 
 
-def network(seed=0):
-    """5-1-5 whose maps of SILENT are zero whatever the image."""
+def network(seed=11):
+    """5-1-5 whose maps of SILENT are zero whatever the image, and no others."""
     net = SRCNN("5-1-5", n=(6, 5), seed=seed)
     for i, maps in SILENT.items():
         net.layers[i][1][:] = 0.5
@@ -52,53 +52,68 @@ def silent(net, x):
 
 
 @pytest.fixture
-def patience(monkeypatch):
-    monkeypatch.setattr(renewal, "PATIENCE", 5)
+def window(monkeypatch):
+    monkeypatch.setattr(renewal, "WINDOW", 5)
 
 
-def test_silent_maps_are_found_by_their_gradients_and_live_again(patience, rng):
+def test_silent_maps_are_found_and_live_again(window, rng):
     x = rng.random((3, 1, 12, 12), np.float32)
     training = trainer()
     assert silent(training.net, x) == SILENT
-    assert len(list(training.train(4))) == 4
+    list(training.train(4))
     assert silent(training.net, x) == SILENT
     list(training.train(5))
     assert silent(training.net, x) == {0: [], 1: []}
     assert silent(training.averaged(), x) == {0: [], 1: []}
 
 
-def test_what_the_network_computes_does_not_change_by_it(rng):
-    net, x = network(), rng.random((1, 1, 12, 12), np.float32)
-    before, weights = net.forward(x), [(w.copy(), b.copy()) for w, b in net.layers]
-    renewed = renew(net)
-    assert renewed == [(i, k) for i, maps in SILENT.items() for k in maps]
-    np.testing.assert_array_equal(net.forward(x), before)
-    for i, (w, b) in enumerate(net.layers):
-        others = np.setdiff1d(np.arange(len(b)), SILENT.get(i, []))
-        read = np.setdiff1d(np.arange(w.shape[1]), SILENT.get(i - 1, []))
-        np.testing.assert_array_equal(w[others][:, read], weights[i][0][others][:, read])
-        np.testing.assert_array_equal(b[others], weights[i][1][others])
-
-
-def renew(net, until=1.0, progress=0.5):
-    """All that :class:`Renewal` does in PATIENCE steps with the gradients of one batch."""
+def renew(net, until=1.0, progress=0.5, networks=None, grads=None):
+    """All that :class:`Renewal` does in WINDOW steps with the gradients of one batch."""
     work = Renewal(net.layers, until, seed=0)
-    inputs, labels = next(Noise().batches(0, 0, 4))
-    _, grads = net.loss_and_grads(inputs, labels)
-    return [found for step in range(PATIENCE)
-            for found in work.step(step, progress, grads, [net.layers])]  # fmt: skip
+    if grads is None:
+        _, grads = net.loss_and_grads(*next(Noise().batches(0, 0, 4)))
+    return [found for step in range(WINDOW)
+            for found in work.step(step, progress, grads, networks or [net.layers])]  # fmt: skip
 
 
-def test_renewed_filters_are_of_the_size_of_the_others():
-    net = network()
+def test_what_the_network_computes_does_not_change_by_it(rng):
+    net, average = network(), network(seed=4)
+    x = rng.random((1, 1, 12, 12), np.float32)
+    before = net.forward(x), average.forward(x)
+    renewed = renew(net, networks=[net.layers, average.layers])
+    assert renewed == [(i, k) for i, maps in SILENT.items() for k in maps]
+    for result, expected in zip((net.forward(x), average.forward(x)), before, strict=True):
+        np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)  # sums of two parts
+
+
+def test_a_copy_and_its_original_share_the_work():
+    net, old = network(), network()
     renew(net)
     for i, maps in SILENT.items():
-        w, b = net.layers[i]
-        sizes = np.sqrt(np.mean(w**2, axis=(1, 2, 3)))
-        others = np.setdiff1d(np.arange(len(b)), maps)
-        assert np.all(sizes[maps] > 0.1 * sizes[others].mean())
-        assert np.all(sizes[maps] < 4 * sizes[others].max())
-        assert np.all(np.abs(b[maps]) < 1)
+        (w, b), (following, _) = net.layers[i], net.layers[i + 1]
+        taken = old.layers[i + 1][0]
+        originals = []
+        for k in maps:
+            same = [j for j in range(len(b)) if j not in maps and np.array_equal(w[j], w[k])]
+            assert len(same) == 1 and b[same[0]] == b[k]
+            originals += same
+            together = following[:, k] + following[:, same[0]]
+            # Of layer 1's renewed maps the next layer's rows are other filters' copies.
+            rows = np.setdiff1d(np.arange(len(together)), SILENT.get(i + 1, []))
+            np.testing.assert_allclose(together[rows], taken[rows, same[0]], atol=1e-6)
+            shares = following[rows, k] / taken[rows, same[0]]
+            assert shares.std() > 0.1, "both would stay alike"
+        assert len(set(originals)) == len(originals)
+
+
+def test_the_busiest_maps_are_divided():
+    net = network()
+    _, grads = net.loss_and_grads(*next(Noise().batches(0, 0, 4)))
+    grads[1][0][:, 3] *= 4  # what layer 1 takes of layer 0's map 3
+    grads[1][0][:, 5] *= 12
+    first = net.layers[0][0].copy()
+    renew(net, grads=grads)
+    np.testing.assert_array_equal(net.layers[0][0][SILENT[0]], first[[3, 5]])
 
 
 @pytest.mark.parametrize(("until", "progress"), [(0.0, 0.0), (0.6, 0.6), (0.6, 0.9)])
@@ -112,18 +127,24 @@ def test_a_layer_whose_maps_are_all_silent_is_left_alone():
     assert renew(net) == [(1, 2)]  # of the next layer's, which are not
 
 
-def test_a_map_that_is_silent_now_and_then_is_not(rng):
+def test_more_silent_maps_than_others_are_copies_of_the_same():
+    net = network()
+    net.layers[0][1][:5] = -1000
+    assert [k for i, k in renew(net) if i == 0] == [0, 1, 2, 3, 4]
+    assert all(np.array_equal(w, net.layers[0][0][5]) for w in net.layers[0][0])
+
+
+def test_a_map_that_has_work_now_and_then_is_not_silent():
     net = network()
     work = Renewal(net.layers, 1.0, seed=0)
-    inputs, labels = next(Noise().batches(0, 0, 4))
-    _, grads = net.loss_and_grads(inputs, labels)
-    for step in range(3 * PATIENCE):
+    _, grads = net.loss_and_grads(*next(Noise().batches(0, 0, 4)))
+    for step in range(2 * WINDOW):
         for i, maps in SILENT.items():
-            grads[i][1][maps] = step % (PATIENCE - 1) == 0
+            grads[i + 1][0][:, maps] = np.abs(grads[i + 1][0]).max() * (step % 50 == 0)
         assert work.step(step, 0.0, grads, [net.layers]) == []
 
 
-def test_it_goes_on_to_the_same_bits(patience):
+def test_it_goes_on_to_the_same_bits(window):
     whole = trainer()
     list(whole.train(9))
     first = trainer()

@@ -151,6 +151,14 @@ def test_held_out_images_are_not_trained_on(folder, tmp_path):
     assert int(log(tmp_path)[-1]["sub_images"]) == 36
 
 
+def test_sub_images_of_another_size(folder, tmp_path):
+    # Of 111 pixels, 14 apart: 5 in each direction, where of the usual 33 pixels there are 6.
+    options = ["--sub-image", 54, "--batch", 5, "--epochs", 1, "--rescale", 1]
+    assert run(folder, tmp_path, *options) == 0
+    assert int(log(tmp_path)[-1]["sub_images"]) == 4 * 25
+    assert "--sub-image 54" in model_files.load(tmp_path / "last.npz").metadata["command"]
+
+
 def test_three_channels(folder, tmp_path):
     assert run(folder, tmp_path, "--channels", "rgb", "--epochs", 1) == 0
     net = model_files.load(tmp_path / "last.npz")
@@ -217,6 +225,7 @@ def test_bad_input(folder, tmp_path, capsys):
     fails(capsys, ["--data", empty, *out], 1, str(empty))
     fails(capsys, ["--data", text, *out], 1, "a.png")
     fails(capsys, ["--data", folder, "--hold-out", 4, *out], 2, "leaves nothing")
+    fails(capsys, ["--data", folder, "--sub-image", 12, *out], 2, "9-1-5", "13 or more")
     fails(capsys, ["--data", folder, "--batch", 10**6, *out], 1, "1000000")
     fails(capsys, ["--data", folder, "--init", text / "a.png", *out], 1, "a.png")
     fails(capsys, ["--resume"], 2, "--resume FOLDER")

@@ -233,6 +233,7 @@ def test_a_prepared_set_is_used_as_it_was_prepared(shards, tmp_path, capsys):
     assert "prepared for x3 in y" in fails("--channels", "rgb")
     assert "prepare --rescale" in fails("--rescale", "0.9")
     assert "use --eval" in fails("--hold-out", 1)
+    assert "prepare --size" in fails("--sub-image", 36)
     assert "trained on alone" in fails("--data", shards, "dead-leaves")
     (shards / "shards.json").write_text("{}")
     assert train.main(arguments(shards, tmp_path / "out", 1)) == 1
