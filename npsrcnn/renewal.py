@@ -46,30 +46,31 @@ class Renewal:
         self.until, self.seed = until, seed
         self.squares = [np.zeros(len(b)) for _, b in layers[:-1]]  # sums since the last renewal
 
-    def step(
-        self, step: int, progress: float, grads: Layers, networks: Sequence[Layers]
-    ) -> list[tuple[int, int]]:
-        """Look at the gradients of one step, and renew in all of ``networks`` what is silent.
+    def watches(self, progress: float) -> bool:
+        """Whether maps are still renewed when ``progress``, 0..1, of the training is over."""
+        return progress < self.until
+
+    def watch(self, squares: Layers) -> None:
+        """Take in the squares [(dw^2, db^2), ...] of a step's gradients, or several steps' sum."""
+        for total, (square, _) in zip(self.squares, squares[1:], strict=True):
+            total += square.sum(axis=(0, 2, 3), dtype=np.float64)
+
+    def renew(self, step: int, networks: Sequence[Layers]) -> list[tuple[int, int]]:
+        """After every WINDOW steps, renew what was silent in them.
 
         Parameters
         ----------
-        step, progress
-            Steps done before this one, and the part of the training that is over.
-        grads
-            Of each layer's (weights, biases).
+        step
+            Steps done.
         networks
-            Layers to change in place: the weights in training first, then their average.
+            Layers to change in place, all in the same way: the weights, and their average.
 
         Returns
         -------
         list of (layer, map)
             What was renewed.
         """
-        if progress >= self.until:
-            return []
-        for squares, (dw, _) in zip(self.squares, grads[1:], strict=True):
-            squares += np.einsum("ocij,ocij->c", dw, dw)
-        if (step + 1) % WINDOW:
+        if step % WINDOW:
             return []
         rng, renewed = np.random.default_rng((self.seed, step)), []
         for i, squares in enumerate(self.squares):

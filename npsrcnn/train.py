@@ -194,9 +194,9 @@ def _trainer_on(device: str) -> Callable[..., Trainer]:
     """The training loop for ``device``; a GPU's is imported only where it is asked for."""
     if device != "cuda":
         return Trainer
-    from npsrcnn.device_trainer import trainer_for
+    from npsrcnn.device_trainer import DeviceTrainer
 
-    return trainer_for
+    return DeviceTrainer
 
 
 def open_run(

@@ -153,9 +153,11 @@ class Trainer:
             clip_norm(grads, self.clip)
         self.optimizer.step(self.net.layers, grads, rate)
         self.average.update(self.net.layers)
-        self.renewal.step(self.step, progress, grads, [self.net.layers, self.average.layers])
         self.step += 1
         self.position += 1
+        if self.renewal.watches(progress):
+            self.renewal.watch([(dw * dw, db * db) for dw, db in grads])
+            self.renewal.renew(self.step, [self.net.layers, self.average.layers])
         return loss
 
     def state(self) -> dict[str, np.ndarray]:

@@ -67,13 +67,20 @@ def test_silent_maps_are_found_and_live_again(window, rng):
     assert silent(training.averaged(), x) == {0: [], 1: []}
 
 
-def renew(net, until=1.0, progress=0.5, networks=None, grads=None):
+def squared(grads):
+    return [(dw * dw, db * db) for dw, db in grads]
+
+
+def renew(net, networks=None, grads=None):
     """All that :class:`Renewal` does in WINDOW steps with the gradients of one batch."""
-    work = Renewal(net.layers, until, seed=0)
+    work = Renewal(net.layers, 1.0, seed=0)
     if grads is None:
         _, grads = net.loss_and_grads(*next(Noise().batches(0, 0, 4)))
-    return [found for step in range(WINDOW)
-            for found in work.step(step, progress, grads, networks or [net.layers])]  # fmt: skip
+    found = []
+    for step in range(1, WINDOW + 1):
+        work.watch(squared(grads))
+        found += work.renew(step, networks or [net.layers])
+    return found
 
 
 def test_what_the_network_computes_does_not_change_by_it(rng):
@@ -116,9 +123,12 @@ def test_the_busiest_maps_are_divided():
     np.testing.assert_array_equal(net.layers[0][0][SILENT[0]], first[[3, 5]])
 
 
-@pytest.mark.parametrize(("until", "progress"), [(0.0, 0.0), (0.6, 0.6), (0.6, 0.9)])
-def test_nothing_is_renewed_later(until, progress):
-    assert renew(network(), until, progress) == []
+def test_nothing_is_renewed_in_the_last_part(window, rng):
+    x = rng.random((3, 1, 12, 12), np.float32)
+    for part, still in ((0.4, SILENT), (0.6, {0: [], 1: []})):
+        training = trainer(renew=part)
+        list(training.train(10))  # the fifth step begins when 0.4 of the training is over
+        assert silent(training.net, x) == still
 
 
 def test_a_layer_whose_maps_are_all_silent_is_left_alone():
@@ -138,10 +148,11 @@ def test_a_map_that_has_work_now_and_then_is_not_silent():
     net = network()
     work = Renewal(net.layers, 1.0, seed=0)
     _, grads = net.loss_and_grads(*next(Noise().batches(0, 0, 4)))
-    for step in range(2 * WINDOW):
+    for step in range(1, 2 * WINDOW + 1):
         for i, maps in SILENT.items():
             grads[i + 1][0][:, maps] = np.abs(grads[i + 1][0]).max() * (step % 50 == 0)
-        assert work.step(step, 0.0, grads, [net.layers]) == []
+        work.watch(squared(grads))
+        assert work.renew(step, [net.layers]) == []
 
 
 def test_it_goes_on_to_the_same_bits(window):
