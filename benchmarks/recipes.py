@@ -132,7 +132,6 @@ def _trained(case: str, paths: list[Path], measured: list, options: argparse.Nam
         seed=options.seed,
         clip=recipe.clip,
         average=recipe.average,
-        renew=recipe.renew,
     )
     moments = {max(1, round(steps / 2 ** (k / 2))) for k in range(LOOKS)}
     bicubic = float(np.mean([image.psnr_bicubic for image in measured]))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from npsrcnn import renewal
 from npsrcnn.datasets import SubImages
 from npsrcnn.errors import UserError
 from npsrcnn.kernels.cuda import steps, training
@@ -68,36 +67,25 @@ class DeviceTrainer(Trainer):
             order = self.source.shuffled(np.random.default_rng((self.seed, self.epoch)))
             self._session.order(*order, self.source.cut.label_offset)
         with contextlib.closing(self._batches(self.position)) as ready:
-            while count := min(self._most(), self.source.steps(self.batch) - self.position):
+            while count := min(BETWEEN, self.source.steps(self.batch) - self.position):
                 first = self.position * self.batch
-                plan = self._plan(count, progress)
-                self._session.begin(plan, first)
+                self._session.begin(self._plan(count, progress), first)
                 for _ in range(count):
                     if draws:
                         self._session.draw()
                     else:
                         self._session.put(*next(ready))
                     self._session.step()
-                losses = self._losses(progress)
-                if plan[-1].watch:
-                    self._renew()
-                yield from losses
+                yield from self._losses(progress)
         self.epoch += 1
         self.position = 0
-
-    def _most(self) -> int:
-        """Steps to take before the next look, which renewing needs at each window's end."""
-        window = renewal.WINDOW - self.step % renewal.WINDOW
-        return min(BETWEEN, window) if self.renewal.until else BETWEEN
 
     def _plan(self, count: int, progress: Callable[[int], float]) -> list[steps.Step]:
         """The numbers of the next ``count`` steps, which are counted as done."""
         plan = []
         for _ in range(count):
-            done = progress(self.step)
             numbers = {
-                "rate": self.rate(self.step, done),
-                "watch": float(self.renewal.watches(done)),
+                "rate": self.rate(self.step, progress(self.step)),
                 "clip": self.clip or 0.0,
                 "forget_average": 1 - self.average.advance(),
             }
@@ -119,15 +107,6 @@ class DeviceTrainer(Trainer):
             self.step += 1
             self.position += 1
         return plan
-
-    def _renew(self) -> None:
-        """What :meth:`Trainer._step` does after a step, after several."""
-        watched = self._session.download("watched")
-        self.renewal.watch(watched)
-        self._session.upload("watched", [(0 * w, 0 * b) for w, b in watched])
-        self._download()
-        if self.renewal.renew(self.step, [self.net.layers, self.average.layers]):
-            self._upload()
 
     def _losses(self, progress: Callable[[int], float]) -> list[float]:
         losses, diverged = self._session.losses()
@@ -155,9 +134,6 @@ class DeviceTrainer(Trainer):
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Go back to where :meth:`state` was taken, with the same network and source."""
         super().restore(state)
-        self._upload()
-
-    def _upload(self) -> None:
         for part, arrays in self._kept().items():
             self._session.upload(part, list(zip(arrays[::2], arrays[1::2], strict=True)))
         if isinstance(self.optimizer, SOAP):

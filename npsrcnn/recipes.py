@@ -23,7 +23,6 @@ class Recipe:
     average: float  # decay of the exponential average of the weights, 0: none
     orientations: bool  # flips and transposes of the sub-images, drawn anew each epoch
     rescale: tuple[float, ...]  # copies of the images at these sizes, besides the images
-    renew: float = 0.0  # the part of the training until which silent maps are renewed
     l1: float = 0.0  # weight of the sum of all maps between the layers: sparser codes
 
 

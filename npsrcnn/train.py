@@ -6,6 +6,7 @@ Without arguments: 9-1-5 at x3 from generated dead-leaves images, in three minut
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import itertools
 import shlex
@@ -25,6 +26,7 @@ from npsrcnn.evaluate import Prepared
 from npsrcnn.network import INITS, SRCNN
 from npsrcnn.optimizers import SGD, Adam, Optimizer, paper_factors, rate_at
 from npsrcnn.recipes import OPTIMIZERS, RECIPES, Recipe
+from npsrcnn.renewal import renewed
 from npsrcnn.runs import CHECKPOINT, Length, Run
 from npsrcnn.soap import SOAP
 from npsrcnn.trainer import Trainer, load_checkpoint, stop_on_signals
@@ -32,6 +34,7 @@ from npsrcnn.trainer import Trainer, load_checkpoint, stop_on_signals
 DEAD_LEAVES = "dead-leaves"
 DEFAULT_MINUTES = 3.0
 SUB_IMAGE = 33  # pixels, f_sub of the paper
+LOOKED_AT = 1024  # sub-images at most, on which a map is found to be silent
 DEAD_LEAVES_TRAINED = 400  # images
 DEAD_LEAVES_MEASURED = 10  # others, where none are given to measure PSNR on
 OPTIONS = {"rate": "lr"}  # settings whose option has another name
@@ -43,6 +46,7 @@ DEFAULTS: dict[str, Any] = {
     "channels": "y",
     "batch": 128,
     "sub_image": None,
+    "renew": False,
     "seed": 0,
     "recipe": "default",
     "eval": None,
@@ -98,6 +102,8 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"side of the sub-images (default: {SUB_IMAGE}, the paper's; 36 suits 9-5-5 better)")
     how.add_argument("--init", metavar=f"{'|'.join(INITS)}|MODEL",
         help="initial weights: random ones, or a model's, whose filters may be smaller")
+    how.add_argument("--renew", action="store_const", const=True,
+        help="let maps of the initial network that are silent share the work of others")
     how.add_argument("--momentum", type=_fraction, help="of SGD")
     how.add_argument("--warmup", type=int, metavar="STEPS", help="in which the rate rises")
     how.add_argument("--decay", choices=("none", "cosine"), help="of the rate")
@@ -105,8 +111,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="largest norm of the gradient")
     how.add_argument("--average", type=_fraction, metavar="DECAY",
         help="of the exponential average of the weights; 0: none")
-    how.add_argument("--renew", type=_fraction, metavar="PART",
-        help="until that part of the training is over, let silent maps share the busiest's work")
     how.add_argument("--l1", type=commands.positive_float, metavar="WEIGHT",
         help="penalty on the maps between layers, as in sparse coding: fewer are above zero")
     how.add_argument("--orientations", action=argparse.BooleanOptionalAction, default=None,
@@ -159,10 +163,14 @@ def prepare_run(
     recipe = recipe_of(settings)
     net = initial_network(settings, recipe, options.device)
     net.metadata["command"] = command_of(settings, length)
-    optimizer = optimizer_of(net, recipe, settings["lr_factors"])
     training, evaluation = images_of(settings)
     source = source_of(settings, recipe, training, net.margin)
     check_batch_size(len(source), settings["batch"])
+    if settings["renew"]:
+        size = min(LOOKED_AT, len(source))
+        with contextlib.closing(source.batches(settings["seed"], 0, size)) as batches:
+            net = renewed(net, next(batches)[0], settings["seed"])
+    optimizer = optimizer_of(net, recipe, settings["lr_factors"])
     trainer = make_trainer(
         net,
         source,
@@ -172,7 +180,6 @@ def prepare_run(
         seed=settings["seed"],
         clip=recipe.clip,
         average=recipe.average,
-        renew=recipe.renew,
         l1=recipe.l1,
     )
     if state is not None:

@@ -18,7 +18,6 @@ from npsrcnn.commands import write_atomically
 from npsrcnn.errors import UserError
 from npsrcnn.network import SRCNN, Layers
 from npsrcnn.optimizers import Optimizer, WeightAverage, clip_norm, parameters
-from npsrcnn.renewal import Renewal
 
 T = TypeVar("T")
 BURST = 2048  # sub-images that are made ahead at a time
@@ -66,8 +65,6 @@ class Trainer:
         Largest norm of the gradient; ``None``: no limit.
     average
         The decay of the exponential average of the weights; 0: none.
-    renew
-        The part of the training until which silent maps are renewed; see :mod:`npsrcnn.renewal`.
     l1
         Weight of the penalty on codes; see :meth:`npsrcnn.SRCNN.loss_and_grads`.
     """
@@ -83,13 +80,11 @@ class Trainer:
         seed: int = 0,
         clip: float | None = None,
         average: float = 0.0,
-        renew: float = 0.0,
         l1: float = 0.0,
     ) -> None:
         self.net, self.source, self.optimizer, self.rate = net, source, optimizer, rate
         self.batch, self.seed, self.clip, self.l1 = batch, seed, clip, l1
         self.average = WeightAverage(net.layers, average)
-        self.renewal = Renewal(net.layers, renew, seed)
         self.step = 0  # steps done
         self.epoch = 0  # epochs done
         self.position = 0  # steps done in this epoch
@@ -155,9 +150,6 @@ class Trainer:
         self.average.update(self.net.layers)
         self.step += 1
         self.position += 1
-        if self.renewal.watches(progress):
-            self.renewal.watch([(dw * dw, db * db) for dw, db in grads])
-            self.renewal.renew(self.step, [self.net.layers, self.average.layers])
         return loss
 
     def state(self) -> dict[str, np.ndarray]:
@@ -169,7 +161,6 @@ class Trainer:
             **place,
             **{f"optimizer.{k}": v for k, v in self.optimizer.state().items()},
             **{f"average.{k}": v for k, v in self.average.state().items()},
-            **{f"renewal.{k}": v for k, v in self.renewal.state().items()},
         }
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
@@ -177,7 +168,7 @@ class Trainer:
         for i, p in enumerate(parameters(self.net.layers)):
             p[...] = state[f"weights{i}"]
         self.step, self.epoch, self.position = (int(v) for v in state["place"])
-        owners = {"optimizer.": self.optimizer, "average.": self.average, "renewal.": self.renewal}
+        owners = {"optimizer.": self.optimizer, "average.": self.average}
         for part, owner in owners.items():
             owner.restore(
                 {k.removeprefix(part): v for k, v in state.items() if k.startswith(part)}

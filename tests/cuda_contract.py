@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tf32_emulation
 
-from npsrcnn import SRCNN, datasets, optimizers, renewal
+from npsrcnn import SRCNN, datasets, optimizers
 from npsrcnn.device_trainer import DeviceTrainer
 from npsrcnn.errors import UserError
 from npsrcnn.kernels import cuda as kernels
@@ -328,24 +328,6 @@ def test_training_follows_the_cpus(rng, monkeypatch, optimizer, source_of):
         # After two steps the least eigenvalues are a ten-thousandth of the largest, or less.
         least = 5e-3 if "vectors" in name else 1e-6
         np.testing.assert_allclose(theirs[1][name], array, rtol=1e-3, atol=least, err_msg=name)
-
-
-def test_silent_maps_are_renewed_as_on_the_cpu(rng, monkeypatch):
-    monkeypatch.setattr(renewal, "WINDOW", 2)
-    kinds = [(Trainer, "reference"), (DeviceTrainer, "cuda")]
-    found = []
-    for trainer in trainers(rng, "sgd", lambda s: s, kinds):
-        trainer.renewal.until = 1
-        state = trainer.state()
-        for biases in ("weights1", "average.average1"):
-            state[biases][1] = -1000  # map 1 of the first layer is zero everywhere
-        trainer.restore(state)
-        _, state = after(trainer, 4)  # two windows
-        found.append(state)
-        w, b = trainer.net.layers[0]
-        assert b[1] > -1 and np.allclose(w[1], w[0], atol=0.1)
-    for name, array in found[0].items():
-        np.testing.assert_allclose(found[1][name], array, rtol=1e-3, atol=1e-6, err_msg=name)
 
 
 def test_training_by_soap_takes_the_cpus_steps(rng):

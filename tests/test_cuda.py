@@ -27,7 +27,7 @@ PARTS = [
     "forward or strips or loss_and_gradients",
     "tensor_cores",
     "follows_the_cpus or by_soap",
-    "goes_on or divergence or renewed",
+    "goes_on or divergence",
 ]
 
 

@@ -112,7 +112,6 @@ def _step(name: str) -> Case:
         "add": (steps.adding(threads), (*[FLOATS] * 3, NUMBERS)),
         "sgd": (steps.updating(threads, steps.SGD), update),
         "adam": (steps.updating(threads, steps.ADAM), update),
-        "watch": (steps.watching(threads), [FLOATS] * 2),
         "judge": (steps.judging(threads), (*[FLOATS] * 4, NUMBERS, FLOATS)),
         "gather": (steps.gathering(threads),
             (FLOATS, NUMBERS, types.int32[::1], types.uint8[::1], FLOATS, NUMBERS, NUMBERS)),
@@ -154,7 +153,7 @@ MAIN = {
     "dw of layer 2": lambda: _gradient(Shape(64, 32, 1), 25),
     "dw of layer 1": lambda: _gradient(Shape(1, 64, 9), 25),
     **{name: functools.partial(_step, name)
-       for name in ("relu", "loss", "add", "sgd", "adam", "watch", "judge", "gather")},
+       for name in ("relu", "loss", "add", "sgd", "adam", "judge", "gather")},
     **{f"{name}, of SOAP": functools.partial(_soap, name)
        for name in ("turn", "turn back", "turn squares", "remember", "limit", "move", "covary",
                     "improve")},

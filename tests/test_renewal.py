@@ -1,167 +1,92 @@
-"""Maps that fall silent in training begin anew, and nothing else changes."""
+"""Silent maps get a share of others' work, and the network computes what it did."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from npsrcnn import renewal
+from npsrcnn.kernels import reference
 from npsrcnn.network import SRCNN
-from npsrcnn.optimizers import Adam
-from npsrcnn.renewal import WINDOW, Renewal
-from npsrcnn.trainer import Trainer
+from npsrcnn.renewal import activity, renewed
 
-SILENT = {0: [1, 4], 1: [2]}  # maps by layer
-
-
-class Noise:
-    """A few batches, again and again."""
-
-    def steps(self, batch_size):
-        return 7
-
-    def batches(self, seed, epoch, batch_size, start=0):
-        rng = np.random.default_rng((seed, epoch))
-        for batch in [rng.random((2, 4, 1, 12, 12), np.float32) for _ in range(7)][start:]:
-            yield batch[0], batch[1][..., 4:8, 4:8]
-
-
-def network(seed=11):
-    """5-1-5 whose maps of SILENT are zero whatever the image, and no others."""
-    net = SRCNN("5-1-5", n=(6, 5), seed=seed)
-    for i, maps in SILENT.items():
-        net.layers[i][1][:] = 0.5
-        net.layers[i][1][maps] = -1000
-    return net
-
-
-def trainer(renew=1.0, net=None):
-    net = net or network()
-    optimizer = Adam(net.layers, [(1, 1)] * 3)
-    return Trainer(net, Noise(), optimizer, lambda step, progress: 1e-3, batch=4, average=0.9,
-                   renew=renew, seed=3)  # fmt: skip
-
-
-def silent(net, x):
-    """The maps that are zero at every pixel."""
-    found, y = {}, x
-    for i, (w, b) in enumerate(net.layers[:-1]):
-        y = net.kernels.relu(net.kernels.conv2d(y, w, b))
-        found[i] = np.flatnonzero(~y.any((0, 2, 3))).tolist()
-    return found
+SILENT, LINEAR = {0: [1, 4], 1: [2]}, {0: [3], 1: [0]}  # maps by layer: never, always above zero
 
 
 @pytest.fixture
-def window(monkeypatch):
-    monkeypatch.setattr(renewal, "WINDOW", 5)
+def inputs(rng):
+    return rng.random((4, 1, 12, 12), np.float32)
 
 
-def test_silent_maps_are_found_and_live_again(window, rng):
-    x = rng.random((3, 1, 12, 12), np.float32)
-    training = trainer()
-    assert silent(training.net, x) == SILENT
-    list(training.train(4))
-    assert silent(training.net, x) == SILENT
-    list(training.train(5))
-    assert silent(training.net, x) == {0: [], 1: []}
-    assert silent(training.averaged(), x) == {0: [], 1: []}
+def network(inputs, silent=SILENT, linear=LINEAR):
+    """5-1-5 of 6 and 5 maps; those that are not named are above zero at half of the pixels."""
+    net, maps = SRCNN("5-1-5", n=(6, 5), seed=11), inputs
+    for i, (w, b) in enumerate(net.layers[:-1]):
+        b[:] = -np.median(reference.conv2d(maps, w, b), axis=(0, 2, 3))
+        b[list(silent.get(i, []))] = -1000
+        b[list(linear.get(i, []))] = 100
+        maps = reference.relu(reference.conv2d(maps, w, b))
+    return net
 
 
-def squared(grads):
-    return [(dw * dw, db * db) for dw, db in grads]
+def test_activity_is_the_part_of_pixels_above_zero(rng):
+    inputs = rng.standard_normal((3, 1, 6, 6)).astype(np.float32)
+    net = SRCNN("1-1-1", n=(2, 1), seed=0)
+    net.layers[0][0][:, 0, 0, 0] = 1, -2
+    first, second = activity(net, inputs)
+    np.testing.assert_allclose(first, [(inputs > 0).mean(), (inputs < 0).mean()])
+    assert second.shape == (1,)
 
 
-def renew(net, networks=None, grads=None):
-    """All that :class:`Renewal` does in WINDOW steps with the gradients of one batch."""
-    work = Renewal(net.layers, 1.0, seed=0)
-    if grads is None:
-        _, grads = net.loss_and_grads(*next(Noise().batches(0, 0, 4)))
-    found = []
-    for step in range(1, WINDOW + 1):
-        work.watch(squared(grads))
-        found += work.renew(step, networks or [net.layers])
-    return found
+def test_what_the_network_computes_stays_and_no_map_is_silent(inputs):
+    net = network(inputs)
+    for i, part in enumerate(activity(net, inputs)):
+        assert np.flatnonzero(part == 0).tolist() == SILENT[i]
+        assert np.flatnonzero(part == 1).tolist() == LINEAR[i]
+    result = renewed(net, inputs)
+    # Of numbers up to a hundred, sums of two shares: roundings of 6e-8.
+    np.testing.assert_allclose(result.forward(inputs), net.forward(inputs), atol=1e-4)
+    assert all(part.all() for part in activity(result, inputs))
+    assert result.metadata == net.metadata
 
 
-def test_what_the_network_computes_does_not_change_by_it(rng):
-    net, average = network(), network(seed=4)
-    x = rng.random((1, 1, 12, 12), np.float32)
-    before = net.forward(x), average.forward(x)
-    renewed = renew(net, networks=[net.layers, average.layers])
-    assert renewed == [(i, k) for i, maps in SILENT.items() for k in maps]
-    for result, expected in zip((net.forward(x), average.forward(x)), before, strict=True):
-        np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)  # sums of two parts
-
-
-def test_a_copy_and_its_original_share_the_work():
-    net, old = network(), network()
-    renew(net)
-    for i, maps in SILENT.items():
-        (w, b), (following, _) = net.layers[i], net.layers[i + 1]
-        taken = old.layers[i + 1][0]
+def test_a_copy_and_its_original_share_what_the_next_layer_takes(inputs):
+    net = network(inputs)
+    result = renewed(net, inputs)
+    for i, silent in SILENT.items():
+        (w, b), (following, _), (old, _) = result.layers[i], result.layers[i + 1], net.layers[i + 1]
+        rows = np.setdiff1d(np.arange(len(old)), SILENT.get(i + 1, []))  # those are others' copies
         originals = []
-        for k in maps:
-            same = [j for j in range(len(b)) if j not in maps and np.array_equal(w[j], w[k])]
-            assert len(same) == 1 and b[same[0]] == b[k]
-            originals += same
-            together = following[:, k] + following[:, same[0]]
-            # Of layer 1's renewed maps the next layer's rows are other filters' copies.
-            rows = np.setdiff1d(np.arange(len(together)), SILENT.get(i + 1, []))
-            np.testing.assert_allclose(together[rows], taken[rows, same[0]], atol=1e-6)
-            shares = following[rows, k] / taken[rows, same[0]]
+        for copy in silent:
+            same = [j for j in range(len(b)) if j not in silent and np.array_equal(w[j], w[copy])]
+            assert len(same) == 1 and b[same[0]] == b[copy]
+            assert same[0] not in LINEAR[i]
+            shares = following[rows, copy] / old[rows, same[0]]
+            assert (shares >= 0).all() and (shares < 1).all()
             assert shares.std() > 0.1, "both would stay alike"
+            originals += same
         assert len(set(originals)) == len(originals)
 
 
-def test_the_busiest_maps_are_divided():
-    net = network()
-    _, grads = net.loss_and_grads(*next(Noise().batches(0, 0, 4)))
-    grads[1][0][:, 3] *= 4  # what layer 1 takes of layer 0's map 3
-    grads[1][0][:, 5] *= 12
-    first = net.layers[0][0].copy()
-    renew(net, grads=grads)
-    np.testing.assert_array_equal(net.layers[0][0][SILENT[0]], first[[3, 5]])
+def test_other_seeds_divide_others(inputs):
+    one, same, other = (renewed(network(inputs), inputs, seed) for seed in (0, 0, 1))
+    for (w, b), (v, a) in zip(one.layers, same.layers, strict=True):
+        assert np.array_equal(w, v) and np.array_equal(b, a)
+    assert not np.array_equal(one.layers[0][0], other.layers[0][0])
 
 
-def test_nothing_is_renewed_in_the_last_part(window, rng):
-    x = rng.random((3, 1, 12, 12), np.float32)
-    for part, still in ((0.4, SILENT), (0.6, {0: [], 1: []})):
-        training = trainer(renew=part)
-        list(training.train(10))  # the fifth step begins when 0.4 of the training is over
-        assert silent(training.net, x) == still
+def test_more_silent_maps_than_others_are_copies_of_the_same(inputs):
+    net = network(inputs, {0: [0, 1, 2, 3, 4]}, {})
+    result = renewed(net, inputs)
+    assert all(np.array_equal(w, net.layers[0][0][5]) for w in result.layers[0][0])
+    np.testing.assert_allclose(result.forward(inputs), net.forward(inputs), rtol=1e-4, atol=1e-4)
 
 
-def test_a_layer_whose_maps_are_all_silent_is_left_alone():
-    net = network()
-    net.layers[0][1][:] = -1000
-    assert renew(net) == [(1, 2)]  # of the next layer's, which are not
-
-
-def test_more_silent_maps_than_others_are_copies_of_the_same():
-    net = network()
-    net.layers[0][1][:5] = -1000
-    assert [k for i, k in renew(net) if i == 0] == [0, 1, 2, 3, 4]
-    assert all(np.array_equal(w, net.layers[0][0][5]) for w in net.layers[0][0])
-
-
-def test_a_map_that_has_work_now_and_then_is_not_silent():
-    net = network()
-    work = Renewal(net.layers, 1.0, seed=0)
-    _, grads = net.loss_and_grads(*next(Noise().batches(0, 0, 4)))
-    for step in range(1, 2 * WINDOW + 1):
-        for i, maps in SILENT.items():
-            grads[i + 1][0][:, maps] = np.abs(grads[i + 1][0]).max() * (step % 50 == 0)
-        work.watch(squared(grads))
-        assert work.renew(step, [net.layers]) == []
-
-
-def test_it_goes_on_to_the_same_bits(window):
-    whole = trainer()
-    list(whole.train(9))
-    first = trainer()
-    list(first.train(3))
-    second = trainer(net=SRCNN("5-1-5", n=(6, 5), seed=8))
-    second.restore(first.state())
-    list(second.train(9))
-    for name, array in whole.state().items():
-        np.testing.assert_array_equal(array, second.state()[name], name)
+@pytest.mark.parametrize("maps", [
+    ({}, LINEAR), ({0: range(6), 1: range(5)}, {}), ({0: [0, 1, 2]}, {0: [3, 4, 5]}),
+], ids=["none is silent", "all are", "nothing to divide"])  # fmt: skip
+def test_weights_stay_where_there_is_nothing_to_do(inputs, maps):
+    net = network(inputs, *maps)
+    result = renewed(net, inputs)
+    for (w, b), (v, a) in zip(net.layers, result.layers, strict=True):
+        assert np.array_equal(w, v) and np.array_equal(b, a)
+        assert w is not v

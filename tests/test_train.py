@@ -180,6 +180,20 @@ def test_start_from_a_model(folder, tmp_path):
         assert abs(b).sum() == pytest.approx(abs(a).sum(), rel=1e-3)
 
 
+def test_silent_maps_of_the_model_are_renewed(folder, tmp_path):
+    net = SRCNN("5-3", n=[4], seed=1)
+    net.layers[0][1][2] = -1000
+    net.save(tmp_path / "silent.npz")
+    options = "--init", tmp_path / "silent.npz", "--lr", 1e-9, "--epochs", 1
+    assert run(folder, tmp_path / "as-it-is", *options) == 0
+    assert weights(tmp_path / "as-it-is")[1][2] == -1000
+    assert run(folder, tmp_path / "renewed", *options, "--renew") == 0
+    w, b, *_ = weights(tmp_path / "renewed")
+    assert sum(np.allclose(w[2], w[i], atol=1e-5) for i in (0, 1, 3)) == 1 and b[2] > -1
+    command = model_files.load(tmp_path / "renewed" / "last.npz").metadata["command"]
+    assert "--renew" in command.split()
+
+
 def test_a_model_that_cannot_be_started_from(folder, tmp_path, capsys):
     SRCNN("5-1-3", n=[4, 3]).save(tmp_path / "small.npz")
     start = ["--epochs", 1, "--init", tmp_path / "small.npz"]

@@ -38,7 +38,6 @@ class Step(NamedTuple):
     clip: float = 0.0  # largest norm of the gradient; 0: no limit
     forget_average: float = 1.0  # 1 - the decay of the average of the weights
     improve: float = 0.0  # of SOAP: 1 to look for new axes after the step
-    watch: float = 0.0  # 1 to take the gradient into what shows how much maps have to do
 
 
 NUMBERS = len(Step._fields)
@@ -141,7 +140,7 @@ def step_at(plan, place):
     row = (place[0] - 1) * NUMBERS
     return Step(
         plan[row], plan[row + 1], plan[row + 2], plan[row + 3], plan[row + 4], plan[row + 5],
-        plan[row + 6], plan[row + 7], plan[row + 8], plan[row + 9], plan[row + 10],
+        plan[row + 6], plan[row + 7], plan[row + 8], plan[row + 9],
     )  # fmt: skip
 
 
@@ -209,19 +208,6 @@ def updating(threads: int, rule: int):
             state[2 * n + i] += step.forget_average * (w - state[2 * n + i])
 
     return update
-
-
-@functools.lru_cache(maxsize=8)
-def watching(threads: int):
-    """``watch(grads, squares)``: squares += grads^2."""
-
-    @device.jit(threads)
-    def watch(grads, squares):
-        i = cuda.blockIdx.x * threads + cuda.threadIdx.x
-        if i < grads.size:
-            squares[i] += grads[i] * grads[i]
-
-    return watch
 
 
 @functools.lru_cache(maxsize=8)
@@ -320,11 +306,6 @@ def update(rule: int, weights: object, *others: object) -> None:
     device.launch(
         updating(THREADS, rule), -(-weights.size // THREADS), THREADS, weights, *others
     )
-
-
-def watch(grads: object, squares: object) -> None:
-    """Launch :func:`watching`."""
-    device.launch(watching(THREADS), -(-grads.size // THREADS), THREADS, grads, squares)
 
 
 def judge(*arrays: object) -> None:

@@ -60,10 +60,10 @@ class Session:
             for (w, b), (f, g) in zip(layers, factors, strict=True)
         ]
         count = self.weights.count
-        self._state = cuda.to_device(np.zeros(5 * count, np.float32))
+        self._state = cuda.to_device(np.zeros(4 * count, np.float32))
         self._parts = {
             name: self._state[i * count : (i + 1) * count]
-            for i, name in enumerate(("first", "second", "average", "factors", "watched"))
+            for i, name in enumerate(("first", "second", "average", "factors"))
         }
         self._parts["weights"] = self.weights.flat
         self.upload("average", layers)
@@ -78,8 +78,8 @@ class Session:
     @errors_for_people()
     def upload(self, part: str, layers: Layers) -> None:
         """Set a part of what is kept: "weights", "first" (the velocity or the mean of
-        gradients), "second" (their mean square), "average" (of the weights) or "watched" (sums of
-        gradients' squares). SOAP's moments are along its axes."""
+        gradients), "second" (their mean square) or "average" (of the weights). SOAP's moments are
+        along its axes."""
         self._parts[part].copy_to_device(pack(layers))
 
     @errors_for_people()
@@ -148,19 +148,18 @@ class Session:
         """The next step of the plan, on the batch that is there."""
         if self._done == len(self._planned):
             raise ValueError("no step is planned")
-        batch, planned = self._step, self._planned[self._done]
+        batch = self._step
         batch.run()
         losses = batch.squares, batch.losses, self._report, self._plan, batch.place
         if self._soap is None:
             steps.update(self.rule, self.weights.flat, self._state, batch.grads, *losses)
         else:
             steps.judge(*losses, self._verdict)
+            improve = self._planned[self._done].improve > 0
             self._soap.step(
                 self.weights.flat, self._parts, batch.grads, self._plan, batch.place,
-                self._verdict, planned.improve > 0,
+                self._verdict, improve,
             )  # fmt: skip
-        if planned.watch > 0:
-            steps.watch(batch.grads, self._parts["watched"])
         self._done += 1
 
     @errors_for_people()
