@@ -7,11 +7,11 @@ less. At the rates with which SOAP learns fast this happens: of the 32 maps of t
 dormant neuron phenomenon in deep reinforcement learning", ICML 2023, find such maps likewise.)
 
 Filters drawn at random in their place mostly fall silent again. So a silent map becomes the copy of
-another, and both share what the next layer takes of it, as when a cell divides (Chen, Goodfellow,
-Shlens, "Net2Net", ICLR 2016): the network computes what it computed, and the copy lives as its
-original did. They part because the next layer takes them by different filters. This is for the
-beginning of a training at a low rate. While rates are high maps fall silent again, and dividing
-them again and again has undone trainings.
+one that contributes much, and both share what the next layer takes of it, as when a cell divides
+(Chen, Goodfellow, Shlens, "Net2Net", ICLR 2016): the network computes what it computed, and the
+copy lives as its original did. They part because the next layer takes them by different filters.
+This is for the beginning of a training at a low rate. While rates are high maps fall silent again,
+and dividing them again and again has undone trainings.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ LINEAR = 0.9
 do no more than one."""
 
 
-def activity(net: SRCNN, inputs: np.ndarray) -> list[np.ndarray]:
-    """The part of pixels at which each map is above zero: (n,) for each layer but the last.
+def maps_of(net: SRCNN, inputs: np.ndarray) -> list[np.ndarray]:
+    """The maps after each ReLU, [(N, n1, H, W), (N, n2, H, W), ...], without padding.
 
-    ``inputs`` are (N, c, H, W) sub-images; layers are without padding, as in training.
+    ``inputs`` are (N, c, H, W) sub-images.
     """
-    parts, maps = [], inputs
+    maps, found = inputs, []
     for w, b in net.layers[:-1]:
         maps = net.kernels.relu(net.kernels.conv2d(maps, w, b))
-        parts.append((maps > 0).mean(axis=(0, 2, 3)))
-    return parts
+        found.append(maps)
+    return found
 
 
 def renewed(net: SRCNN, inputs: np.ndarray, seed: int = 0) -> SRCNN:
@@ -49,7 +49,7 @@ def renewed(net: SRCNN, inputs: np.ndarray, seed: int = 0) -> SRCNN:
     inputs
         (N, c, H, W) float32: sub-images of what it is to be trained on.
     seed
-        Which maps are divided, and which share of each weight goes to the copy, is random.
+        Of the shares: how much of each weight goes to a copy is random, between none and all.
 
     Returns
     -------
@@ -58,14 +58,17 @@ def renewed(net: SRCNN, inputs: np.ndarray, seed: int = 0) -> SRCNN:
     """
     rng = np.random.default_rng(seed)
     layers = [(w.copy(), b.copy()) for w, b in net.layers]
-    for (w, b), (following, _), part in zip(
-        layers, layers[1:], activity(net, inputs), strict=False
+    for (w, b), (following, _), maps in zip(
+        layers, layers[1:], maps_of(net, inputs), strict=False
     ):
+        part = (maps > 0).mean(axis=(0, 2, 3))
+        contribution = maps.std(axis=(0, 2, 3)) * np.sqrt(np.square(following).sum((0, 2, 3)))
         silent = np.flatnonzero(part < SILENT)
-        originals = rng.permutation(np.flatnonzero((part >= SILENT) & (part < LINEAR)))
-        if len(originals) == 0:
+        others = np.flatnonzero((part >= SILENT) & (part < LINEAR))
+        if len(others) == 0:
             continue
-        for copy, original in zip(silent, np.resize(originals, len(silent)), strict=True):
+        busiest = others[np.argsort(-contribution[others], kind="stable")]
+        for copy, original in zip(silent, np.resize(busiest, len(silent)), strict=True):
             w[copy], b[copy] = w[original], b[original]
             share = rng.random(following[:, original].shape, following.dtype)
             following[:, copy] = share * following[:, original]

@@ -7,7 +7,7 @@ import pytest
 
 from npsrcnn.kernels import reference
 from npsrcnn.network import SRCNN
-from npsrcnn.renewal import activity, renewed
+from npsrcnn.renewal import maps_of, renewed
 
 SILENT, LINEAR = {0: [1, 4], 1: [2]}, {0: [3], 1: [0]}  # maps by layer: never, always above zero
 
@@ -28,13 +28,9 @@ def network(inputs, silent=SILENT, linear=LINEAR):
     return net
 
 
-def test_activity_is_the_part_of_pixels_above_zero(rng):
-    inputs = rng.standard_normal((3, 1, 6, 6)).astype(np.float32)
-    net = SRCNN("1-1-1", n=(2, 1), seed=0)
-    net.layers[0][0][:, 0, 0, 0] = 1, -2
-    first, second = activity(net, inputs)
-    np.testing.assert_allclose(first, [(inputs > 0).mean(), (inputs < 0).mean()])
-    assert second.shape == (1,)
+def activity(net, inputs):
+    """The part of pixels at which each map is above zero."""
+    return [(maps > 0).mean(axis=(0, 2, 3)) for maps in maps_of(net, inputs)]
 
 
 def test_what_the_network_computes_stays_and_no_map_is_silent(inputs):
@@ -67,11 +63,19 @@ def test_a_copy_and_its_original_share_what_the_next_layer_takes(inputs):
         assert len(set(originals)) == len(originals)
 
 
-def test_other_seeds_divide_others(inputs):
+def test_those_that_contribute_most_are_divided(inputs):
+    net = network(inputs)
+    net.layers[1][0][:, 5] *= 20  # what layer 1 takes of layer 0's map 5
+    net.layers[1][0][:, 0] *= 5
+    copies = renewed(net, inputs).layers[0][0][SILENT[0]]
+    np.testing.assert_array_equal(copies, net.layers[0][0][[5, 0]])
+
+
+def test_other_seeds_give_other_shares(inputs):
     one, same, other = (renewed(network(inputs), inputs, seed) for seed in (0, 0, 1))
     for (w, b), (v, a) in zip(one.layers, same.layers, strict=True):
         assert np.array_equal(w, v) and np.array_equal(b, a)
-    assert not np.array_equal(one.layers[0][0], other.layers[0][0])
+    assert not np.array_equal(one.layers[1][0], other.layers[1][0])
 
 
 def test_more_silent_maps_than_others_are_copies_of_the_same(inputs):
