@@ -24,8 +24,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("run", type=Path, help="the folder of a run of npsrcnn.train")
     parser.add_argument("name", help="such as 9-1-5-x3")
     parser.add_argument("--licence", required=True, help="of the images it was trained on")
-    parser.add_argument("--before", nargs="+", type=Path, default=[], metavar="RUN",
-        help="the runs that its initial weights come from, the first one first")  # fmt: skip
+    parser.add_argument("--before", nargs="+", default=[], metavar="RUN|MODEL",
+        help="what its initial weights come from, the first one first: the folders of runs, "
+        "and models that ship, whose own history goes along")  # fmt: skip
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("--threads", type=commands.positive_int)
     return parser
@@ -46,12 +47,17 @@ def ship(options: argparse.Namespace) -> None:
         net.metadata["psnr"][name] = round(mean["psnr"], 3)
         net.metadata["ssim"][name] = round(mean["ssim"], 4)
     net.metadata["licence"] = options.licence
-    earlier = [npsrcnn.load(run / "last.npz").metadata for run in options.before]
-    net.metadata["before"] = [
-        {fact: known[fact] for fact in ("command", "sub_images", "minutes")} for known in earlier
-    ]
+    net.metadata["before"] = [part for name in options.before for part in history(name)]
     net.save(WEIGHTS / f"{options.name}.npz")
     print(npsrcnn.models())
+
+
+def history(name: str) -> list[dict]:
+    """The trainings behind a run's last model, or one that ships: command, how much, how long."""
+    last = Path(name) / "last.npz"
+    known = npsrcnn.load(last if last.exists() else name).metadata
+    facts = {fact: known[fact] for fact in ("command", "sub_images", "minutes")}
+    return [*known.get("before", []), facts]
 
 
 if __name__ == "__main__":
