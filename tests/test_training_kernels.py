@@ -13,7 +13,7 @@ import pytest
 
 from npsrcnn.kernels import reference, threads, training
 from npsrcnn.kernels.threads import get_num_threads, set_num_threads
-from npsrcnn.kernels.tiles import LANES
+from npsrcnn.kernels.tiles import LANES, ROWS
 from npsrcnn.kernels.training_plan import make_plan
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +40,7 @@ WINOGRAD = {  # the same, of layers that run by Winograd's method
     "5x5": ((3, 5, 3), (16, 24), 1, 9, 16, 19),
     "5x5 in whole tiles": ((1, 5, 1), (16, 16), 1, LANES, 12, 16),
     "5x5 in one tile of one pixel": ((1, 5, 1), (16, 16), 1, 1, 5, 5),
-    "5x5, of maps that fill no vector": ((1, 5, 1), (20, 12), 1, 2, 8, 9),
+    "5x5, of maps that fill no vector": ((1, 5, 1), (5 * ROWS, 3 * ROWS), 1, 2, 8, 9),
     "3x3, colour": ((2, 3, 2), (24, 16), 3, LANES - 1, 9, 14),
     "3x3, then 5x5, then 1x1": ((1, 3, 5, 1, 2), (16, 16, 16, 3), 1, LANES + 1, 13, 12),
     "apart": ((3, 3, 1, 5, 3), (16, 16, 16, 16), 1, 2, 18, 15),
