@@ -73,7 +73,7 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     """The option ``--precision`` of commands that restore images."""
     parser.add_argument(
         "--precision", choices=("float32", "tf32"), default="float32",
-        help="tf32: on tensor cores of a GPU, off by 0.1 to 0.6 of 255 grey levels (rms) "
+        help="tf32: on tensor cores of a GPU, off by 0.1 to 0.3 of 255 grey levels (rms) "
         "(default: float32)",
     )  # fmt: skip
 
