@@ -166,7 +166,7 @@ def prepare_run(
     training, evaluation = images_of(settings)
     source = source_of(settings, recipe, training, net.margin)
     check_batch_size(len(source), settings["batch"])
-    if settings["renew"]:
+    if settings["renew"] and state is None:
         size = min(LOOKED_AT, len(source))
         with contextlib.closing(source.batches(settings["seed"], 0, size)) as batches:
             net = renewed(net, next(batches)[0], settings["seed"])

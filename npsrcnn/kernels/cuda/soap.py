@@ -33,8 +33,8 @@ PARTS = 16
 TO, BACK, AGAIN, SQUARES = range(4)
 """What tensors are turned by: eigenvectors, transposed or not, or what leads from old ones to new
 ones, or its squares."""
-LEAST = np.float32(1e-9)
-TINY = np.float32(1e-30)
+LEAST, TINY = np.float32(1e-9), np.float32(1e-30)
+"""As in :mod:`npsrcnn.soap`."""
 
 
 class Axis(NamedTuple):
@@ -69,8 +69,13 @@ def axes_of(shapes: Sequence[Shape]) -> list[Axis]:
         ):
             axes.append(Axis(first, length, outer, inner, matrix, block, end))
             matrix += length**2
-            block += -(-(length**2) // (THREADS // SLICES))
+            block += blocks_of(length)
     return axes
+
+
+def blocks_of(length: int) -> int:
+    """How many blocks sum a covariance of (length, length)."""
+    return -(-(length**2) // (THREADS // SLICES))
 
 
 @inline
@@ -323,7 +328,7 @@ class SOAP:
     def __init__(self, shapes: Sequence[Shape], count: int) -> None:
         axes = axes_of(shapes)
         self.lengths = [axis.length for axis in axes]
-        self.blocks = axes[-1].block + -(-(axes[-1].length ** 2) // (THREADS // SLICES))
+        self.blocks = axes[-1].block + blocks_of(axes[-1].length)
         self.table = cuda.to_device(np.array(axes, np.int64).ravel())
         ends = [edge for axis in axes[::3] for edge in (axis.first, axis.end)]
         self.segments = cuda.to_device(np.array([*ends, count], np.int64))
