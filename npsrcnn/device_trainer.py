@@ -51,7 +51,7 @@ class DeviceTrainer(Trainer):
             source.label_size,
         )
         if isinstance(source, SubImages):
-            self._session.hold(*source.pixels())
+            self._session.hold(*source.pixels(), source.cut.label_offset)
 
     def run_epoch(self, progress: Callable[[int], float]) -> Iterator[float]:
         """Do what is left of the epoch, some steps at a time; then yield the loss of each.
@@ -65,15 +65,13 @@ class DeviceTrainer(Trainer):
         draws = isinstance(self.source, SubImages)
         if draws:
             order = self.source.shuffled(np.random.default_rng((self.seed, self.epoch)))
-            self._session.order(*order, self.source.cut.label_offset)
+            self._session.order(*order)
         with contextlib.closing(self._batches(self.position)) as ready:
             while count := min(BETWEEN, self.source.steps(self.batch) - self.position):
                 first = self.position * self.batch
                 self._session.begin(self._plan(count, progress), first)
                 for _ in range(count):
-                    if draws:
-                        self._session.draw()
-                    else:
+                    if not draws:
                         self._session.put(*next(ready))
                     self._session.step()
                 yield from self._losses(progress)

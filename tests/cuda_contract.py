@@ -375,6 +375,26 @@ def test_training_goes_on_to_the_same_bits(rng, monkeypatch, optimizer):
         assert np.array_equal(result[name], array), name
 
 
+def test_a_recorded_step_goes_on_with_what_is_there_then(rng):
+    layers = layers_of(rng, 1, (2, 2), (2, 1, 2))
+    session = training.Session(layers, [(1.0, 1.0)] * 3, steps.SGD, 1, 5, 3)
+    image, corners = rng.random((6, 9), np.float32), [(0, 0), (1, 4), (0, 3)]
+    places = [(9 * row + column, 9, 54) for row, column in corners]
+    session.hold(image.ravel(), 1 - image.ravel(), np.array(places), 1)
+    for order in ([0, 1, 2], [2, 0, 1]):  # the first step of all is recorded
+        session.order(np.array(order), np.zeros(3, np.uint8))
+        session.begin([steps.Step(rate=0.0)] * 3)
+        for number in order:
+            session.step()
+            row, column = corners[number]
+            inputs, labels = session.inputs.download(), session.labels.download()
+            part = image[row : row + 5, column : column + 5]
+            assert np.array_equal(inputs[0, 0], part)
+            assert np.array_equal(labels[0, 0], 1 - part[1:4, 1:4])
+        losses, diverged = session.losses()
+        assert not diverged and len(set(losses)) == 3
+
+
 @pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 @pytest.mark.parametrize("optimizer", ["sgd", "soap"])
 def test_divergence_leaves_the_last_good_weights(rng, monkeypatch, optimizer):

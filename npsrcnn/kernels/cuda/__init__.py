@@ -4,6 +4,7 @@ N batch, C channels in, O channels out, H W height and width, K kernel size. Arr
 
 ===================  ===========================================================================
 ``device``           the one import of ``numba.cuda``, and what to say where it cannot run
+``launches``         how kernels are started: one by one, or recorded
 ``tiles``            two register tiles: all fast arithmetic
 ``planes``           maps on the device
 ``shared``           how a block fills its shared memory

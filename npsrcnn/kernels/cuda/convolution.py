@@ -18,6 +18,7 @@ from numba.core import types
 
 from npsrcnn.kernels.cuda import device, tiles
 from npsrcnn.kernels.cuda.device import cuda, up
+from npsrcnn.kernels.cuda.launches import launch
 from npsrcnn.kernels.cuda.planes import Extent, Planes, allocate, extent_at
 from npsrcnn.kernels.cuda.shared import copy_pixels, copy_weights, spread
 from npsrcnn.kernels.cuda.tiles import aligned, bias_tile, convolution_tile, store_tile
@@ -212,7 +213,7 @@ def convolve(
     rectangles = -(-y.rows // parts.tile_rows) * -(-y.columns // parts.tile_columns)
     grid = x.n * rectangles, -(-shape.maps // (parts.maps * parts.groups))
     open_where = y if gate is None else gate
-    device.launch(
+    launch(
         kernel(shape, parts), grid, parts.threads,
         x.data, w, b, y.data, open_where.data, geometry,
     )  # fmt: skip

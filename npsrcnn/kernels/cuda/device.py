@@ -65,37 +65,6 @@ def jit(threads: int, resident: int = 1) -> Callable[[Callable], Callable]:
     return cuda.jit(**options)
 
 
-_READY: dict[tuple, Callable] = {}
-
-
-def launch(kernel: Callable, grid: int | tuple[int, int], threads: int, *arrays: object) -> None:
-    """Start ``kernel`` on ``grid`` blocks of ``threads``; it runs while Python goes on.
-
-    Arguments are arrays on the device, of the same types at each launch of a kernel, so that
-    types are looked at only once: a launch costs more time than a short kernel runs.
-    """
-    if SIMULATED:
-        kernel[grid, threads](*arrays)
-        return
-    key = kernel, grid, threads
-    if key not in _READY:
-        _READY[key] = _configured(kernel.specialize(*arrays), grid, threads)
-    _READY[key](*arrays)
-
-
-def _configured(kernel: Callable, grid: int | tuple[int, int], threads: int) -> Callable:
-    """The kernel for this grid, without Numba's warning that a small grid leaves a GPU idle: a
-    small image, or a small batch, is no more work than it is."""
-    from numba.cuda import dispatcher
-
-    config, before = dispatcher.config, dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS
-    config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
-    try:
-        return kernel[grid, threads]
-    finally:
-        config.CUDA_LOW_OCCUPANCY_WARNINGS = before
-
-
 @functools.lru_cache(maxsize=1024)
 def numbers(*values: int) -> object:
     """Whole numbers for kernels, on the device: the same again for the same values."""
@@ -180,6 +149,7 @@ def _cuda_errors() -> tuple[type[Exception], ...]:
     return tuple(found)
 
 
+_FULL = "the GPU is out of memory: close what else uses it, or train with a smaller --batch"
 _OLD = (
     "the NVIDIA driver is older than the CUDA compiler: update the driver, or install a compiler "
     "as old: pip install 'numba-cuda[cu12]'"
@@ -189,7 +159,7 @@ _NO_DRIVER = "no NVIDIA driver on this machine: install it"
 _NO_GPU = "no NVIDIA GPU is visible (nvidia-smi lists them, CUDA_VISIBLE_DEVICES hides)"
 _EXPLANATIONS = (
     # (what CUDA's message has in it, in capitals; what to say)
-    ("OUT_OF_MEMORY", "the GPU is out of memory: a smaller --batch, or close what else uses it"),
+    ("OUT_OF_MEMORY", _FULL),
     ("UNSUPPORTED_PTX", _OLD),
     ("UNSUPPORTED TOOLCHAIN", _OLD),
     ("NO_BINARY_FOR_GPU", _OLD),

@@ -20,6 +20,7 @@ from numba.core import types
 from npsrcnn.kernels.cuda import device, tiles
 from npsrcnn.kernels.cuda.convolution import WARP, even
 from npsrcnn.kernels.cuda.device import cuda, up
+from npsrcnn.kernels.cuda.launches import launch
 from npsrcnn.kernels.cuda.planes import Extent, Planes, extent_at
 from npsrcnn.kernels.cuda.shared import copy_pixels, copy_weights, pad_maps, spread
 from npsrcnn.kernels.cuda.tiles import RELU, aligned, bias_tile, convolution_tile, store_tile
@@ -245,7 +246,7 @@ def two_layers(
     parts = blocking(pair)
     rectangles = -(-y.rows // parts.tile_rows) * -(-y.columns // parts.tile_columns)
     geometry = device.numbers(*x.extent, *y.extent, shift, top, rows)
-    device.launch(
+    launch(
         kernel(pair, parts), x.n * rectangles, parts.threads,
         x.data, *first, *second, y.data, geometry,
     )  # fmt: skip

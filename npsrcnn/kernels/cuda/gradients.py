@@ -24,6 +24,7 @@ from numba.core import types
 from npsrcnn.kernels.cuda import device, tiles
 from npsrcnn.kernels.cuda.convolution import Shape, even
 from npsrcnn.kernels.cuda.device import cuda, up
+from npsrcnn.kernels.cuda.launches import launch
 from npsrcnn.kernels.cuda.planes import Extent, Planes, extent_at
 from npsrcnn.kernels.cuda.shared import copy_pixels, spread
 from npsrcnn.kernels.cuda.tiles import add_tile, aligned, gradient_tile, zero_tile
@@ -228,6 +229,6 @@ def weight_gradients(
     geometry = device.numbers(x.n, *x.extent, *dy.extent, stride, first)
     blocks = -(-shape.maps // parts.block_maps) * -(-shape.channels // parts.block_channels)
     grid = groups(x.n), blocks
-    device.launch(
+    launch(
         kernel(shape, parts, THREADS), grid, THREADS, x.data, dy.data, partials, geometry
     )

@@ -22,6 +22,7 @@ from numba.core import types
 from npsrcnn.kernels.cuda import device
 from npsrcnn.kernels.cuda.convolution import Shape
 from npsrcnn.kernels.cuda.device import cuda, floats, inline
+from npsrcnn.kernels.cuda.launches import launch
 from npsrcnn.kernels.cuda.steps import step_at
 from npsrcnn.kernels.cuda.weights import places
 
@@ -363,25 +364,25 @@ class SOAP:
         mean, square = kept["first"], kept["second"]
         blocks = -(-weights.size // THREADS)
         turned = self._turn(TO, grads, self.vectors, verdict)
-        device.launch(
+        launch(
             remembering(THREADS, PARTS), self.largest.size, THREADS,
             turned, mean, square, self.largest, self.segments, *numbers,
         )  # fmt: skip
-        device.launch(
+        launch(
             limiting(THREADS, PARTS), blocks, THREADS,
             mean, square, self.largest, turned, self.segments, *numbers,
         )  # fmt: skip
         steps = self._turn(BACK, turned, self.vectors, verdict)
-        device.launch(
+        launch(
             moving(THREADS), blocks, THREADS,
             weights, kept["average"], kept["factors"], steps, *numbers,
         )  # fmt: skip
-        device.launch(
+        launch(
             covarying(THREADS, SLICES), self.blocks, THREADS,
             grads, self.covariances, self.table, *numbers,
         )  # fmt: skip
         if improve:
-            device.launch(
+            launch(
                 improving(THREADS), len(self.lengths), THREADS,
                 self.covariances, self.vectors, self._again, self._room, self.table, verdict,
             )  # fmt: skip
@@ -397,7 +398,7 @@ class SOAP:
             target = self._turned[source is self._turned[0]]
             if along == 2 and into is not None:
                 target = into
-            device.launch(
+            launch(
                 turning(THREADS, by, along), -(-target.size // THREADS), THREADS,
                 source, target, matrices, self.table, verdict,
             )  # fmt: skip

@@ -16,6 +16,7 @@ from numba.core import types
 
 from npsrcnn.kernels.cuda import device
 from npsrcnn.kernels.cuda.device import cuda, inline
+from npsrcnn.kernels.cuda.launches import launch
 from npsrcnn.kernels.cuda.planes import Extent, Planes, extent_at
 
 THREADS = 256
@@ -280,13 +281,13 @@ def gathering(threads: int):
 
 def rectify(x: object, dy: object, y: object) -> None:
     """Launch :func:`rectifying`."""
-    device.launch(rectifying(THREADS), -(-y.size // THREADS), THREADS, x, dy, y)
+    launch(rectifying(THREADS), -(-y.size // THREADS), THREADS, x, dy, y)
 
 
 def compare(y: Planes, labels: Planes, dy: Planes, losses: object) -> None:
     """Launch :func:`comparing`."""
     geometry = device.numbers(y.channels, *y.extent, *labels.extent)
-    device.launch(
+    launch(
         comparing(THREADS), y.n, THREADS, y.data, labels.data, dy.data, losses, geometry
     )
 
@@ -298,21 +299,21 @@ def blocks_of_squares(count: int) -> int:
 
 def add(partials: object, grads: object, squares: object, place: object) -> None:
     """Launch :func:`adding`."""
-    device.launch(adding(THREADS), squares.size, THREADS, partials, grads, squares, place)
+    launch(adding(THREADS), squares.size, THREADS, partials, grads, squares, place)
 
 
 def update(rule: int, weights: object, *others: object) -> None:
     """Launch :func:`updating`."""
-    device.launch(
+    launch(
         updating(THREADS, rule), -(-weights.size // THREADS), THREADS, weights, *others
     )
 
 
 def judge(*arrays: object) -> None:
     """Launch :func:`judging`."""
-    device.launch(judging(THREADS), 1, THREADS, *arrays)
+    launch(judging(THREADS), 1, THREADS, *arrays)
 
 
 def gather(batch_size: int, *arrays: object) -> None:
     """Launch :func:`gathering`."""
-    device.launch(gathering(THREADS), batch_size, THREADS, *arrays)
+    launch(gathering(THREADS), batch_size, THREADS, *arrays)

@@ -20,6 +20,7 @@ from numba.core import types
 from npsrcnn.kernels.cuda import device
 from npsrcnn.kernels.cuda.device import cuda, up
 from npsrcnn.kernels.cuda.fused import GROUPS, MAPS, Geometry, Pair, before, skew
+from npsrcnn.kernels.cuda.launches import launch
 from npsrcnn.kernels.cuda.planes import Planes, extent_at
 from npsrcnn.kernels.cuda.shared import copy_pixels, pad_maps, spread
 from npsrcnn.kernels.cuda.tensor_tiles import (
@@ -215,7 +216,7 @@ def two_layers(
     parts = blocking(pair)
     rectangles = -(-y.rows // SIDE) * -(-y.columns // (SIDE * parts.warps))
     geometry = device.numbers(*x.extent, *y.extent, shift, top, rows)
-    device.launch(
+    launch(
         kernel(pair, parts), x.n * rectangles, parts.threads,
         x.data, *first, *second, y.data, geometry,
     )  # fmt: skip

@@ -2,7 +2,8 @@
 
 Weights, their average and the optimizer's state stay on the device between steps, and so do the
 images. The host plans some steps at a time (their learning rates, where in the order of
-sub-images to read), starts the same kernels for each of them, and then fetches their losses.
+sub-images to read), starts the same kernels for each of them, recorded at the first, and then
+fetches their losses.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from npsrcnn.kernels.cuda import soap, steps
 from npsrcnn.kernels.cuda.backpropagation import Backpropagation
 from npsrcnn.kernels.cuda.device import cuda, errors_for_people, floats, numbers
+from npsrcnn.kernels.cuda.launches import Repeated
 from npsrcnn.kernels.cuda.planes import floats_of, within
 from npsrcnn.kernels.cuda.weights import Layers, Weights, pack, unpack
 
@@ -54,7 +56,7 @@ class Session:
         self._batch = floats(middle + floats_of(*t))
         self.inputs = within(self._batch[:middle], *x)
         self.labels = within(self._batch[middle:], *t)
-        self._step = Backpropagation(self.weights, self.inputs, self.labels)
+        self._backpropagation = Backpropagation(self.weights, self.inputs, self.labels)
         rates = [
             (np.full(w.shape, f), np.full(b.shape, g))
             for (w, b), (f, g) in zip(layers, factors, strict=True)
@@ -74,6 +76,8 @@ class Session:
         self._plan = floats(REPORT * steps.NUMBERS)
         self._planned: Sequence[steps.Step] = ()
         self._done = 0  # steps since begin()
+        self._images: tuple = ()  # what hold() keeps, as steps.gather wants it
+        self._steps = Repeated(), Repeated()  # without and with new axes
 
     @errors_for_people()
     def upload(self, part: str, layers: Layers) -> None:
@@ -101,24 +105,32 @@ class Session:
         return list(zip(*(self._soap.unpack(a.copy_to_host()) for a in arrays), strict=True))
 
     @errors_for_people()
-    def hold(self, blurred: np.ndarray, sharp: np.ndarray, places: np.ndarray) -> None:
-        """Keep on the device the images that :meth:`draw` cuts: all pixels, and for each
-        sub-image its first pixel, pixels a row and pixels a channel."""
-        self._sharp = len(blurred)
-        self._pixels = cuda.device_array(len(blurred) + len(sharp), np.float32)
-        self._pixels[: len(blurred)].copy_to_device(blurred)
-        self._pixels[len(blurred) :].copy_to_device(sharp)
-        self._places = cuda.to_device(np.ascontiguousarray(places, np.int64).reshape(-1))
-
-    def order(self, order: np.ndarray, turns: np.ndarray, offset: int) -> None:
-        """The numbers of the sub-images of an epoch, and how to turn each; in each of them the
-        label lies at ``offset``."""
-        self._order = cuda.to_device(order.astype(np.int32))
-        self._turns = cuda.to_device(np.ascontiguousarray(turns, np.uint8))
-        self._gathering = numbers(
-            *self.inputs.extent, *self.labels.extent, self.inputs.channels, offset,
-            self._sharp, self.inputs.data.size,
+    def hold(
+        self, blurred: np.ndarray, sharp: np.ndarray, places: np.ndarray, offset: int
+    ) -> None:
+        """Keep on the device the images that steps are to draw their batches from, before the
+        first step: all pixels, and for each sub-image its first pixel, pixels a row and pixels a
+        channel; in each of them the label lies at ``offset``."""
+        pixels = cuda.device_array(len(blurred) + len(sharp), np.float32)
+        pixels[: len(blurred)].copy_to_device(blurred)
+        pixels[len(blurred) :].copy_to_device(sharp)
+        self._order = cuda.device_array(len(places), np.int32)
+        self._turns = cuda.device_array(len(places), np.uint8)
+        geometry = numbers(
+            *self.inputs.extent, *self.labels.extent, self.inputs.channels, offset, len(blurred),
+            self.inputs.data.size,
         )  # fmt: skip
+        places = cuda.to_device(np.ascontiguousarray(places, np.int64).reshape(-1))
+        self._images = (
+            pixels, places, self._order, self._turns, self._batch, geometry,
+            self._backpropagation.place,
+        )  # fmt: skip
+
+    @errors_for_people()
+    def order(self, order: np.ndarray, turns: np.ndarray) -> None:
+        """The numbers of all sub-images in the order of an epoch, and how to turn each."""
+        self._order.copy_to_device(order.astype(np.int32))
+        self._turns.copy_to_device(np.ascontiguousarray(turns, np.uint8))
 
     @errors_for_people()
     def begin(self, plan: Sequence[steps.Step], first: int = 0) -> None:
@@ -126,41 +138,40 @@ class Session:
         if not 0 < len(plan) <= REPORT:
             raise ValueError(f"{len(plan)} steps planned, but it must be 1 to {REPORT}")
         self._plan[: len(plan) * steps.NUMBERS].copy_to_device(np.array(plan, np.float32).ravel())
-        self._step.place.copy_to_device(np.array([0, first], np.int64))
+        self._backpropagation.place.copy_to_device(np.array([0, first], np.int64))
         self._done, self._planned = 0, plan
 
-    def draw(self) -> None:
-        """Cut the next batch out of the images that are held."""
-        steps.gather(
-            self.batch, self._pixels, self._places, self._order, self._turns, self._batch,
-            self._gathering, self._step.place,
-        )  # fmt: skip
-
     def put(self, inputs: np.ndarray, labels: np.ndarray) -> None:
-        """Take a batch from main memory instead."""
+        """Take a batch from main memory, where none are held."""
         for planes, array in ((self.inputs, inputs), (self.labels, labels)):
             shape = (planes.n, planes.channels, planes.extent.height, planes.extent.pitch)
             padded = np.zeros(shape, np.float32)
             padded[:, :, : planes.rows, : planes.columns] = array
             planes.data.copy_to_device(padded.reshape(-1))
 
+    @errors_for_people()
     def step(self) -> None:
-        """The next step of the plan, on the batch that is there."""
+        """The next step of the plan, on the batch that is there, or the next of those held."""
         if self._done == len(self._planned):
             raise ValueError("no step is planned")
-        batch = self._step
+        improve = self._planned[self._done].improve > 0
+        self._steps[improve].run(lambda: self._step(improve))
+        self._done += 1
+
+    def _step(self, improve: bool) -> None:
+        if self._images:
+            steps.gather(self.batch, *self._images)
+        batch = self._backpropagation
         batch.run()
         losses = batch.squares, batch.losses, self._report, self._plan, batch.place
         if self._soap is None:
             steps.update(self.rule, self.weights.flat, self._state, batch.grads, *losses)
         else:
             steps.judge(*losses, self._verdict)
-            improve = self._planned[self._done].improve > 0
             self._soap.step(
                 self.weights.flat, self._parts, batch.grads, self._plan, batch.place,
                 self._verdict, improve,
             )  # fmt: skip
-        self._done += 1
 
     @errors_for_people()
     def losses(self) -> tuple[np.ndarray, bool]:

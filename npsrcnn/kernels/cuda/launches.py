@@ -1,0 +1,173 @@
+"""How kernels are started: one by one from Python, or all of a step at once.
+
+``numba.cuda`` takes 43 us of a CPU for a launch, the driver's own part left out (numba-cuda 0.30,
+a Xeon with AVX-512), and a training step has 11 launches or more, many of which take a fast GPU
+less. What a step launches is the same each time: it is recorded once, as a CUDA graph, and started
+again by one call to the driver (2 us).
+"""
+
+from __future__ import annotations
+
+import contextvars
+import ctypes
+import functools
+import os
+import weakref
+from collections.abc import Callable
+
+from npsrcnn.errors import UserError
+from npsrcnn.kernels.cuda.device import SIMULATED, cuda, explain
+
+_READY: dict[tuple, Callable] = {}
+_RECORDING: contextvars.ContextVar[_Recording | None] = contextvars.ContextVar(
+    "recording", default=None
+)
+
+
+def launch(kernel: Callable, grid: int | tuple[int, int], threads: int, *arrays: object) -> None:
+    """Start ``kernel`` on ``grid`` blocks of ``threads``; it runs while Python goes on.
+
+    Arguments are arrays on the device, of the same types at each launch of a kernel, so that
+    types are looked at only once. While :class:`Repeated` records, nothing runs.
+    """
+    recording = _RECORDING.get()
+    if recording is not None:
+        recording.add(kernel, grid, threads, arrays)
+    elif SIMULATED:
+        kernel[grid, threads](*arrays)
+    else:
+        _ready(kernel, grid, threads, arrays)(*arrays)
+
+
+def _ready(kernel: Callable, grid: int | tuple[int, int], threads: int, arrays: tuple) -> Callable:
+    key = kernel, grid, threads
+    if key not in _READY:
+        _READY[key] = _configured(kernel.specialize(*arrays), grid, threads)
+    return _READY[key]
+
+
+def _configured(kernel: Callable, *configuration: object) -> Callable:
+    """The kernel for this grid, without Numba's warning that a small grid leaves a GPU idle: a
+    small image, or a small batch, is no more work than it is."""
+    from numba.cuda import dispatcher
+
+    config, before = dispatcher.config, dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS
+    config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+    try:
+        return kernel[configuration]
+    finally:
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = before
+
+
+class Repeated:
+    """Work whose launches are the same each time, on the same arrays.
+
+    The first time it runs as it is, which compiles what it needs, and is recorded; further times
+    start all that was recorded at once.
+    """
+
+    def __init__(self) -> None:
+        self._recording: _Recording | None = None
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Do the work, or do it again: then ``work`` is not called."""
+        if self._recording is not None:
+            self._recording.run()
+            return
+        work()
+        recording = _Launches() if SIMULATED else _Graph()
+        recording.record(work)
+        self._recording = recording
+
+
+class _Recording:
+    """What ``work`` launches, to be started by ``run``."""
+
+    def record(self, work: Callable[[], None]) -> None:
+        token = _RECORDING.set(self)
+        try:
+            work()
+        finally:
+            _RECORDING.reset(token)
+
+    def add(self, kernel, grid, threads, arrays) -> None:
+        raise NotImplementedError
+
+    def run(self) -> None:
+        raise NotImplementedError
+
+
+class _Launches(_Recording):
+    """For the simulator: a list of them."""
+
+    def __init__(self) -> None:
+        self._launches: list[Callable[[], None]] = []
+
+    def add(self, kernel, grid, threads, arrays) -> None:
+        self._launches.append(functools.partial(kernel[grid, threads], *arrays))
+
+    def run(self) -> None:
+        for start in self._launches:
+            start()
+
+
+class _Graph(_Recording):
+    """A CUDA graph, recorded from a stream of its own; it runs on the default stream, as all else.
+
+    While a stream is recorded the default one must be left alone: ``work`` may neither copy nor
+    allocate. It has run before, so its kernels are loaded.
+    """
+
+    def __init__(self) -> None:
+        self._stream = cuda.stream()
+        self._arrays: list[tuple] = []  # whose addresses the graph has: they must live as long
+        self._graph = ctypes.c_void_p()
+
+    def record(self, work: Callable[[], None]) -> None:
+        stream, recorded = ctypes.c_void_p(int(self._stream)), ctypes.c_void_p()
+        with cuda.defer_cleanup():  # what Numba frees in between would be a call out of turn
+            _call("cuStreamBeginCapture_v2", stream, _RELAXED)
+            try:
+                super().record(work)
+            finally:
+                _call("cuStreamEndCapture", stream, ctypes.byref(recorded))
+        _call("cuGraphInstantiateWithFlags", ctypes.byref(self._graph), recorded, _NO_FLAGS)
+        _call("cuGraphDestroy", recorded)
+        # Not when Python ends: there may be no driver any more.
+        weakref.finalize(self, _call, "cuGraphExecDestroy", self._graph).atexit = False
+
+    def add(self, kernel, grid, threads, arrays) -> None:
+        self._arrays.append(arrays)
+        _configured(kernel.specialize(*arrays), grid, threads, self._stream)(*arrays)
+
+    def run(self) -> None:
+        _call("cuGraphLaunch", self._graph, _DEFAULT_STREAM)
+
+
+_DEFAULT_STREAM, _NO_FLAGS = ctypes.c_void_p(0), ctypes.c_ulonglong(0)
+_RELAXED = ctypes.c_int(2)  # other streams and threads may do what they like
+
+
+@functools.cache
+def _driver() -> ctypes.CDLL:
+    """The driver's library, which ``numba.cuda`` has loaded, but offers no graphs of."""
+    return ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+
+
+def _call(name: str, *arguments: object) -> None:
+    """Call a function of the driver's.
+
+    Raises
+    ------
+    UserError
+        It fails, or the driver (older than CUDA 11.4) has no such function.
+    """
+    try:
+        function = getattr(_driver(), name)
+    except AttributeError:
+        raise UserError(explain("the driver's version is insufficient")) from None
+    status = function(*arguments)
+    if status:
+        text = ctypes.c_char_p()
+        _driver().cuGetErrorName(status, ctypes.byref(text))
+        raise UserError(explain(f"{name}: {(text.value or b'error').decode()} ({status})"))

@@ -1,0 +1,119 @@
+"""What the host asks of a GPU's driver, with no GPU at hand: of ``fake_driver.c``, compiled here.
+
+Its kernels do nothing, so results mean nothing; but that commands run through numba.cuda itself and
+not the simulator, within a GPU's limits, is tested here. Needs what ``test_cuda_ptx.py`` needs, and
+a C compiler.
+"""
+
+from __future__ import annotations
+
+import csv
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import test_cuda_ptx
+from PIL import Image
+
+from npsrcnn import SRCNN, images
+from npsrcnn.errors import UserError
+from npsrcnn.kernels.cuda import launches
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    """The folder of the driver's library."""
+    compiler = shutil.which("cc")
+    if sys.platform != "linux" or compiler is None:
+        pytest.skip("no C compiler here")
+    if not test_cuda_ptx.has_compiler():
+        pytest.skip("libNVVM is not there: pip install '.[cuda-test]'")
+    folder = tmp_path_factory.mktemp("driver")
+    words = ["-shared", "-fPIC", "-O1", "-o", str(folder / "libcuda.so.1")]
+    source = os.path.join(os.path.dirname(__file__), "fake_driver.c")
+    subprocess.run([compiler, *words, source, "-ldl", "-lpthread"], check=True)
+    return folder
+
+
+@pytest.fixture
+def run(driver, tmp_path):
+    """Run a command of npsrcnn's: its exit code, its output, and what it launched."""
+
+    def run(*words, gigabytes=2.0):
+        environment = {
+            **os.environ,
+            "LD_LIBRARY_PATH": str(driver),
+            "FAKE_DRIVER_BYTES": str(int(gigabytes * (1 << 30))),
+            "FAKE_DRIVER_COUNTS": str(tmp_path / "counts.json"),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", f"npsrcnn.{words[0]}", *words[1:]],
+            capture_output=True, text=True, check=False, cwd=tmp_path, env=environment,
+        )  # fmt: skip
+        counts = json.loads((tmp_path / "counts.json").read_text(encoding="utf-8"))
+        return done.returncode, done.stdout + done.stderr, counts
+
+    return run
+
+
+@pytest.fixture
+def picture(rng, tmp_path):
+    """A picture file of 120 x 150 pixels, alone in its folder."""
+    path = tmp_path / "pictures" / "picture.png"
+    path.parent.mkdir()
+    Image.fromarray((rng.random((120, 150)) * 255).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(("recipe", "kinds"), [("default", 2), ("paper", 1)])
+def test_a_step_of_training_is_one_call(run, picture, tmp_path, recipe, kinds):
+    words = ["--data", "pictures", "--eval", "pictures", "--recipe", recipe, "--batch", "8"]
+    code, output, counts = run("train", "--cuda", *words, "--epochs", "4", "--out", "run")
+    assert code == 0, output
+    with open(tmp_path / "run" / "log.csv", encoding="utf-8") as file:
+        steps = int(list(csv.DictReader(file))[-1]["sub_images"]) // 8
+    # SOAP has two kinds of step. The first of each is not yet recorded.
+    assert counts["graphs"] == steps - kinds > 10, output
+    code, output, counts = run("train", "--resume", "run", "--epochs", "5")
+    assert code == 0 and counts["graphs"] > 0, output
+
+
+def test_images_are_enlarged_and_measured(run, picture, tmp_path):
+    for name in ("9-1-5", "9-5-5"):
+        SRCNN(name, metadata={"scale": 3}).save(tmp_path / f"{name}.npz")
+        for precision in ("float32", "tf32"):
+            words = ["--model", f"{name}.npz", "--scale", "3", "--precision", precision]
+            out = f"{name}-{precision}.png"
+            code, output, counts = run("upscale", "--cuda", *words, str(picture), "-o", out)
+            assert code == 0, output
+            assert counts == {"kernels": 2, "graphs": 0}
+            assert images.read_array(tmp_path / out).shape == (360, 450)
+    code, output, counts = run("evaluate", "--cuda", *words, "--data", "pictures")
+    assert code == 0 and counts["kernels"] == 2, output
+
+
+def test_little_memory(run, picture, tmp_path):
+    SRCNN("9-1-5", metadata={"scale": 3}).save(tmp_path / "model.npz")
+    words = ["upscale", "--cuda", "--model", "model.npz", "--scale", "3", str(picture)]
+    code, output, counts = run(*words, gigabytes=0.02)
+    assert code == 0, output
+    assert counts["kernels"] > 2, "not in strips"
+    code, output, _ = run(*words, gigabytes=0.001)
+    assert code == 1 and "too little free memory" in output and output.count("\n") == 1
+    code, output, _ = run("train", "--cuda", "--data", "pictures", gigabytes=0.005)
+    assert code == 1 and "out of memory" in output and output.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_driver_without_graphs_is_too_old(driver, monkeypatch):
+    library = ctypes.CDLL(str(driver / "libcuda.so.1"))
+    monkeypatch.setattr(launches, "_driver", lambda: library)
+    with pytest.raises(UserError, match="too old: update it"):
+        launches._call("cuGraphOfTheFuture")
+    with pytest.raises(UserError, match="cuStreamEndCapture"):
+        launches._call("cuStreamEndCapture", None, None)
