@@ -110,7 +110,6 @@ def test_two_trainings_give_the_same_bits(rng, optimizer):
 
 
 def test_out_of_memory_is_one_line():
-    free = device.free_memory()
+    total = device.cuda.current_context().get_memory_info()[1]
     with pytest.raises(UserError, match="out of memory"), device.errors_for_people():
-        kept = [device.floats(free // 4) for _ in range(3)]
-        assert not kept
+        device.floats(total)  # of four bytes each

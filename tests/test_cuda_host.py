@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,24 +36,25 @@ def driver(tmp_path_factory):
         pytest.skip("libNVVM is not there: pip install '.[cuda-test]'")
     folder = tmp_path_factory.mktemp("driver")
     words = ["-shared", "-fPIC", "-O1", "-o", str(folder / "libcuda.so.1")]
-    source = os.path.join(os.path.dirname(__file__), "fake_driver.c")
-    subprocess.run([compiler, *words, source, "-ldl", "-lpthread"], check=True)
+    source = Path(__file__).with_name("fake_driver.c")
+    subprocess.run([compiler, *words, str(source), "-ldl", "-lpthread"], check=True)
     return folder
 
 
 @pytest.fixture
 def run(driver, tmp_path):
-    """Run a command of npsrcnn's: its exit code, its output, and what it launched."""
+    """Run a command of npsrcnn's, or code: its exit code, its output, and what it launched."""
 
-    def run(*words, gigabytes=2.0):
+    def run(command, *words, gigabytes=2.0):
         environment = {
             **os.environ,
             "LD_LIBRARY_PATH": str(driver),
             "FAKE_DRIVER_BYTES": str(int(gigabytes * (1 << 30))),
             "FAKE_DRIVER_COUNTS": str(tmp_path / "counts.json"),
         }
+        start = [command] if command == "-c" else ["-m", f"npsrcnn.{command}"]
         done = subprocess.run(
-            [sys.executable, "-m", f"npsrcnn.{words[0]}", *words[1:]],
+            [sys.executable, *start, *words],
             capture_output=True, text=True, check=False, cwd=tmp_path, env=environment,
         )  # fmt: skip
         counts = json.loads((tmp_path / "counts.json").read_text(encoding="utf-8"))
@@ -108,6 +110,31 @@ def test_little_memory(run, picture, tmp_path):
     code, output, _ = run("train", "--cuda", "--data", "pictures", gigabytes=0.005)
     assert code == 1 and "out of memory" in output and output.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_our_side_of_the_benchmark(run):
+    """Its other side is PyTorch's, which must have a GPU."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+import numpy as np
+from benchmarks import cuda
+from npsrcnn import SRCNN
+
+net = SRCNN("9-1-5", padding="zeros")
+steps = cuda.trainings(None, net, 128, repeats=3, compiled=False)
+images = cuda.inferences(None, net, np.zeros((1, 1, 50, 60), np.float32), 3, compiled=False)
+for rows in (steps, images):
+    for _ in range(2):
+        try:
+            print(next(rows))
+        except cuda.UserError as error:  # what the fake driver's kernels compute cannot be right
+            print(error)
+"""
+    code, output, counts = run("-c", code)
+    assert code == 0, output
+    assert output.count("'ms': ") >= 3 and "'by': 'npsrcnn SOAP'" in output
+    assert counts["graphs"] == 2 * 8 * 20 - 3
 
 
 def test_a_driver_without_graphs_is_too_old(driver, monkeypatch):
