@@ -35,8 +35,11 @@ from npsrcnn.kernels.tiles import FEW_ROWS, LANES, ROWS, VECTORS, pack, round_up
 CACHE, WINOGRAD_CACHE = 50_000, 300_000
 """Floats that the rows of one piece may take, which says how wide strips are. 200 kB lie well in a
 second-level cache. Winograd's stages keep ten rows of every map, not one, and compute more beyond a
-strip's sides; 300,000, up to three times a second-level cache, made 9-5-5 a third faster than
-100,000, and 600,000 were slower again (AMD Zen 3, 512 kB)."""
+strip's sides: with rows a third wider than now, 300,000, up to three times a second-level cache,
+made 9-5-5 a third faster than 100,000, and 600,000 were slower again (AMD Zen 3, 512 kB). With 2 MB
+and AVX-512 100,000 take 1.24 times as long, and 200,000 to 400,000 the same within 3 %."""
+ROW = 50_000
+"""Multiply-adds in whose time a row of a strip costs what does not depend on its width (1.4 us)."""
 BLOCK = 48
 """Columns that a 1x1 layer takes at once: 64 maps of them are 12 kB, and its weights 8 kB."""
 BLOCK_TILES = VECTORS * LANES
@@ -45,6 +48,7 @@ GROUPED = (6, 9)
 """Filter sizes that run as Winograd's along rows, in a first stage. Three have too few taps."""
 POINTS = winograd.GROUP + winograd.STEP - 1
 _LINE = 16  # floats of a cache line
+_FAR = 1 << 10  # columns: a multiple of Winograd's step, and no network reaches so far
 
 
 @dataclass(frozen=True)
@@ -230,15 +234,13 @@ def make_job(
     """
     count, _, height, width = shape
     top, left = (start % winograd.STEP for start in origin)
-    bands, strips = cut(plan, shape, threads)
-    grids = _grids(plan, max(x1 - x0 for x0, x1 in strips))
+    bands, edges = cut(plan, shape, threads)
+    strips = [_strip(plan, left, left + width, x0 + left, x1 + left) for x0, x1 in edges]
+    grids = _grids(plan, strips)
     tables = _Tables()
     levels = _levels(plan, grids, tables)
     rows = [_rows(plan, top, top + height, y0 + top, y1 + top) for y0, y1 in bands]
-    columns = [
-        _columns(plan, grids, left, left + width, x0 + left, x1 + left, tables)
-        for x0, x1 in strips
-    ]
+    columns = [_columns(plan, grids, strip, left, left + width, tables) for strip in strips]
     pieces, spans = [], []
     for n in range(count):
         for (y0, y1), band in zip(bands, rows, strict=True):
@@ -246,10 +248,10 @@ def make_job(
                 pieces.append((n, y0 + top, y1 + top, source, target))
                 spans += [(*r, *c) for r, c in zip(band, strip, strict=True)]
     slots, slot, start, _ = levels[-1]
-    work = start + (slots + 1) * slot
+    work = start + (slots + 1) * slot + _lead(plan)
     setup = (
         top, top + height, padding == "zeros", *grids[1], *grids[0], work,
-        work + _working_floats(plan, grids),
+        work + _working_floats(plan, grids) + _lead(plan) + VECTORS * LANES,
         max(stage.channels * stage.height * stage.width for stage in plan.stages),
         max(stage.between for stage in plan.stages),
         plan.outputs, plan.last,
@@ -282,7 +284,7 @@ def _levels(
     plan: Plan, grids: tuple[Grid, Grid], tables: _Tables
 ) -> list[tuple[int, int, int, int]]:
     """Where the rows of each level lie, and the taps on them, as LEVEL says."""
-    levels, start = [], 0
+    levels, start = [], _lead(plan)
     stages = [*plan.stages, None]
     for depth, ((slots, slot), stage) in enumerate(zip(_slots(plan, grids), stages, strict=True)):
         taps = tables.add(_tap_places(plan, stage, grids[min(depth, 1)])) if stage else 0
@@ -302,7 +304,12 @@ def _working_floats(plan: Plan, grids: tuple[Grid, Grid]) -> int:
             rows_in = max(points * stage.channels * step, step * step * stage.maps)
             floats = rows_in + points * (stage.channels + (1 + step) * stage.maps)
             most = max(most, floats * width)
-    return most + VECTORS * LANES
+    return most
+
+
+def _lead(plan: Plan) -> int:
+    """Floats before the first row of a level: of a row's beginning, which lie in the row before."""
+    return round_up(max(stage.width for stage in plan.stages), LANES)
 
 
 def _tap_places(plan: Plan, stage: Stage, grid: Grid) -> np.ndarray:
@@ -323,20 +330,25 @@ def _tap_places(plan: Plan, stage: Stage, grid: Grid) -> np.ndarray:
     return np.repeat(places, stage.height, axis=2)
 
 
-def _columns(
-    plan: Plan,
-    grids: tuple[Grid, Grid],
-    left: int,
-    right: int,
-    x0: int,
-    x1: int,
-    tables: _Tables,
-) -> tuple[int, int, list[tuple[int, int, int]]]:
-    """What a strip computes of each level's columns.
+class _Strip(NamedTuple):
+    """The columns of a strip, of levels 0 to L, and how they lie in a row."""
 
-    -> tables source and target, and for each level runs, pads and padded.
+    needed: list[tuple[int, int]]  # what the next stage reads
+    computed: list[tuple[int, int]]  # those inside the image, in whole steps
+    origin: int  # the column at place 0
+
+    def run(self, phases: int, phase: int, lo: int, hi: int) -> tuple[int, int]:
+        """The first t of columns [lo, hi) in a phase, and how many."""
+        t0, t1 = (-((self.origin + phase - x) // phases) for x in (lo, hi))
+        return t0, t1 - t0
+
+
+def _strip(plan: Plan, left: int, right: int, x0: int, x1: int) -> _Strip:
+    """What columns [x0, x1) of the result need of an image that has [left, right).
+
+    Level 1, most of the work, begins at place 0, which is aligned (9 % faster in 9-1-5).
     """
-    needed, computed = [], []  # columns that the next stage reads, and those inside the image
+    needed, computed = [], []
     lo, hi = x0, x1
     for stage in [*plan.stages[::-1], None]:
         needed.append((lo, hi))
@@ -345,40 +357,51 @@ def _columns(
         computed.append((lo, hi))
         if stage:
             lo, hi = lo - stage.left, hi + stage.width - 1 - stage.left
-    origin = min(lo for lo, _ in needed) // winograd.STEP * winograd.STEP  # what lies at place 0
-    if plan.stages[0].groups:  # level 1 begins at a whole vector of tiles: aligned, 9 % faster
-        first = computed[-2][0]
-        origin = first - round_up(first - origin, winograd.STEP * LANES)
+    origin = computed[-2][0] // winograd.STEP * winograd.STEP
+    return _Strip(needed[::-1], computed[::-1], origin)
 
-    def run(phases: int, phase: int, lo: int, hi: int) -> tuple[int, int]:
-        """The first t of columns [lo, hi) in a phase, and how many."""
-        t0, t1 = (-((origin + phase - x) // phases) for x in (lo, hi))
-        return t0, t1 - t0
 
-    def columns(phases: int, lo: int, hi: int) -> int:
+def _phases(plan: Plan, depth: int) -> int:
+    """In how many phases the columns of a level lie."""
+    return winograd.STEP if depth == 0 and plan.stages[0].groups else plan.phases
+
+
+def _runs(plan: Plan, strip: _Strip, depth: int) -> list[tuple[int, int]]:
+    """What is computed of a level, in whole vectors: of each phase the first t and how many.
+
+    Of level 1, if it is computed so, the tiles of four columns; then all phases are alike.
+    """
+    tiles = depth == 1 and plan.stages[0].groups
+    phases = winograd.STEP if tiles else _phases(plan, depth)
+    runs = [strip.run(phases, p, *strip.computed[depth]) for p in range(phases)]
+    return [(t0, round_up(n, LANES)) for t0, n in runs]
+
+
+def _columns(
+    plan: Plan, grids: tuple[Grid, Grid], strip: _Strip, left: int, right: int, tables: _Tables
+) -> tuple[int, int, list[tuple[int, int, int]]]:
+    """What a strip computes of each level's columns.
+
+    -> tables source and target, and for each level runs, pads and padded.
+    """
+
+    def columns(depth: int, lo: int, hi: int) -> int:
         """A table: for each phase first t, how many, and the first's column in the image."""
-        runs = [run(phases, p, lo, hi) for p in range(phases)]
-        return tables.add(
-            np.array([(t0, n, origin + p + phases * t0 - left) for p, (t0, n) in enumerate(runs)])
-        )
+        phases = _phases(plan, depth)
+        runs = [strip.run(phases, p, lo, hi) for p in range(phases)]
+        firsts = [strip.origin + p + phases * t0 - left for p, (t0, _) in enumerate(runs)]
+        return tables.add(np.array([(*run, x) for run, x in zip(runs, firsts, strict=True)]))
 
     levels = []
-    for depth, ((lo, hi), (c_lo, c_hi)) in enumerate(
-        zip(needed[::-1], computed[::-1], strict=True)
-    ):
-        grid = grids[min(depth, 1)]
-        tiles = depth == 1 and plan.stages[0].groups
-        phases = winograd.STEP if tiles else grid.phases
-        runs = [run(phases, p, c_lo, c_hi) for p in range(phases)]
+    for depth, (lo, hi) in enumerate(strip.needed):
         outside = [*range(lo, left), *range(right, hi)]
         pads = [*outside, *(left if x < left else right - 1 for x in outside)]
         levels.append((
-            tables.add(np.array([(t0, round_up(n, LANES)) for t0, n in runs])),
-            tables.add(grid.place(np.array(pads, np.int64) - origin)),
+            tables.add(np.array(_runs(plan, strip, depth))),
+            tables.add(grids[min(depth, 1)].place(np.array(pads, np.int64) - strip.origin)),
             len(outside),
         ))  # fmt: skip
-    source = columns(grids[0].phases, *computed[-1])
-    return source, columns(grids[1].phases, x0, x1), levels
+    return columns(0, *strip.computed[0]), columns(1, *strip.needed[-1]), levels
 
 
 def _rows(plan: Plan, top: int, bottom: int, y0: int, y1: int) -> list[tuple[int, int]]:
@@ -394,41 +417,75 @@ def _rows(plan: Plan, top: int, bottom: int, y0: int, y1: int) -> list[tuple[int
     return levels[::-1]
 
 
-def _grids(plan: Plan, columns: int) -> tuple[Grid, Grid]:
-    """The grids of level 0, and of the others, for strips ``columns`` wide, in whole vectors.
+def _grids(plan: Plan, strips: list[_Strip]) -> tuple[Grid, Grid]:
+    """The grids of level 0, and of the others, for the widest of ``strips``, in whole vectors.
+
+    What a row has left of place 0 lies at the end of the row before, so that nothing is wasted on
+    a margin: of 16 tiles, with AVX-512, it made 9-5-5 half as slow again.
 
     Where there are no phases, an odd number of cache lines: a 1x1 layer reads the same column of
     all channels together, and that spreads them over all sets of the first-level cache. At 2048
     bytes they would share two sets, which cost 10 %.
     """
-    columns += sum(stage.width - 1 + 2 * stage.step for stage in plan.stages)
-    if plan.stages[0].groups:
-        columns += 2 * winograd.STEP * LANES  # to begin and to end with whole vectors of tiles
-    tiles = Grid(winograd.STEP, round_up(-(-columns // winograd.STEP) + 2, LANES) + LANES)
+    image, *others = (
+        max(_width(plan, strip, depth) for strip in strips)
+        for depth in range(len(plan.stages) + 1)
+    )
+    width, tiles = max(others), plan.stages[0].groups
     if plan.phases > 1:
-        return tiles, tiles
-    floats = round_up(columns + 2, LANES) + LANES
-    grid = Grid(1, round_up(floats + _LINE, 2 * _LINE) - _LINE)
-    return (tiles if plan.stages[0].groups else grid), grid
+        return Grid(plan.phases, max(image, width)), Grid(plan.phases, max(image, width))
+    if not tiles:
+        width = max(image, width)
+    grid = Grid(1, round_up(width + _LINE, 2 * _LINE) - _LINE)
+    return (Grid(winograd.STEP, image) if tiles else grid), grid
+
+
+def _width(plan: Plan, strip: _Strip, depth: int) -> int:
+    """Floats of a phase of a level: from the first that is written or read to the last."""
+    phases, tiles = _phases(plan, depth), plan.stages[0].groups
+    (lo, hi), runs = strip.needed[depth], _runs(plan, strip, depth)
+    if depth == 0 and tiles:  # its rows are transformed, where level 1 is to be
+        runs += _runs(plan, strip, 1)
+    scale = winograd.STEP // phases if depth == 1 and tiles else 1
+    firsts = [(lo - strip.origin) // phases, *(scale * t0 for t0, _ in runs)]
+    ends = [-((strip.origin - hi) // phases), *(scale * (t0 + n) for t0, n in runs)]
+    return round_up(max(ends) - min(firsts), LANES)
 
 
 def cut(plan: Plan, shape: tuple[int, ...], threads: int) -> tuple[list, list]:
     """Bands [(y0, y1), ...] and strips [(x0, x1), ...] of images of ``shape`` (N, C, H, W).
 
-    Strips as wide as the cache allows, and of such widths the one that wastes least of the
-    tiles' lanes; then bands that keep all threads busy.
+    Strips as wide as the cache allows, and of such widths the one that has least to compute, what
+    strips have in common and lanes beyond their sides included; then bands that keep all threads
+    busy.
     """
     images, _, height, width = shape
-    halo = sum(stage.width - 1 for stage in plan.stages[1:])
-    tile = LANES * max(stage.step for stage in plan.stages)
 
-    def waste(strips: int) -> float:
-        each = -(-width // strips) + (halo if strips > 1 else 0)
-        return strips * (round_up(each, tile) + 1e-3)
+    def typical(strips: int) -> _Strip:
+        """One of them, inside a larger image."""
+        columns = round_up(-(-width // strips), winograd.STEP)
+        return _strip(plan, 0, columns + 2 * _FAR, _FAR, columns + _FAR)
 
-    fewest = next(n for n in range(1, width + 1) if n == width or _fits(plan, -(-width // n)))
-    strips = min(range(fewest, min(width, 2 * fewest + 1) + 1), key=waste)
+    def work(strips: int) -> float:
+        return strips * (_work(plan, typical(strips)) + ROW)
+
+    fewest = next(n for n in range(1, width + 1) if n == width or _fits(plan, typical(n)))
+    strips = min(range(fewest, min(width, 2 * fewest + 1) + 1), key=work)
     return _bands(height, strips * images, threads), _edges(width, strips)
+
+
+def _work(plan: Plan, strip: _Strip) -> float:
+    """Multiply-adds of a row of a strip, transforms left out."""
+    total = 0.0
+    for depth, stage in enumerate(plan.stages):
+        lanes = sum(n for _, n in _runs(plan, strip, depth + 1))
+        taps = stage.channels * stage.height * stage.width
+        if stage.groups:
+            taps = taps // winograd.GROUP * POINTS / len(_runs(plan, strip, depth + 1))
+        if stage.winograd:
+            taps = stage.channels * ((stage.winograd + winograd.STEP - 1) / winograd.STEP) ** 2
+        total += lanes * (taps * (stage.between or stage.maps) + stage.between * stage.maps)
+    return total
 
 
 def _bands(height: int, beside: int, threads: int) -> list[tuple[int, int]]:
@@ -448,8 +505,8 @@ def _bands(height: int, beside: int, threads: int) -> list[tuple[int, int]]:
     return list(pairwise(cuts))
 
 
-def _fits(plan: Plan, columns: int) -> bool:
-    floats = sum(slots * slot for slots, slot in _slots(plan, _grids(plan, columns)))
+def _fits(plan: Plan, strip: _Strip) -> bool:
+    floats = sum(slots * slot for slots, slot in _slots(plan, _grids(plan, [strip])))
     return floats <= (CACHE if plan.phases == 1 else WINOGRAD_CACHE)
 
 
