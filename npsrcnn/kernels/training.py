@@ -233,7 +233,6 @@ def _slot(
     total = sums[slot]
     _fill(total, 0, total.size, np.float32(0))
     _fill(work, spots.ones, layers[0].width * LANES, np.float32(1))
-    _fill(work, spots.nothing, layers[0].width * LANES, np.float32(0))
     for d in range(2, depth + 1):
         _zero_pads(layers[d], work)
     for first in range(slot * LANES, len(inputs), slots * LANES):

@@ -70,8 +70,8 @@ PASS = _record(
 
 
 SPOTS = _record(
-    # in the work space: a row of ones, a row of zeros, and what Winograd's passes use in between
-    "ones", "nothing", "scratch",
+    # in the work space: a row of ones, and what Winograd's passes use in between
+    "ones", "scratch",
     # among the weights: 1, and what Winograd's passes need; among the biases: zeros
     "constants", "zeros",
     # offsets that Winograd's passes use at a time
@@ -193,7 +193,7 @@ def make_plan(
         points = (layer["size"] + winograd.STEP - 1) ** 2
         spots["offsets"] = max(spots["offsets"][0], points, round_up(int(most), DOT_TAPS))
     spots["scratch"] = work.reserve(max(_scratch(*three) for three in passes))
-    spots["ones"], spots["nothing"] = (work.reserve(width * LANES) for _ in range(2))
+    spots["ones"] = work.reserve(width * LANES)
     return Plan(
         layers, passes, spots, np.concatenate(offsets.parts), np.concatenate(constants),
         weights=start + sum(map(len, constants)),

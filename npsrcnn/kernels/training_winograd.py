@@ -120,14 +120,17 @@ def _row_of_points(
     by_map = (stop - first) * across
     by_point = one.channels * by_map + LINE
     for t in range(first, stop):
+        # Rows above and below the map are zeros, and left out.
+        top = t * STEP - one.margin
+        skipped = 0 if top >= 0 else -top
+        taps = (one.taps if top + one.taps <= one.height else one.height - top) - skipped
+        for k in range(taps):
+            off[k] = one.x + (top + skipped + k) * one.line
         for c in range(one.channels):
-            for k in range(one.taps):
-                row = t * STEP - one.margin + k
-                there = one.x + row * one.line + c * one.pitch
-                off[k] = there if 0 <= row < one.height else spots.nothing
             here = line + c * columns
-            forward_thin(work, 0, off, one.taps, weights, one.coefficients + i * one.taps,
-                         biases, spots.zeros, work, here + left, length, np.int64(LINEAR),
+            forward_thin(work, c * one.pitch, off, taps,
+                         weights, one.coefficients + i * one.taps + skipped, biases, spots.zeros,
+                         work, here + left, length, np.int64(LINEAR),
                          work, here + left)  # fmt: skip
             _clear(work, here, left)
             _clear(work, here + left + length, columns - left - length)
