@@ -1,9 +1,10 @@
 """`python -m benchmarks cuda`: the GPU kernels beside PyTorch, on one GPU, in one run.
 
 Medians of times between two events on the device, with a few images or steps between them, after
-warming up; inputs and weights are there already. Each result is compared with PyTorch's before it
-is timed. PyTorch runs its own way: zero padding inside cuDNN, cuDNN choosing its algorithms, TF32
-off and on, eager and, with --compile, compiled.
+warming up; inputs and weights are there already. Each result is compared with PyTorch's in float32
+before it is timed; who differs, or fails, has a row that says so. PyTorch runs its own way: zero
+padding inside cuDNN, cuDNN choosing its algorithms, TF32 off and on, eager, its training steps as
+CUDA graphs too, and, with --compile, compiled.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from npsrcnn.kernels import cuda as kernels
 from npsrcnn.kernels.cuda import device, inference, planes, steps, training
 from npsrcnn.kernels.cuda import tf32 as tensor_cores
 from npsrcnn.network import Layers
+from npsrcnn.optimizers import parameters
 
 SIZES = {"1080p": (1080, 1920), "4K": (2160, 3840)}
 NETWORKS = ("9-1-5", "9-5-5")
@@ -67,6 +69,8 @@ def run(options: argparse.Namespace) -> None:
         if options.json:
             with commands.write_atomically(options.json) as path:
                 path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    if failed := sum("error" in row for row in rows):
+        raise UserError(f"{failed} of {len(rows)} rows have no time: their errors are above")
 
 
 def measurements(torch: Any, repeats: int, compiled: bool) -> Iterator[Row]:
@@ -77,18 +81,41 @@ def measurements(torch: Any, repeats: int, compiled: bool) -> Iterator[Row]:
         net = SRCNN(name, seed=1, padding="zeros")
         for size, shape in SIZES.items():
             work = 2 * flops(net.layers) * shape[0] * shape[1]
+            moved = traffic(net.layers) * shape[0] * shape[1]
             pixels = np.random.default_rng(0).random((1, 1, *shape), np.float32)
-            for row in inferences(torch, net, pixels, repeats, compiled):
-                rate = work / row["ms"] / 1e9
-                moved = row.pop("bytes", 0) * shape[0] * shape[1] / row["ms"] / 1e9
-                yield {"what": f"{name} {size}", **row, "TFLOP/s": round(rate, 1),
-                       "of float32": round(rate / ceiling["float32 TFLOP/s"], 2),
-                       "TB/s": round(moved, 2) or None,
-                       "of copy": round(moved / ceiling["copy TB/s"], 2) or None}  # fmt: skip
+            for by, measure in inferences(torch, net, pixels, repeats, compiled):
+                yield timed(f"{name} {size}", by, measure, work, moved, ceiling)
         for batch in BATCHES:
-            for row in trainings(torch, net, batch, repeats, compiled):
-                rate = round(batch / row["ms"] * 1e3)
-                yield {"what": f"{name} step of {batch}", **row, "sub-images/s": rate}
+            for by, measure in trainings(torch, net, batch, repeats, compiled):
+                row = timed(f"{name} step of {batch}", by, measure)
+                if "ms" in row:
+                    row["sub-images/s"] = round(batch / row["ms"] * 1e3)
+                yield row
+
+
+def timed(
+    what: str,
+    by: str,
+    measure: Callable[[], float],
+    work: float = 0,
+    moved: float = 0,
+    ceiling: Row | None = None,
+) -> Row:
+    """A row: milliseconds, and rates of ``work`` operations; or why there are none."""
+    row: Row = {"what": what, "by": by}
+    try:
+        row["ms"] = measure()
+    except (UserError, RuntimeError) as error:  # of ours, of PyTorch's: the others go on
+        return row | {"error": " ".join(str(error).split())[:300]}
+    if work and ceiling:
+        rate = work / row["ms"] / 1e9
+        row["TFLOP/s"] = round(rate, 1)
+        row["of float32"] = round(rate / ceiling["float32 TFLOP/s"], 2)
+    if moved and ceiling and by.startswith("npsrcnn"):
+        bandwidth = moved / row["ms"] / 1e9
+        row["TB/s"] = round(bandwidth, 2)
+        row["of copy"] = round(bandwidth / ceiling["copy TB/s"], 2)
+    return row
 
 
 def flops(layers: Layers) -> int:
@@ -109,6 +136,7 @@ def median(
     times = []
     for _ in range(5 + repeats):
         before()
+        work()  # while this runs, Python comes to the rest: the GPU never waits for it
         start = record()
         for _ in range(count):
             work()
@@ -208,56 +236,108 @@ def knows_tf32() -> bool:
     return True
 
 
+Contestant = tuple[str, Callable[[], float]]  # a name, and what measures its milliseconds
+
+
 def inferences(
     torch: Any, net: SRCNN, pixels: np.ndarray, repeats: int, compiled: bool
-) -> Iterator[Row]:
+) -> Iterator[Contestant]:
     """The whole network on an image."""
-    x, rows, moved = planes.upload(pixels), (0, pixels.shape[2]), traffic(net.layers)
-    network = inference.Network(net.layers, net.padding)
-    result = network.run(x, rows, rows[1]).download()
-    milliseconds = ours(lambda: network.run(x, rows, rows[1]), repeats, IMAGES)
-    yield {"by": "npsrcnn", "ms": milliseconds, "bytes": moved}
+    there, model = torch.from_numpy(pixels).cuda(), as_torch(torch, net.layers, same=True)
+
+    def infer(variant: Any) -> Any:
+        with torch.inference_mode():
+            return variant(there)
+
+    precision(torch, tf32=False)
+    expected = infer(model).cpu().numpy()
+    x, rows = planes.upload(pixels), (0, pixels.shape[2])
+
+    def measure_ours(tf32: bool) -> float:
+        network = inference.Network(net.layers, net.padding, tf32=tf32)
+        check(network.run(x, rows, rows[1]).download(), expected, tf32)
+        return ours(lambda: network.run(x, rows, rows[1]), repeats, IMAGES)
+
+    def measure_theirs(variant: Any, tf32: bool) -> float:
+        check(infer(variant).cpu().numpy(), expected, tf32)
+        return theirs(torch, lambda: infer(variant), repeats, IMAGES)
+
+    yield "npsrcnn", lambda: measure_ours(tf32=False)
     if knows_tf32():
-        network = inference.Network(net.layers, net.padding, tf32=True)
-        check(network.run(x, rows, rows[1]).download(), result, True)
-        milliseconds = ours(lambda: network.run(x, rows, rows[1]), repeats, IMAGES)
-        yield {"by": "npsrcnn TF32", "ms": milliseconds, "bytes": moved}
-    there = torch.from_numpy(pixels).cuda()
-    with torch.inference_mode():
-        model = as_torch(torch, net.layers, same=True)
-        for name, variant, tf32 in variants(torch, model, compiled):
-            check(result, variant(there).cpu().numpy(), tf32)
-            yield {"by": name, "ms": theirs(torch, lambda v=variant: v(there), repeats, IMAGES)}
+        yield "npsrcnn TF32", lambda: measure_ours(tf32=True)
+    for name, variant, tf32 in variants(torch, model, compiled):
+        yield name, functools.partial(measure_theirs, variant, tf32)
 
 
-def trainings(torch: Any, net: SRCNN, batch: int, repeats: int, compiled: bool) -> Iterator[Row]:
+def trainings(
+    torch: Any, net: SRCNN, batch: int, repeats: int, compiled: bool
+) -> Iterator[Contestant]:
     """A step on a batch that is on the device: SGD with momentum, and SOAP, which PyTorch lacks."""
     rng, side = np.random.default_rng(0), 33 - net.margin
     inputs = rng.random((batch, 1, 33, 33), np.float32)
     labels = rng.random((batch, 1, side, side), np.float32)
-    factors = [(1.0, 0.1)] * len(net.layers)
-    repeats = min(repeats, 100)
-    rules = {
-        "npsrcnn": (steps.SGD, [steps.Step(rate=1e-6, momentum=0.9)] * STEPS),
-        "npsrcnn SOAP": (steps.SOAP, [steps.Step(
-            rate=1e-6, forget_mean=0.05, forget_square=0.05, epsilon=1e-6, improve=i % 10 == 9
-        ) for i in range(STEPS)]),
-    }  # fmt: skip
-    for name, (rule, plan) in rules.items():
+    x, t = torch.from_numpy(inputs).cuda(), torch.from_numpy(labels).cuda()
+    precision(torch, tf32=False)
+    model = as_torch(torch, net.layers, same=False)
+    loss_of(model, x, t).backward()
+    expected = [p.grad.cpu().numpy() for p in model.parameters()]
+
+    def measure_ours(rule: int) -> float:
+        for grad, right in zip(parameters(net.loss_and_grads(inputs, labels)[1]), expected,
+                               strict=True):  # fmt: skip
+            check(grad, right, False)
+        factors = [(1.0, 0.1)] * len(net.layers)
         session = training.Session(net.layers, factors, rule, batch, 33, side)
         session.put(inputs, labels)
-        begin = functools.partial(session.begin, plan)  # as in training: planned, then done
-        yield {"by": name, "ms": ours(session.step, repeats, STEPS, begin)}
-    x, t = torch.from_numpy(inputs).cuda(), torch.from_numpy(labels).cuda()
-    for name, variant, _ in variants(torch, as_torch(torch, net.layers, same=False), compiled):
+        begin = functools.partial(session.begin, plan_of_steps())
+        taken = ours(session.step, repeats, STEPS, begin)
+        if session.losses()[1]:
+            raise UserError("training has diverged: the steps did nothing")
+        return taken
+
+    def measure_theirs(variant: Any, graph: bool) -> float:
         optimizer = torch.optim.SGD(variant.parameters(), lr=1e-6, momentum=0.9)
 
-        def work(model=variant, optimizer=optimizer):
+        def step() -> None:
             optimizer.zero_grad(set_to_none=True)
-            (((model(x) - t) ** 2).sum() / (2 * batch)).backward()
+            loss_of(variant, x, t).backward()
             optimizer.step()
 
-        yield {"by": name, "ms": theirs(torch, work, repeats, STEPS)}
+        return theirs(torch, recorded(torch, step) if graph else step, repeats, STEPS)
+
+    yield "npsrcnn", lambda: measure_ours(steps.SGD)
+    yield "npsrcnn SOAP", lambda: measure_ours(steps.SOAP)
+    for name, variant, _ in variants(torch, model, compiled):
+        yield name, functools.partial(measure_theirs, variant, graph=False)
+        if variant is model:
+            yield f"{name}, a CUDA graph", functools.partial(measure_theirs, variant, graph=True)
+
+
+def plan_of_steps() -> list[steps.Step]:
+    """One step, and then those that are timed: of SOAP every tenth looks for new axes."""
+    step = steps.Step(
+        rate=1e-6, momentum=0.9, forget_mean=0.05, forget_square=0.05, epsilon=1e-6
+    )
+    return [step._replace(improve=i % 10 == 9) for i in range(1 + STEPS)]
+
+
+def loss_of(model: Any, x: Any, t: Any) -> Any:
+    """Caffe's EuclideanLoss, as :func:`npsrcnn.kernels.reference.mse`."""
+    return ((model(x) - t) ** 2).sum() / (2 * len(x))
+
+
+def recorded(torch: Any, work: Callable[[], None]) -> Callable[[], None]:
+    """``work`` as a CUDA graph of PyTorch's, which wants it done a few times on another stream."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            work()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
 
 
 if __name__ == "__main__":

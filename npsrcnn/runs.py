@@ -21,7 +21,7 @@ from npsrcnn.errors import DataError
 from npsrcnn.evaluate import Prepared, mean_psnr
 from npsrcnn.trainer import Trainer, save_checkpoint
 
-MEASURE_EVERY = 30.0  # seconds, where an epoch takes longer
+MEASURE_EVERY, LEAST_PAUSE = 30.0, 2.0  # seconds: where an epoch takes longer; between any two
 CHECKPOINT, LOG, BEST, LAST = "checkpoint.npz", "log.csv", "best.npz", "last.npz"
 COLUMNS = ("seconds", "epoch", "step", "sub_images", "rate", "loss", "psnr", "psnr_bicubic")
 
@@ -67,7 +67,7 @@ class Run:
         self._seconds_before = self.log[-1]["seconds"] if self.log else 0.0
         self._losses: list[float] = []
         self._measured = time.monotonic()
-        self._cost = 0.0  # seconds that the last measurement took
+        self._pause = 0.0  # seconds from the last measurement to the next, at least
 
     @property
     def seconds(self) -> float:
@@ -112,8 +112,7 @@ class Run:
                             break
                         if time.monotonic() - self._measured > MEASURE_EVERY:
                             self.measure()
-                # Where epochs are short, measuring takes no more than a tenth of the time.
-                if time.monotonic() - self._measured > 10 * self._cost:
+                if time.monotonic() - self._measured > self._pause:
                     self.measure()
 
     def measure(self) -> None:
@@ -157,7 +156,10 @@ class Run:
         facts = {"settings": self.settings, "length": vars(self.length), "log": self.log}
         save_checkpoint(self.folder / CHECKPOINT, trainer, facts)
         self._measured = time.monotonic()
-        self._cost = self._measured - began
+        # Where epochs are short, measuring takes no more than a tenth of the time. The first one
+        # compiles what it needs: no later one takes as long.
+        cost = self._measured - began if len(self.log) > 1 else 0.0
+        self._pause = max(LEAST_PAUSE, 10 * cost)
 
     def report(self) -> str:
         """What came of it: the gain, every file, and how to use the model."""

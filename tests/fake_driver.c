@@ -197,7 +197,9 @@ int cuStreamCreate(Handle *result, unsigned flags) { *result = &stream; return O
 int cuStreamDestroy_v2(Handle on) { return OK; }
 int cuStreamSynchronize(Handle on) { return recorded < 0 ? OK : CAPTURING; }
 int cuEventCreate(Handle *event, unsigned flags) { return make(event); }
-int cuEventRecord(Handle event, Handle on) { return OK; }
+int cuEventRecord(Handle event, Handle on) {
+    return on == &stream || recorded < 0 ? OK : CAPTURING;
+}
 int cuEventSynchronize(Handle event) { return recorded < 0 ? OK : CAPTURING; }
 int cuEventElapsedTime_v2(float *milliseconds, Handle first, Handle last) {
     *milliseconds = 1;

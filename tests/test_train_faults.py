@@ -182,6 +182,7 @@ def test_a_run_whose_folder_is_removed_makes_it_again(
         measure(self)
 
     monkeypatch.setattr(Run, "measure", spy)
+    monkeypatch.setattr("npsrcnn.runs.LEAST_PAUSE", 0.0)
     assert train.main(arguments(shards, out)) == 0
     assert len(measured) > 2
     assert same(straight, weights(out))

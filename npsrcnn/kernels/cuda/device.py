@@ -24,6 +24,8 @@ from npsrcnn.errors import UserError
 
 INSTALL = "pip install 'npsrcnn[cuda]'"
 _CPU = "or use --device cpu"
+if not hasattr(np, "row_stack"):  # NumPy 2.5; without it numba-cuda 0.30 can compile nothing
+    np.row_stack = np.vstack  # noqa: NPY201
 MISSING = f"--device cuda needs the package numba-cuda: {INSTALL}, {_CPU}"
 try:
     from numba import cuda

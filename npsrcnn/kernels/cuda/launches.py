@@ -114,27 +114,31 @@ class _Launches(_Recording):
 class _Graph(_Recording):
     """A CUDA graph, recorded from a stream of its own; it runs on the default stream, as all else.
 
-    While a stream is recorded the default one must be left alone: ``work`` may neither copy nor
-    allocate. It has run before, so its kernels are loaded.
+    While it is recorded ``work`` may neither copy nor allocate. It has run before, so its kernels
+    are loaded.
     """
 
     def __init__(self) -> None:
-        self._stream = cuda.stream()
+        handle = ctypes.c_void_p()
+        _call("cuStreamCreate", ctypes.byref(handle), _NON_BLOCKING)
+        _when_gone(self, "cuStreamDestroy_v2", handle)
+        self._handle, self._stream = handle, cuda.external_stream(handle.value)
         self._arrays: list[tuple] = []  # whose addresses the graph has: they must live as long
         self._graph = ctypes.c_void_p()
 
     def record(self, work: Callable[[], None]) -> None:
-        stream, recorded = ctypes.c_void_p(int(self._stream)), ctypes.c_void_p()
+        recorded = ctypes.c_void_p()
         with cuda.defer_cleanup():  # what Numba frees in between would be a call out of turn
-            _call("cuStreamBeginCapture_v2", stream, _RELAXED)
+            _call("cuStreamBeginCapture_v2", self._handle, _RELAXED)
             try:
                 super().record(work)
-            finally:
-                _call("cuStreamEndCapture", stream, ctypes.byref(recorded))
+            except BaseException:  # what it was, and not that the recording is spoilt
+                _driver().cuStreamEndCapture(self._handle, ctypes.byref(recorded))
+                raise
+            _call("cuStreamEndCapture", self._handle, ctypes.byref(recorded))
         _call("cuGraphInstantiateWithFlags", ctypes.byref(self._graph), recorded, _NO_FLAGS)
+        _when_gone(self, "cuGraphExecDestroy", self._graph)
         _call("cuGraphDestroy", recorded)
-        # Not when Python ends: there may be no driver any more.
-        weakref.finalize(self, _call, "cuGraphExecDestroy", self._graph).atexit = False
 
     def add(self, kernel, grid, threads, arrays) -> None:
         self._arrays.append(arrays)
@@ -145,7 +149,8 @@ class _Graph(_Recording):
 
 
 _DEFAULT_STREAM, _NO_FLAGS = ctypes.c_void_p(0), ctypes.c_ulonglong(0)
-_RELAXED = ctypes.c_int(2)  # other streams and threads may do what they like
+# While it is recorded, the default stream and other threads may do what they like.
+_NON_BLOCKING, _RELAXED = ctypes.c_uint(1), ctypes.c_int(2)
 
 
 @functools.cache
@@ -171,3 +176,9 @@ def _call(name: str, *arguments: object) -> None:
         text = ctypes.c_char_p()
         _driver().cuGetErrorName(status, ctypes.byref(text))
         raise UserError(explain(f"{name}: {(text.value or b'error').decode()} ({status})"))
+
+
+def _when_gone(owner: object, name: str, handle: ctypes.c_void_p) -> None:
+    """Call this function of the driver's when ``owner`` is no more. Not when Python ends: there
+    may be no driver any more."""
+    weakref.finalize(owner, _call, name, handle).atexit = False

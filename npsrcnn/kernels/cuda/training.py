@@ -154,7 +154,7 @@ class Session:
         """The next step of the plan, on the batch that is there, or the next of those held."""
         if self._done == len(self._planned):
             raise ValueError("no step is planned")
-        improve = self._planned[self._done].improve > 0
+        improve = self._soap is not None and self._planned[self._done].improve > 0
         self._steps[improve].run(lambda: self._step(improve))
         self._done += 1
 
