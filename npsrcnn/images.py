@@ -329,6 +329,9 @@ def _decode(data: bytes) -> Picture:
         return Picture.from_samples(samples)
     with image:
         if samples is None:
+            if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
+                # Of 2 and 4 bits Pillow scales the samples to 8, and not the key
+                image.info["transparency"] *= 255 // (2 ** png.bits(data) - 1)
             samples = _samples(image, metadata)
             if image.format == "TIFF":
                 orientation = 1  # Pillow has turned it

@@ -27,6 +27,11 @@ LEVEL = 2  # zlib's: three times as fast as 6, files a seventh larger
 ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))  # fmt: skip  # noqa: E501
 
 
+def bits(data: bytes) -> int:
+    """Bits per sample of a PNG file."""
+    return data[24]
+
+
 def is_16_bit(data: bytes) -> bool:
     """Whether ``data`` is a PNG file of 16 bits per sample."""
     return data.startswith(SIGNATURE) and data[24:25] == b"\x10"

@@ -8,12 +8,14 @@ import os
 import struct
 import threading
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
+from npsrcnn import png, tiff
 from npsrcnn.errors import UserError
 from npsrcnn.images import (
     Metadata,
@@ -153,6 +155,23 @@ def test_pictures_of_every_kind(tmp_path, case):
         np.testing.assert_array_equal(picture.alpha, alpha)
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_a_transparent_grey_of_few_bits(tmp_path, depth):
+    """Its key (PNG specification, 11.3.1) counts in the file's levels, not in ours."""
+    levels = np.arange(2**depth, dtype=np.uint8)[None]
+    bits = levels[..., None] >> np.arange(depth)[::-1] & 1
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", levels.size, 1, depth, 0, 0, 0, 0)),
+        (b"tRNS", struct.pack(">H", 1)),
+        (b"IDAT", zlib.compress(b"\0" + np.packbits(bits).tobytes())),
+        (b"IEND", b""),
+    ]
+    (tmp_path / "a.png").write_bytes(png.SIGNATURE + b"".join(png._chunk(*p) for p in parts))
+    picture = read(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.pixels, levels * np.uint8(255 // (2**depth - 1)))
+    np.testing.assert_array_equal(picture.alpha, np.where(levels == 1, 0, 255))
+
+
 def test_cmyk_becomes_srgb(tmp_path):
     image = Image.fromarray(smooth_samples((32, 32, 3))).convert("CMYK")
     image.save(tmp_path / "plain.jpg", quality=95)
@@ -211,8 +230,6 @@ def turn_16_bit(path, exif, orientation):
         picture.metadata.exif = exif.tobytes().removeprefix(b"Exif\0\0")
         write(path, picture)
         return
-    from npsrcnn import tiff
-
     path.write_bytes(tiff.encode(picture.samples(), {0x0112: orientation}))
 
 
@@ -303,8 +320,6 @@ def encoded(suffix, dtype=np.uint8):
         file = io.BytesIO()
         Image.fromarray(samples).save(file, Image.registered_extensions()[suffix])
         return file.getvalue()
-    from npsrcnn import png, tiff
-
     return png.encode(samples, []) if suffix == ".png" else tiff.encode(samples, {})
 
 
@@ -313,8 +328,6 @@ def giant_png():
     data = encoded(".png")
     size = (100_000).to_bytes(4, "big")
     header = b"IHDR" + size + size + data[24:29]
-    import zlib
-
     return data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]
 
 
