@@ -452,6 +452,38 @@ def test_wrong_calls(photo, model, capsys, tmp_path):
     assert {path.name for path in photo.parent.iterdir()} == {"photo.png", "photo.jpg"}
 
 
+@pytest.mark.parametrize(
+    ("other", "argv"),
+    [
+        ("photo_x2.png", ["photo.png", "photo_x2.png"]),
+        ("photo_x2.png", ["photo_x2.png", "../in/photo.png"]),
+        ("photo_x2.png", [".", "-o", "."]),
+        ("photo_x2_bicubic.png", ["photo.png", "photo_x2_bicubic.png", "--also-bicubic"]),
+        ("b_x2_bicubic.png", ["b.pgm", "b_x2_bicubic.png", "--also-bicubic"]),
+        ("b_bicubic.png", ["b_bicubic.png", "-o", "b.png", "--also-bicubic"]),
+    ],
+)
+def test_no_source_is_overwritten_by_the_result_of_another(
+    other, argv, photo, model, capsys, monkeypatch
+):
+    monkeypatch.chdir(photo.parent)
+    write(photo.with_name(other), np.full((4, 4), 7, np.uint8))
+    write(photo.with_name("b.pgm"), np.zeros((4, 4), np.uint8))
+    before = {path: path.read_bytes() for path in photo.parent.iterdir()}
+    line = usage([*argv, "--model", model], capsys)
+    assert f"{other} would be overwritten by the result of" in line and "give another -o" in line
+    assert {path: path.read_bytes() for path in photo.parent.iterdir()} == before
+
+
+def test_no_source_is_overwritten_where_a_result_becomes_png(photo, model, capsys):
+    deep = photo.with_name("photo.pgm")
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(deep)
+    other = photo.rename(photo.with_name("photo_x2.png"))
+    before = other.read_bytes()
+    main([str(deep), str(other), "--model", model])
+    assert other.read_bytes() == before
+
+
 def failure(argv, capsys):
     """The one line of a command that could not do it."""
     assert main(argv) == 1

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import functools
 import json
+import os
 import sys
 import time
 import traceback
@@ -30,7 +31,7 @@ from npsrcnn.upscale import choose_models, steps_of
 from npsrcnn.upscale.cluster import ClusterError
 from npsrcnn.upscale.cluster_files import enlarge_files as enlarge_on_cluster
 from npsrcnn.upscale.compiling import compile_kernels
-from npsrcnn.upscale.files import MEMORY, Job, Settings, enlarge_file
+from npsrcnn.upscale.files import MEMORY, Job, Settings, beside_it, enlarge_file
 from npsrcnn.upscale.folder import Outcome, enlarge_files, hopeless
 from npsrcnn.upscale.progress import Progress
 
@@ -101,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
         nets = [ensemble(net) for net in nets]
     suffix = f"_x{scale:g}" if options.suffix is None else options.suffix
     jobs = _plan(options.sources, options.output, suffix, format_suffix)
-    _check_targets(jobs)
+    _check_targets(jobs, options.also_bicubic)
     if options.output and not (len(jobs) == 1 and jobs[0].target == options.output):
         options.output.mkdir(parents=True, exist_ok=True)
 
@@ -280,22 +281,32 @@ def _plan(
     if format_suffix:
         return [Job(source, target, True) for source, target in pairs]
     taken = Counter(path for _, target in pairs for path in {target, target.with_suffix(".png")})
+    known = {os.path.realpath(source) for source, _ in pairs}
     jobs = []
     for source, target in pairs:
         png = target.with_suffix(".png")
-        jobs.append(Job(source, target, fallback=png if taken[png] == 1 else None))
+        free = taken[png] == 1 and os.path.realpath(png) not in known
+        jobs.append(Job(source, target, fallback=png if free else None))
     return jobs
 
 
-def _check_targets(jobs: Sequence[Job]) -> None:
-    """No picture may be written over its source or over another result."""
-    sources: dict[Path, Path] = {}
+def _check_targets(jobs: Sequence[Job], also_bicubic: bool) -> None:
+    """No picture may be written over a source, its own or another's, or over another result."""
+    sources = {os.path.realpath(job.source): job.source for job in jobs}
+    made: dict[Path, Path] = {}
     for job in jobs:
-        if job.target.resolve() == job.source.resolve():
-            raise UsageError(f"{job.source} would be overwritten: give -o, --suffix or --format")
-        first = sources.setdefault(job.target, job.source)
-        if first != job.source:
-            raise UsageError(f"{first} and {job.source} would both become {job.target}: give -o")
+        targets = [job.target]
+        if also_bicubic:
+            targets += {beside_it(path) for path in (job.target, job.fallback) if path}
+        for target in targets:
+            if source := sources.get(os.path.realpath(target)):
+                raise UsageError(
+                    f"{source} would be overwritten by the result of {job.source}: "
+                    "give another -o, --suffix or --format"
+                )
+            first = made.setdefault(target, job.source)
+            if first != job.source:
+                raise UsageError(f"{first} and {job.source} would both become {target}: give -o")
 
 
 def _line(row: dict[str, object]) -> str:
