@@ -51,17 +51,23 @@ class Format(NamedTuple):
     alpha: bool = False
     longest: int = 65535  # side, in pixels
     options: dict[str, object] = {}  # noqa: RUF012 (never changed)
+    limits: dict[str, int] = {}  # noqa: RUF012 (bytes of metadata; what is longer has no place)
 
 
+SEGMENT = 65533  # bytes that a segment of JPEG holds
 FORMATS = {
     ".png": Format("PNG", "BH", True, 2**31 - 1),
-    ".jpg": Format("JPEG", options={"quality": 95, "subsampling": 0}),
+    ".jpg": Format(
+        "JPEG",
+        options={"quality": 95, "subsampling": 0},
+        limits={"exif": SEGMENT, "xmp": SEGMENT - 29, "comment": SEGMENT},  # 29: XMP's name
+    ),
     ".tif": Format("TIFF", "BHf", True, 2**31 - 1),
     ".webp": Format("WEBP", alpha=True, longest=16383, options={"quality": 95}),
     ".bmp": Format("BMP", longest=2**31 - 1),
     ".ppm": Format("PPM", longest=2**31 - 1),
     ".tga": Format("TGA", alpha=True),
-    ".jp2": Format("JPEG2000", alpha=True),
+    ".jp2": Format("JPEG2000", alpha=True, limits={"comment": SEGMENT - 2}),
     ".avif": Format("AVIF", alpha=True, options={"quality": 90, "subsampling": "4:4:4"}),
 }
 ALIASES = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif", ".pgm": ".ppm", ".pnm": ".ppm"}
@@ -418,10 +424,14 @@ def _encode(picture: Picture, kind: Format) -> bytes:
         "icc_profile": metadata.icc_profile,
         "exif": exif_with_prefix(metadata),
         "xmp": metadata.xmp,
-        "comment": metadata.text.get("Comment", "").encode(),
+        "comment": metadata.comment or metadata.text.get("Comment", "").encode(),
         "dpi": metadata.dpi,
     }
-    options = kind.options | {key: value for key, value in known.items() if value}
+    options = kind.options | {
+        key: value
+        for key, value in known.items()
+        if value and len(value) <= kind.limits.get(key, len(value))
+    }
     file = io.BytesIO()
     image.save(file, kind.name, **options)
     return file.getvalue()

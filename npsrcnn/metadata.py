@@ -30,6 +30,7 @@ class Metadata:
     text: dict[str, str] = field(default_factory=dict)
     dpi: tuple[float, float] | None = None
     gamma: float | None = None  # PNG's, where no profile says better
+    comment: bytes | None = None  # JPEG's and GIF's, which do not say how it is encoded
 
 
 def metadata_of(image: Image.Image) -> tuple[Metadata, int]:
@@ -46,9 +47,8 @@ def metadata_of(image: Image.Image) -> tuple[Metadata, int]:
         for key, text in getattr(image, "text", {}).items()
         if key != XMP_IN_PNG and not key.startswith("Raw profile type")
     }
-    comment = info.get("comment")
-    if comment and image.format in ("JPEG", "MPO", "GIF"):  # JPEG 2000 has its encoder's name there
-        texts["Comment"] = comment.decode("latin-1") if isinstance(comment, bytes) else str(comment)
+    # JPEG 2000 has its encoder's name there
+    comment = info.get("comment") if image.format in ("JPEG", "MPO", "GIF") else None
     xmp = info.get("xmp") or info.get(XMP_IN_PNG)
     if isinstance(xmp, str):
         xmp = xmp.encode()
@@ -59,8 +59,9 @@ def metadata_of(image: Image.Image) -> tuple[Metadata, int]:
         dpi = tuple(float(value) for value in dpi)
         dpi = dpi if all(1 < value < 1e6 for value in dpi) else None  # TIFF's 1: unknown
     return Metadata(
-        info.get("icc_profile") or None, exif or None, xmp or None, texts, dpi, info.get("gamma")
-    ), orientation
+        info.get("icc_profile") or None, exif or None, xmp or None, texts, dpi, info.get("gamma"),
+        comment or None,
+    ), orientation  # fmt: skip
 
 
 def _upright(exif: bytes) -> tuple[int, bytes]:
@@ -105,6 +106,14 @@ def exif_with_prefix(metadata: Metadata) -> bytes:
     return b"Exif\0\0" + metadata.exif if metadata.exif else b""
 
 
+def _decoded(text: bytes) -> str:
+    """A text of unknown encoding: what is no UTF-8 is taken for Latin-1, which anything is."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
+
+
 def png_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
     """Names and contents of the chunks of a PNG file that say it."""
     chunks = []
@@ -117,7 +126,10 @@ def png_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
         chunks.append((b"pHYs", struct.pack(">IIB", x, y, 1)))
     if metadata.exif:
         chunks.append((b"eXIf", metadata.exif))
-    for key, text in metadata.text.items():
+    texts = dict(metadata.text)
+    if metadata.comment:
+        texts["Comment"] = _decoded(metadata.comment)
+    for key, text in texts.items():
         chunks.append((b"iTXt", key.encode("latin-1") + b"\0\0\0\0\0" + text.encode()))
     if metadata.xmp:
         chunks.append((b"iTXt", XMP_IN_PNG.encode() + b"\0\0\0\0\0" + metadata.xmp))

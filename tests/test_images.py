@@ -18,6 +18,7 @@ from PIL import Image, ImageCms, ImageOps
 from npsrcnn import png, tiff
 from npsrcnn.errors import UserError
 from npsrcnn.images import (
+    FORMATS,
     Metadata,
     Picture,
     list_images,
@@ -285,6 +286,33 @@ def test_gamma_and_texts_of_png(tmp_path):
     write(tmp_path / "a.png", picture)
     found = read(tmp_path / "a.png").metadata
     assert found.gamma == 0.5 and found.text == {"Title": "x"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_comment_stays_as_it_is(tmp_path, encoding):
+    comment = "a täxt".encode(encoding)
+    Image.fromarray(smooth_samples((9, 9, 3))).save(tmp_path / "a.jpg", comment=comment)
+    picture = read(tmp_path / "a.jpg")
+    write(tmp_path / "b.jpg", picture)
+    assert read(tmp_path / "b.jpg").metadata.comment == comment
+    write(tmp_path / "b.png", picture)  # whose texts say how they are encoded
+    assert read(tmp_path / "b.png").metadata.text == {"Comment": "a täxt"}
+    write(tmp_path / "c.jpg", read(tmp_path / "b.png"))
+    assert read(tmp_path / "c.jpg").metadata.comment == "a täxt".encode()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jp2"])
+@pytest.mark.parametrize("more", [0, 1])
+def test_metadata_too_long_for_a_format_costs_no_picture(tmp_path, suffix, more):
+    limits = FORMATS[suffix].limits
+    long = {key: bytes([65]) * (limit + more) for key, limit in limits.items()}
+    exif = long.get("exif", b"")[len(b"Exif\0\0") :]
+    metadata = Metadata(SRGB, exif, long.get("xmp"), comment=long["comment"])
+    write(tmp_path / f"a{suffix}", Picture(smooth_samples((9, 9, 3)), None, metadata))
+    with Image.open(tmp_path / f"a{suffix}") as image:
+        for key, limit in limits.items():
+            length = len(image.info.get(key, b""))  # that of OpenJPEG's own comment, if no other
+            assert length < limit if more else length == limit
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\xff\0", b"Exif\0\0junk" * 9])
