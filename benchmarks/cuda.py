@@ -104,7 +104,8 @@ def timed(
     """A row: milliseconds, and rates of ``work`` operations; or why there are none."""
     row: Row = {"what": what, "by": by}
     try:
-        row["ms"] = measure()
+        with device.errors_for_people():
+            row["ms"] = measure()
     except (UserError, RuntimeError) as error:  # of ours, of PyTorch's: the others go on
         return row | {"error": " ".join(str(error).split())[:300]}
     if work and ceiling:
@@ -283,8 +284,8 @@ def trainings(
     expected = [p.grad.cpu().numpy() for p in model.parameters()]
 
     def measure_ours(rule: int) -> float:
-        for grad, right in zip(parameters(net.loss_and_grads(inputs, labels)[1]), expected,
-                               strict=True):  # fmt: skip
+        grads = parameters(kernels.loss_and_grads(net.layers, inputs, labels)[1])
+        for grad, right in zip(grads, expected, strict=True):
             check(grad, right, False)
         factors = [(1.0, 0.1)] * len(net.layers)
         session = training.Session(net.layers, factors, rule, batch, 33, side)
