@@ -384,7 +384,8 @@ def _samples(image: Image.Image, metadata: Metadata) -> np.ndarray:
         samples = np.asarray(image)
         if not np.isfinite(samples).all():
             raise UserError("holds values that are not finite (NaN or infinity)")
-        return samples
+        white = image.tag_v2.get(tiff.PHOTOMETRIC) if image.format == "TIFF" else None
+        return 1 - samples if white == tiff.WHITE_IS_ZERO else samples  # which Pillow does not do
     if mode in ("P", "PA"):
         samples = np.asarray(image.convert("RGBA"))
         if metadata.icc_profile is None and (samples[..., :3] == samples[..., :1]).all():

@@ -1,4 +1,4 @@
-"""TIFF where Pillow falls short: colour of 16 bits a channel.
+"""TIFF where Pillow falls short: colour of 16 bits a channel, and grey whose white is zero.
 
 Pillow knows every compression of TIFF, and 16 bits in grey, but 16-bit colour comes out as 8-bit.
 So it is shown a file with the same strips, declared as a grey picture C times as wide; and files
@@ -28,7 +28,7 @@ PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 317, 322, 323, 3
 EXTRA, SAMPLE_FORMAT = 338, 339
 
 DEFLATE, DIFFERENCES = 8, 2  # a compression and a predictor
-GREY, RGB = 1, 2  # photometric interpretations
+WHITE_IS_ZERO, GREY, RGB = 0, 1, 2  # photometric interpretations
 STRIP = 1 << 18  # bytes, about, that are compressed at a time
 MAGIC = {b"II": b"II*\0", b"MM": b"MM\0*"}  # the first two bytes of a file, and all four of TIFF's
 LARGEST = 1 << 32  # bytes: offsets are of 32 bits
@@ -61,21 +61,27 @@ def _directory(head: bytes, file: BinaryIO) -> Directory:
 
 
 def decode_16_bit(data: bytes) -> np.ndarray | None:
-    """The samples of a TIFF file of 16 bits and several channels, (H, W, C) uint16.
+    """The samples of a TIFF file of 16 bits that Pillow gets wrong, (H, W, C) uint16.
 
-    C is 2 for grey with alpha, 3 RGB, 4 RGBA. None where the file is of another kind.
+    C is 1 for grey whose white is zero, 2 grey with alpha, 3 RGB, 4 RGBA; black is zero in what is
+    returned. None where the file is of another kind.
     """
     tags = _directory(data[:16], io.BytesIO(data))
     channels = tags.get(SAMPLES, 1)
     kind = (tags.get(PHOTOMETRIC), channels)
-    if kind not in ((GREY, 2), (RGB, 3), (RGB, 4)) or set(tags.get(BITS, ())) != {16}:
+    kinds = ((WHITE_IS_ZERO, 1), (WHITE_IS_ZERO, 2), (GREY, 2), (RGB, 3), (RGB, 4))
+    if kind not in kinds or set(tags.get(BITS, ())) != {16}:
         return None
     if set(tags.get(SAMPLE_FORMAT, (1,))) != {1}:
         raise UserError("a TIFF of signed or float colour: save it as unsigned 16 bits")
     if tags.get(PLANAR, 1) == 2:
-        return np.dstack([_as_grey(data, tags, 1, plane) for plane in range(channels)])
-    pixels = _as_grey(data, tags, channels, 0)
-    return pixels.reshape(len(pixels), -1, channels)
+        pixels = np.dstack([_as_grey(data, tags, 1, plane) for plane in range(channels)])
+    else:
+        pixels = _as_grey(data, tags, channels, 0)
+        pixels = pixels.reshape(len(pixels), -1, channels)
+    if tags[PHOTOMETRIC] == WHITE_IS_ZERO:
+        pixels[..., 0] = 65535 - pixels[..., 0]
+    return pixels
 
 
 def _as_grey(data: bytes, tags: Directory, channels: int, plane: int) -> np.ndarray:

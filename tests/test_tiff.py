@@ -35,8 +35,9 @@ def compressed(samples, compression, order):
     return file.getvalue()[start[0] : start[0] + size[0]]
 
 
-def naive_tiff(samples, order="<", compression=NONE, predictor=1, tile=None, planar=1, big=False):
-    """TIFF 6.0, sections 2, 13, 14 and 15; BigTIFF's wider fields."""
+def naive_tiff(samples, order="<", compression=NONE, predictor=1, tile=None, planar=1, big=False,
+               extra=2, white_is_zero=False):  # fmt: skip
+    """TIFF 6.0, sections 2, 13, 14, 15 and 18; BigTIFF's wider fields."""
     height, width, channels = samples.shape
     rows, columns = tile or (7, width)
     parts = []
@@ -53,10 +54,11 @@ def naive_tiff(samples, order="<", compression=NONE, predictor=1, tile=None, pla
                 parts.append(compressed(part, compression, order))
     tags = {
         256: [width], 257: [height], 258: [16] * channels, 259: [compression],
-        262: [2 if channels > 2 else 1], 277: [channels], 284: [planar], 317: [predictor],
+        262: [0 if white_is_zero else 2 if channels > 2 else 1],
+        277: [channels], 284: [planar], 317: [predictor],
     }  # fmt: skip
     if channels in (2, 4):
-        tags[338] = [2]
+        tags[338] = [extra]
     head = 16 if big else 8
     starts = [head + sum(map(len, parts[:i])) for i in range(len(parts))]
     tags |= (
@@ -115,6 +117,19 @@ def test_sixteen_bit_colour_in_every_layout(rng, channels, order, layout):
         return
     result = tiff.decode_16_bit(data)
     np.testing.assert_array_equal(result, samples)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    "layout", [{}, {"compression": DEFLATE, "predictor": 2}, {"tile": (16, 16)}, {"planar": 2}],
+    ids=str,
+)  # fmt: skip
+def test_grey_whose_white_is_zero(rng, channels, order, layout):
+    samples = rng.integers(0, 65536, (41, 37, channels), np.uint16)
+    result = tiff.decode_16_bit(naive_tiff(samples, order, white_is_zero=True, **layout))
+    np.testing.assert_array_equal(result[..., 0], 65535 - samples[..., 0])
+    np.testing.assert_array_equal(result[..., 1:], samples[..., 1:])  # alpha stays
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -181,11 +181,14 @@ def test_kinds_of_pixels(tmp_path, rng, small_blocks, shape, dtype, planar):
     np.testing.assert_array_equal(result, in_memory(samples, nets))
 
 
-def test_white_may_be_zero(tmp_path, rng, small_blocks):
-    samples = scene_file(tmp_path / "a.tif", rng, (60, 50), photometric="miniswhite")
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_white_may_be_zero(tmp_path, rng, small_blocks, dtype):
+    samples = scene_file(tmp_path / "a.tif", rng, (60, 50), dtype, photometric="miniswhite")
+    white = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    np.testing.assert_array_equal(images.read(tmp_path / "a.tif").pixels, white - samples)
     nets = [random_net("3-1-3")]
     enlarge_scene(tmp_path / "a.tif", tmp_path / "b.tif", nets, 2, memory=10**9)
-    expected = in_memory(255 - samples, nets)[..., 0]
+    expected = in_memory(white - samples, nets)[..., 0]
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "b.tif"), expected)
 
 
