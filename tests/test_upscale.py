@@ -375,6 +375,16 @@ def test_bicubic_beside_it(photo, model):
     np.testing.assert_array_equal(result, imresize(images.read_array(photo), 2))
 
 
+def test_what_is_skipped_has_its_bicubic_beside_it(photo, model, capsys):
+    bicubic = photo.with_name("photo_x2_bicubic.png")
+    for options in ([], ["--also-bicubic"]):
+        assert main([str(photo), "--model", model, "--skip-existing", *options]) == 0
+        assert "is there, skipped" not in capsys.readouterr().out
+        assert bicubic.exists() == bool(options)
+    assert main([str(photo), "--model", model, "--skip-existing", "--also-bicubic"]) == 0
+    assert "is there, skipped" in capsys.readouterr().out
+
+
 def test_json(photo, model, capsys, tmp_path):
     missing = photo.with_name("missing.png")
     assert main([str(photo), str(missing), "--model", model, "--json", "-"]) == 1
@@ -401,9 +411,30 @@ def test_a_format_that_cannot_hold_the_result(tmp_path, model, rng, capsys):
     assert not list(tmp_path.glob("*_x2.pgm"))
     assert main([*argv, "--skip-existing"]) == 0
     assert "2 skipped" in capsys.readouterr().out
-    wide.save(tmp_path / "b.png")  # whose result the fallback would be
-    assert main([str(tmp_path / "b.pgm"), str(tmp_path / "b.png"), "--model", model]) == 1
+    (tmp_path / "b_x2.png").unlink()
+    pictures = [str(tmp_path / name) for name in ("b.pgm", "b.png", "b_pgm.png")]
+    wide.save(pictures[1])  # whose result b_x2.png is
+    assert main([*pictures[:2], "--model", model]) == 0
+    assert read(tmp_path / "b_pgm_x2.png").pixels.dtype == np.uint16
+    wide.save(pictures[2])
+    assert main([*pictures, "--model", model]) == 1
     assert "no room for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "made"),
+    [
+        (["pal.gif", "pal.png", "pal.jpg"], [], ["pal_gif_x2.png", "pal_x2.jpg", "pal_x2.png"]),
+        (["x.jpg", "x.png"], ["--format", "png"], ["x_jpg_x2.png", "x_x2.png"]),
+        (["x.gif", "x.pbm", "y.gif"], [], ["x_gif_x2.png", "x_pbm_x2.png", "y_x2.png"]),
+    ],
+)
+def test_results_of_one_name_keep_the_suffixes_they_had(tmp_path, model, names, options, made):
+    for name in names:
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.new("1" if name.endswith("pbm") else "L", (5, 4)).save(tmp_path / "in" / name)
+    assert main([str(tmp_path / "in"), "--model", model, *options]) == 0
+    assert sorted(path.name for path in (tmp_path / "in_x2").iterdir()) == made
 
 
 def test_sixteen_bits_orientation_and_profile_survive(tmp_path, model, rng):
@@ -431,6 +462,7 @@ def test_wrong_calls(photo, model, capsys, tmp_path):
     write(twin, np.zeros((4, 4), np.uint8))
     one, both = [str(photo), "--model", model], [str(photo), str(twin), "--model", model]
     (tmp_path / "file").write_text("x")
+    namesake = tmp_path / "other" / photo.name
     wrong = {
         "the following arguments are required: IN": [],
         "give --scale, or --model, or both": [str(photo)],
@@ -442,7 +474,7 @@ def test_wrong_calls(photo, model, capsys, tmp_path):
         "cannot write .gif": [*one, "-o", str(tmp_path / "a.gif")],
         "choose one": [*one, "-o", str(tmp_path / "a.png"), "--format", "jpg"],
         "names one file, but IN is several": [*both, "-o", str(tmp_path / "a.png")],
-        "would both become": [*both, "--format", "png"],
+        "would both become": [str(namesake), *one, "-o", str(tmp_path / "new")],
         "would be overwritten": [*one, "--suffix", ""],
         "no part of a file's name": [*one, "--suffix", "/../x"],
         "neither a folder nor": [*one, "-o", str(tmp_path / "file")],
@@ -450,6 +482,7 @@ def test_wrong_calls(photo, model, capsys, tmp_path):
     for message, argv in wrong.items():
         assert message in usage(argv, capsys)
     assert {path.name for path in photo.parent.iterdir()} == {"photo.png", "photo.jpg"}
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

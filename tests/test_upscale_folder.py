@@ -309,13 +309,65 @@ def test_the_umask_survives_threads(tmp_path, monkeypatch):
 
 
 def test_what_goes_where_when_formats_do_not_fit(tmp_path, model, rng):
-    """Of two pictures that would both become one PNG neither does."""
+    """Two pictures that would both become one PNG become two."""
     (tmp_path / "in").mkdir()
     for name in ("a.pgm", "a.ppm"):
         samples = rng.integers(0, 65536, (6, 7), np.uint16)
         Image.fromarray(samples).save(tmp_path / "in" / name)
-    assert main([str(tmp_path / "in"), "--model", model]) == 1
-    assert not list((tmp_path / "in_x2").iterdir())
+    assert main([str(tmp_path / "in"), "--model", model]) == 0
+    made = {path.name for path in (tmp_path / "in_x2").iterdir()}
+    assert made == {"a_pgm_x2.png", "a_ppm_x2.png"}
+
+
+def test_a_folder_that_cannot_be_enlarged_stops_nothing_else(folder, tmp_path, model, capsys):
+    """One holds no pictures, one has a file where its results should go, one picture is nowhere."""
+    empty, shut = tmp_path / "empty", tmp_path / "shut"
+    for path in (empty, shut):
+        path.mkdir()
+    images.write(shut / "a.png", np.zeros((4, 4), np.uint8))
+    (tmp_path / "shut_x2").write_text("a file")
+    sources = [empty, tmp_path / "nowhere" / "a.png", shut, folder / "00.png"]
+    report = tmp_path / "report.json"
+    assert main([*map(str, sources), "--model", model, "--json", str(report)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.endswith("1 enlarged, 0 skipped, 3 failed\n")
+    errors = captured.err.splitlines()
+    assert len(errors) == 3 and "empty: no image files" in errors[0]
+    assert "shut_x2: File exists" in errors[1] and "a.png: No such file" in errors[2]
+    result = json.loads(report.read_text())
+    assert result["failed"] == 3
+    assert [Path(row["source"]).name for row in result["pictures"]] == [
+        "empty", "shut", "a.png", "00.png"
+    ]  # fmt: skip
+    assert (folder / "00_x2.png").exists() and not (tmp_path / "empty_x2").exists()
+    assert main([str(empty), "--model", model, "-o", str(tmp_path / "out")]) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--skip-existing"], ["-o", "out"]])
+def test_a_picture_in_a_folder_for_others_stops_nothing_else(
+    folder, tmp_path, model, capsys, monkeypatch, options
+):
+    def as_for_all_but_root(function):
+        def ask(path, *args, **kwargs):
+            if "secret/" in str(path):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return function(path, *args, **kwargs)
+
+        return ask
+
+    monkeypatch.chdir(tmp_path)
+    for module, name in ((os, "stat"), (os, "lstat"), (os, "open"), (io, "open")):
+        monkeypatch.setattr(module, name, as_for_all_but_root(getattr(module, name)))
+    monkeypatch.setattr("builtins.open", as_for_all_but_root(open))
+    sources = ["secret/deep/a.jpg", "secret/photo.jpg", "in/00.png"]
+    assert main([*sources, "--model", model, *options]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.endswith("1 enlarged, 0 skipped, 2 failed\n")
+    errors = captured.err.splitlines()
+    assert len(errors) == 2
+    for line, source in zip(errors, sources, strict=False):
+        assert f"{source}: Permission denied; choose a place" in line
 
 
 def test_a_decoded_format_says_what_memory_it_takes(folder, model, capsys, monkeypatch):

@@ -1,9 +1,10 @@
 """`python -m npsrcnn.upscale photo.jpg --scale 3`: enlarge pictures with SRCNN.
 
 A picture is written beside its source as NAME_x3, those of a folder into FOLDER_x3, or where -o
-says. The format stays where it can hold the result, else it is PNG. Transparency, 16 bits, colour
-profile and metadata are kept, CMYK becomes sRGB, and the picture is upright. A picture that cannot
-be read or written is named and counted, and the others go on.
+says. The format stays where it can hold the result, else it is PNG; of pal.gif and pal.png, which
+would both become pal_x3.png, the first becomes pal_gif_x3.png. Transparency, 16 bits, colour
+profile and metadata are kept, CMYK becomes sRGB, and the picture is upright. A picture or a folder
+that cannot be read or written is named and counted, and the others go on.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from npsrcnn.upscale.compiling import compile_kernels
 from npsrcnn.upscale.files import MEMORY, Job, Settings, beside_it, enlarge_file
 from npsrcnn.upscale.folder import Outcome, enlarge_files, hopeless
 from npsrcnn.upscale.progress import Progress
+
+Failure = tuple[Path, Exception]  # a folder, and what is wrong with it
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -101,17 +104,20 @@ def run(options: argparse.Namespace) -> int:
     if options.ensemble:
         nets = [ensemble(net) for net in nets]
     suffix = f"_x{scale:g}" if options.suffix is None else options.suffix
-    jobs = _plan(options.sources, options.output, suffix, format_suffix)
+    if _is_file_name(options.output):
+        jobs, failures = [_one_job(options.sources, options.output)], []
+    else:
+        pictures, failures = _find(options.sources, options.output, suffix)
+        jobs = _plan(pictures, suffix, format_suffix)
     _check_targets(jobs, options.also_bicubic)
-    if options.output and not (len(jobs) == 1 and jobs[0].target == options.output):
-        options.output.mkdir(parents=True, exist_ok=True)
+    jobs = _make_folders(jobs, options.output, failures)
 
     text = sys.stderr if options.json == "-" else sys.stdout
     if len(steps) > 1:
         print(_said(nets, steps, scale), file=text)
     settings = Settings(nets, scale, options.also_bicubic, options.memory, options.resume)
-    rows = _run(jobs, settings, options, text)
-    failed = sum("error" in row for row in rows) + len(jobs) - len(rows)
+    rows = _run(jobs, failures, settings, options, text)
+    failed = sum("error" in row for row in rows) + len(jobs) + len(failures) - len(rows)
     if options.json:
         facts = {"scale": scale, "steps": steps, "model": options.model or "default"}
         result = json.dumps({**facts, "failed": failed, "pictures": rows}, indent=1) + "\n"
@@ -124,13 +130,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(
-    jobs: Sequence[Job], settings: Settings, options: argparse.Namespace, text: TextIO
+    jobs: Sequence[Job],
+    failures: Sequence[Failure],
+    settings: Settings,
+    options: argparse.Namespace,
+    text: TextIO,
 ) -> list[dict[str, object]]:
     """Print picture by picture as they are done, then what failed; rows in the order of jobs."""
     started = time.perf_counter()
     rows: dict[Job, dict[str, object]] = {}
     for job in jobs if options.skip_existing else ():
-        if made := job.finished():
+        if made := job.finished(options.also_bicubic):
             rows[job] = {"source": str(job.source), "target": str(made.resolve()), "skipped": True}
             print(f"{made} is there, skipped", file=text)
     left = [job for job in jobs if job not in rows]
@@ -145,16 +155,15 @@ def _run(
                 once = ", most of them to compile kernels: only this once" if compiled else ""
                 progress.write(_line(outcome) + once)
             else:
-                if options.debug:
-                    traceback.print_exception(outcome)
-                rows[job] = {"source": str(job.source), "error": _reason(outcome, job.source)}
+                rows[job] = _failed(job.source, outcome, options.debug)
             progress.picture(failed="error" in rows[job])
-    result = [rows[job] for job in jobs if job in rows]
+    result = [_failed(*failure, options.debug) for failure in failures]
+    result += [rows[job] for job in jobs if job in rows]
     for row in result:
         if "error" in row:
             print(f"python -m npsrcnn.upscale: {row['error']}", file=sys.stderr, flush=True)
-    if len(jobs) > 1:
-        _sum_up(result, len(jobs) - len(result), time.perf_counter() - started, text)
+    if len(jobs) + len(failures) > 1:
+        _sum_up(result, len(jobs) - len(rows), time.perf_counter() - started, text)
     return result
 
 
@@ -250,43 +259,84 @@ def _is_file_name(output: Path | None) -> bool:
     return output is not None and output.suffix.lower() in images.SUFFIXES and not output.is_dir()
 
 
-def _plan(
-    sources: Sequence[Path], output: Path | None, suffix: str, format_suffix: str | None
-) -> list[Job]:
-    """Which picture goes to which file."""
-    if _is_file_name(output):
-        if len(sources) > 1 or sources[0].is_dir():
-            raise UsageError(f"-o {output} names one file, but IN is several pictures")
-        return [Job(sources[0], output, True)]
+def _one_job(sources: Sequence[Path], output: Path) -> Job:
+    """The picture that goes to a file which the user named."""
+    if len(sources) > 1 or os.path.isdir(sources[0]):
+        raise UsageError(f"-o {output} names one file, but IN is several pictures")
+    return Job(sources[0], output, True)
+
+
+def _find(
+    sources: Sequence[Path], output: Path | None, suffix: str
+) -> tuple[list[tuple[Path, Path]], list[Failure]]:
+    """Each picture with the folder that its result goes to, and folders that hold none."""
     if output is not None and output.exists() and not output.is_dir():
         raise UsageError(f"-o {output} is neither a folder nor the name of a picture")
     if Path(suffix).name != suffix and suffix:
         raise UsageError(f"--suffix {suffix!r} is no part of a file's name")
-    pairs = []
+    pictures, failures = [], []
     for source in sources:
-        if source.is_dir():
-            whole = source.resolve()
-            folder = output or whole.with_name(whole.name + suffix)
-            if output is None:
-                folder.mkdir(exist_ok=True)
-            pictures = images.list_images(source)
-        else:
-            folder = output or source.parent
-            pictures = [source]
-        for path in pictures:
-            kept = path.suffix if path.suffix.lower() in images.WRITABLE else ".png"
-            name = path.stem + suffix + (format_suffix or kept)
-            pairs.append((path, folder / name))
-    pairs = list(dict.fromkeys(pairs))
+        if not os.path.isdir(source):  # what is not there, or not for us, says so when it is read
+            pictures.append((source, output or source.parent))
+            continue
+        whole = source.resolve()
+        folder = output or whole.parent / (whole.name + suffix)
+        try:
+            pictures += [(path, folder) for path in images.list_images(source)]
+        except (UserError, OSError) as error:
+            failures.append((source, error))
+    return list(dict.fromkeys(pictures)), failures
+
+
+def _plan(
+    pictures: Sequence[tuple[Path, Path]], suffix: str, format_suffix: str | None
+) -> list[Job]:
+    """Which picture goes to which file.
+
+    Of several that would go to one, those whose suffix changes keep the old one in the name.
+    """
+    kinds = [
+        format_suffix or (path.suffix if path.suffix.lower() in images.WRITABLE else ".png")
+        for path, _ in pictures
+    ]
+    names = [_names(*pair, suffix, kind) for pair, kind in zip(pictures, kinds, strict=True)]
+    wanted = Counter(short for short, _ in names)
+    targets = [
+        long if wanted[short] > 1 and kind != path.suffix else short
+        for (path, _), kind, (short, long) in zip(pictures, kinds, names, strict=True)
+    ]
     if format_suffix:
-        return [Job(source, target, True) for source, target in pairs]
-    taken = Counter(path for _, target in pairs for path in {target, target.with_suffix(".png")})
-    known = {os.path.realpath(source) for source, _ in pairs}
+        return [Job(path, to, True) for (path, _), to in zip(pictures, targets, strict=True)]
+    pngs = [_names(*pair, suffix, ".png") for pair in pictures]
+    taken = Counter(path for to, two in zip(targets, pngs, strict=True) for path in {to, *two})
+    known = {os.path.realpath(path) for path, _ in pictures}
     jobs = []
-    for source, target in pairs:
-        png = target.with_suffix(".png")
-        free = taken[png] == 1 and os.path.realpath(png) not in known
-        jobs.append(Job(source, target, fallback=png if free else None))
+    for (path, _), to, two in zip(pictures, targets, pngs, strict=True):
+        free = (png for png in two if taken[png] == 1 and os.path.realpath(png) not in known)
+        jobs.append(Job(path, to, fallback=next(free, None)))
+    return jobs
+
+
+def _names(path: Path, folder: Path, suffix: str, kind: str) -> tuple[Path, Path]:
+    """Where a result goes, photo_x2.png, or if that is another's, photo_jpg_x2.png."""
+    long = f"{path.stem}_{path.suffix.removeprefix('.')}"
+    return folder / f"{path.stem}{suffix}{kind}", folder / f"{long}{suffix}{kind}"
+
+
+def _make_folders(jobs: list[Job], output: Path | None, failures: list[Failure]) -> list[Job]:
+    """Make the folders that results go to; without the jobs of those that cannot be made."""
+    if output is not None:
+        if jobs and not _is_file_name(output):
+            output.mkdir(parents=True, exist_ok=True)
+        return jobs
+    folders = {job.target.parent: job.source.parent for job in jobs}
+    for folder, source in folders.items():
+        try:
+            if folder != source:
+                folder.mkdir(exist_ok=True)
+        except OSError as error:
+            failures.append((source, error))
+            jobs = [job for job in jobs if job.target.parent != folder]
     return jobs
 
 
@@ -306,7 +356,10 @@ def _check_targets(jobs: Sequence[Job], also_bicubic: bool) -> None:
                 )
             first = made.setdefault(target, job.source)
             if first != job.source:
-                raise UsageError(f"{first} and {job.source} would both become {target}: give -o")
+                raise UsageError(
+                    f"{first} and {job.source} would both become {target}: "
+                    "enlarge them one after the other, with another -o or --suffix"
+                )
 
 
 def _line(row: dict[str, object]) -> str:
@@ -318,9 +371,14 @@ def _line(row: dict[str, object]) -> str:
     )
 
 
-def _reason(error: BaseException, source: Path) -> str:
+def _failed(source: Path, error: Exception, debug: bool) -> dict[str, object]:
+    """The row of what could not be enlarged."""
+    if debug:
+        traceback.print_exception(error)
     text = commands.describe(error)
-    return f"{source}: {text}" if isinstance(error, MemoryError) else text
+    if isinstance(error, MemoryError):
+        text = f"{source}: {text}"
+    return {"source": str(source), "error": text}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ other processes as they are; :func:`enlarge_file` does the work.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,9 +34,13 @@ class Job:
     fixed: bool = False  # the user chose the format of the target
     fallback: Path | None = None  # where it goes if the target's format cannot hold it
 
-    def finished(self) -> Path | None:
-        """What has been made already."""
-        return next((path for path in (self.target, self.fallback) if path and path.exists()), None)
+    def finished(self, also_bicubic: bool = False) -> Path | None:
+        """What has been made already, with what ``--also-bicubic`` writes if that is asked for."""
+        for path in filter(None, (self.target, self.fallback)):
+            beside = not also_bicubic or os.path.exists(beside_it(path))
+            if beside and os.path.exists(path):
+                return path
+        return None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ is the same to the last bit.
 from __future__ import annotations
 
 import errno
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -77,9 +78,12 @@ def enlarge_files(
 
 
 def hopeless(job: Job, error: Exception) -> bool:
-    """Whether no other picture can be written either: the disk is full, the folder is gone."""
+    """Whether no other picture can be written either: the disk is full, the folder is gone.
+
+    A picture whose own folder is not there, or not for us, says nothing about others.
+    """
     full = isinstance(error, OSError) and error.errno in FULL
-    return full or not job.target.parent.is_dir()
+    return full or (os.path.exists(job.source) and not os.path.isdir(job.target.parent))
 
 
 def _room(memory: int, settings: Settings) -> int:
