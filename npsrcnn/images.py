@@ -329,8 +329,11 @@ def _decode(data: bytes) -> Picture:
     samples = tiff.decode_16_bit(data) if data[:2] in tiff.MAGIC else None
     try:
         image, metadata, orientation = _open(data)
-    except UnidentifiedImageError:
+    except UnidentifiedImageError as error:
         if samples is None:  # Pillow knows no TIFF of 16-bit grey with alpha, whose pixels we have
+            reason = tiff.refusal(data) if data[:2] in tiff.MAGIC else None
+            if reason:
+                raise UserError(reason) from error
             raise
         return Picture.from_samples(samples)
     with image:
@@ -378,7 +381,10 @@ def _samples(image: Image.Image, metadata: Metadata) -> np.ndarray:
     if mode == "I":
         samples = np.asarray(image)
         if samples.min() < 0 or samples.max() > 65535:
-            raise UserError("32 bits a channel: save it as 16 bits")
+            raise UserError(
+                f"integers from {samples.min()} to {samples.max()}: taken are unsigned ones "
+                "of 16 bits, 0 to 65535"
+            )
         return samples.astype(np.uint16)
     if mode == "F":
         samples = np.asarray(image)

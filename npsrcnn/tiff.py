@@ -29,6 +29,9 @@ EXTRA, SAMPLE_FORMAT = 338, 339
 
 DEFLATE, DIFFERENCES = 8, 2  # a compression and a predictor
 WHITE_IS_ZERO, GREY, RGB = 0, 1, 2  # photometric interpretations
+UNSPECIFIED, PREMULTIPLIED = 0, 1  # what an extra sample is, if not alpha as we write it
+COLORS = {WHITE_IS_ZERO: "grey", GREY: "grey", RGB: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr"}
+TYPES = {1: "uint", 2: "int", 3: "float"}  # by sample format
 STRIP = 1 << 18  # bytes, about, that are compressed at a time
 MAGIC = {b"II": b"II*\0", b"MM": b"MM\0*"}  # the first two bytes of a file, and all four of TIFF's
 LARGEST = 1 << 32  # bytes: offsets are of 32 bits
@@ -64,16 +67,28 @@ def decode_16_bit(data: bytes) -> np.ndarray | None:
     """The samples of a TIFF file of 16 bits that Pillow gets wrong, (H, W, C) uint16.
 
     C is 1 for grey whose white is zero, 2 grey with alpha, 3 RGB, 4 RGBA; black is zero in what is
-    returned. None where the file is of another kind.
+    returned, and colours are not multiplied with alpha. None where the file is of another kind.
+
+    Raises
+    ------
+    UserError
+        Of any number of bits: a kind that is not taken, but that Pillow takes for another.
     """
     tags = _directory(data[:16], io.BytesIO(data))
+    signed_bytes = set(tags.get(SAMPLE_FORMAT, ())) == {2} and set(tags.get(BITS, ())) == {8}
+    if signed_bytes or len(tags.get(EXTRA, ())) > 1:
+        raise UserError(_not_taken(tags))
+    if UNSPECIFIED in tags.get(EXTRA, ()):
+        raise UserError(
+            "its last channel is not alpha as TIFF has it (ExtraSamples is 0): save it without"
+        )
     channels = tags.get(SAMPLES, 1)
     kind = (tags.get(PHOTOMETRIC), channels)
     kinds = ((WHITE_IS_ZERO, 1), (WHITE_IS_ZERO, 2), (GREY, 2), (RGB, 3), (RGB, 4))
     if kind not in kinds or set(tags.get(BITS, ())) != {16}:
         return None
     if set(tags.get(SAMPLE_FORMAT, (1,))) != {1}:
-        raise UserError("a TIFF of signed or float colour: save it as unsigned 16 bits")
+        raise UserError(_not_taken(tags))
     if tags.get(PLANAR, 1) == 2:
         pixels = np.dstack([_as_grey(data, tags, 1, plane) for plane in range(channels)])
     else:
@@ -81,7 +96,34 @@ def decode_16_bit(data: bytes) -> np.ndarray | None:
         pixels = pixels.reshape(len(pixels), -1, channels)
     if tags[PHOTOMETRIC] == WHITE_IS_ZERO:
         pixels[..., 0] = 65535 - pixels[..., 0]
-    return pixels
+    return _divided(pixels) if PREMULTIPLIED in tags.get(EXTRA, ()) else pixels
+
+
+def _divided(pixels: np.ndarray) -> np.ndarray:
+    """Colours that were multiplied with alpha, the last channel, as they were; (H, W, C) uint16.
+
+    Where alpha is 0 nothing is known of them, and they stay.
+    """
+    colors, alpha = pixels[..., :-1], pixels[..., -1:].astype(np.uint32)
+    whole = (colors.astype(np.uint32) * 65535 + alpha // 2) // np.maximum(alpha, 1)
+    colors = np.where(alpha > 0, whole.clip(0, 65535), colors)
+    return np.dstack([colors, alpha]).astype(np.uint16)
+
+
+def refusal(data: bytes) -> str | None:
+    """What to say of a TIFF file that nobody here can decode; None if it is no whole one."""
+    tags = _directory(data[:16], io.BytesIO(data))
+    return _not_taken(tags) if {WIDTH, LENGTH, BITS, PHOTOMETRIC} <= tags.keys() else None
+
+
+def _not_taken(tags: Directory) -> str:
+    color = COLORS.get(tags.get(PHOTOMETRIC), "an unknown kind")
+    channels = tags.get(SAMPLES, 1)
+    dtype = f"{TYPES.get(max(tags.get(SAMPLE_FORMAT, (1,))), 'unknown')}{max(tags.get(BITS, (1,)))}"
+    return (
+        f"a TIFF of {color}, {channels} channel{'s' * (channels > 1)} of {dtype}: taken are grey "
+        "and RGB of uint8 and uint16, with or without alpha, and grey of float32"
+    )
 
 
 def _as_grey(data: bytes, tags: Directory, channels: int, plane: int) -> np.ndarray:

@@ -425,8 +425,44 @@ def test_integers_of_32_bits(tmp_path):
     Image.fromarray(np.array([[0, 65535]], np.int32)).save(tmp_path / "a.tif")
     np.testing.assert_array_equal(read_array(tmp_path / "a.tif"), [[0, 65535]])
     Image.fromarray(np.array([[0, 65536]], np.int32)).save(tmp_path / "b.tif")
-    with pytest.raises(UserError, match="32 bits"):
+    with pytest.raises(UserError, match="from 0 to 65536: taken are unsigned ones of 16 bits"):
         read(tmp_path / "b.tif")
+    signed = struct.pack("<hh", -5, 7)
+    Image.frombytes("I", (2, 1), signed, "raw", "I;16S").save(tmp_path / "c.tif")
+    with pytest.raises(UserError, match="integers from -5 to 7"):
+        read(tmp_path / "c.tif")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (lambda: tiff.encode(np.zeros((9, 9, 5), np.uint16), {}), "RGB, 5 channels of uint16"),
+        (lambda: tiff.encode(np.zeros((9, 9, 1)), {}), "grey, 1 channel of float64"),
+        (lambda: tiff.encode(np.zeros((9, 9, 3), np.float32), {}), "RGB, 3 channels of float32"),
+        (
+            lambda: tiff.encode(np.zeros((9, 9, 1), np.uint8), {}).replace(
+                struct.pack("<HHIH", tiff.SAMPLE_FORMAT, 3, 1, 1),
+                struct.pack("<HHIH", tiff.SAMPLE_FORMAT, 3, 1, 2),
+            ),
+            "grey, 1 channel of int8",
+        ),
+    ],
+)
+def test_a_tiff_that_is_not_taken_is_told_what_it_is(tmp_path, data, message):
+    (tmp_path / "a.tif").write_bytes(data())
+    with pytest.raises(UserError, match=f"a TIFF of {message}: taken are grey and RGB of uint8"):
+        read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_fourth_band_is_no_transparency(tmp_path, dtype):
+    """Infrared, say: ExtraSamples is 0 instead of 2."""
+    data = tiff.encode(np.zeros((9, 9, 4), dtype), {})
+    entry = struct.pack("<HHI", tiff.EXTRA, 3, 1)
+    assert entry in data
+    (tmp_path / "a.tif").write_bytes(data.replace(entry + b"\2", entry + b"\0"))
+    with pytest.raises(UserError, match="its last channel is not alpha as TIFF has it"):
+        read(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,24 @@ def test_grey_whose_white_is_zero(rng, channels, order, layout):
     np.testing.assert_array_equal(result[..., 1:], samples[..., 1:])  # alpha stays
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_colours_multiplied_with_alpha_are_divided(rng, channels):
+    samples = rng.integers(0, 65536, (41, 37, channels), np.uint16)
+    samples[:9, :9, -1] = 0
+    samples[9:20, :9, -1] = 65535
+    share = samples[..., -1:] / 65535
+    stored = samples.copy()
+    stored[..., :-1] = np.rint(samples[..., :-1] * share)
+    result = tiff.decode_16_bit(naive_tiff(stored, extra=1))
+    np.testing.assert_array_equal(result[..., -1], samples[..., -1])
+    np.testing.assert_array_equal(result[:9, :9], stored[:9, :9])  # of which nothing is known
+    error = np.abs(result[..., :-1] - samples[..., :-1].astype(float))
+    seen = share[..., 0] > 0
+    assert (error[seen] <= 0.5 / share[seen] + 0.5).all()  # both were rounded
+    stored[..., :-1] = 65535  # which cannot be
+    assert (tiff.decode_16_bit(naive_tiff(stored, extra=1))[..., :-1] == 65535).all()
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_what_is_written_reads_back(rng, channels, dtype):
@@ -154,7 +172,7 @@ def test_what_is_written_reads_back(rng, channels, dtype):
 def test_other_kinds_are_left_to_pillow_or_refused(rng):
     samples = rng.integers(0, 65536, (8, 8, 3), np.uint16)
     signed = naive_tiff(samples)
-    with pytest.raises(UserError, match="signed or float"):
+    with pytest.raises(UserError, match="a TIFF of RGB, 3 channels of int16: taken are"):
         place = signed.index(struct.pack("<HHI", 284, 4, 1))  # planar 1: signed, if it says so
         tiff.decode_16_bit(
             signed[:place] + struct.pack("<HHII", 339, 4, 1, 2) + signed[place + 12 :]
