@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import errno
 import gc
+import io
 import os
 import re
 import sys
@@ -102,6 +103,8 @@ def run(
     """
     if argv is None:
         _spare_the_collector()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be more than it can write
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does anyway
     argv = sys.argv[1:] if argv is None else list(argv)
     the_parser = make_parser()
     try:

@@ -411,7 +411,7 @@ def _write(target: str, text: str) -> None:
         sys.stdout.write(text)
         return
     with commands.write_atomically(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 if __name__ == "__main__":

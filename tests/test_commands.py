@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import io
 import os
 import stat
 import subprocess
@@ -126,6 +127,14 @@ def test_positive_float(text, value):
 def test_positive_float_refuses(text):
     with pytest.raises(commands.argparse.ArgumentTypeError, match="not a number above 0"):
         commands.positive_float(text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_name_that_standard_output_cannot_encode_is_escaped(encoding, monkeypatch):
+    output = io.TextIOWrapper(io.BytesIO(), encoding, errors="strict")
+    monkeypatch.setattr(sys, "stdout", output)
+    assert run(lambda options: print("b\udcff.png", flush=True)) == 0
+    assert output.buffer.getvalue() == b"b\\udcff.png\n"
 
 
 # write_atomically

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -301,6 +302,13 @@ def test_json_and_csv(folder, model, tmp_path, capsys):
     assert float(rows[2]["ssim"]) == expected["mean"]["ssim"]
     out, _ = run(["--model", model, "--data", folder, "--csv", "-"], capsys)
     assert out == (tmp_path / "r.csv").read_text()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes")
+def test_a_name_that_is_no_text_is_escaped(folder, model, tmp_path, capsys):
+    (folder / "a.png").rename(folder / "a\udcff.png")
+    run(["--model", model, "--data", folder, "--csv", tmp_path / "r.csv"], capsys)
+    assert "\na\\udcff.png," in (tmp_path / "r.csv").read_text()
 
 
 def test_infinite_psnr_is_null(tmp_path, model, capsys):
