@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import npsrcnn
-from npsrcnn import SRCNN, convert, model_files
+from npsrcnn import SRCNN, convert, kernels, model_files
 from npsrcnn.errors import UserError
 from npsrcnn.model_files import shipped
 from npsrcnn.models.__main__ import main as models_main
@@ -225,6 +225,15 @@ def test_load_by_name(weights):
     for outside in ("../weights/9-1-5-x2", "", "/9-1-5-x2", "a\nb"):
         with pytest.raises(UserError):
             npsrcnn.load(outside)
+
+
+def test_what_a_device_lacks_is_not_said_of_the_file(weights, monkeypatch):
+    def choose(device):
+        raise UserError("no NVIDIA driver")
+
+    monkeypatch.setattr(kernels, "choose", choose)
+    with pytest.raises(UserError, match=r"^no NVIDIA driver$"):
+        npsrcnn.load("9-1-5-x3", device="cuda")
 
 
 def test_a_file_comes_before_a_name(weights, rng, tmp_path, monkeypatch):

@@ -544,6 +544,17 @@ def test_what_cannot_be_done(photo, model, capsys, tmp_path, monkeypatch):
     assert "npsrcnn.train" in failure([str(photo), "--scale", "3"], capsys)
 
 
+@pytest.mark.parametrize("option", ["--json", "-o"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    option, photo, model, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(images, "read", lambda path: pytest.fail("the work was begun"))
+    file = str(tmp_path / "nowhere" / "a.png")
+    error = failure([str(photo), "--model", model, option, file], capsys)
+    assert f"{file}: No such file or directory" in error
+    assert list(photo.parent.iterdir()) == [photo] and not Path(file).parent.exists()
+
+
 def test_a_read_only_folder(photo, model, capsys, monkeypatch):
     def refuse(*args, **kwargs):  # as it is for everybody but root
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "somewhere")

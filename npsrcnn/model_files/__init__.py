@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from npsrcnn import kernels
 from npsrcnn.errors import UserError
 from npsrcnn.model_files import mat, npz, onnx, pth, shipped
 from npsrcnn.model_files.shipped import best_for, chain_for, models
@@ -46,8 +47,10 @@ def load(path_or_name: str | Path, device: str = "cpu", padding: str | None = No
     Raises
     ------
     UserError
-        No such file or name; a file that is damaged, foreign, too large or malicious.
+        No such file or name; a file that is damaged, foreign, too large or malicious; or as
+        :func:`npsrcnn.kernels.choose`.
     """
+    kernels.choose(device)  # or it says what the device lacks, which is no fault of the file
     path = Path(path_or_name)
     if path.suffix.lower() not in READERS and not path.exists():
         path = shipped.path_of(str(path_or_name))

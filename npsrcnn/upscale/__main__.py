@@ -99,6 +99,10 @@ def run(options: argparse.Namespace) -> int:
     if options.model is None and options.scale is None:
         raise UsageError("give --scale, or --model, or both")
     format_suffix = _format_suffix(options)
+    if _is_file_name(options.output):
+        commands.check_writable(options.output)
+    if options.json not in (None, "-"):
+        commands.check_writable(options.json)
     nets, scale = choose_models(options.model, options.scale, commands.device_of(options))
     steps = steps_of(nets, scale)
     if options.ensemble:
