@@ -227,6 +227,23 @@ def test_load_by_name(weights):
             npsrcnn.load(outside)
 
 
+@pytest.mark.parametrize(
+    ("name", "says", "scale"),
+    [
+        ("9-1-5_91-images_x3.mat", None, 3),
+        ("9-1-5-x4.npz", None, 4),
+        ("x2.mat", None, 2),
+        ("9-1-5_x3.mat", 2, 2),
+        ("9-1-5_x5.mat", None, None),
+        ("max4.mat", None, None),
+        ("9-1-5_x3_of_mine.mat", None, None),
+    ],
+)
+def test_a_scale_that_a_file_does_not_say_is_in_its_name(name, says, scale, rng, tmp_path):
+    asymmetric(rng, scale=says).save(tmp_path / name)
+    assert npsrcnn.load(tmp_path / name).scale == scale
+
+
 def test_what_a_device_lacks_is_not_said_of_the_file(weights, monkeypatch):
     def choose(device):
         raise UserError("no NVIDIA driver")

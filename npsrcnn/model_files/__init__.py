@@ -13,6 +13,7 @@ ends in a network or in one line that says what is wrong.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from npsrcnn.network import SRCNN
 __all__ = ["best_for", "chain_for", "load", "models", "save"]
 
 READERS = {".npz": npz.read, ".mat": mat.read, ".pth": pth.read, ".pt": pth.read}
+SCALE_IN_NAME = re.compile(r"(?<![^\W_])x([234])$")  # as in the authors' 9-1-5_91-images_x3.mat
 WRITERS = {".npz": npz.write, ".mat": mat.write, ".onnx": onnx.write}
 
 
@@ -36,7 +38,8 @@ def load(path_or_name: str | Path, device: str = "cpu", padding: str | None = No
     ----------
     path_or_name
         A file, .npz, .mat, .pth or .pt; or a name, such as "9-1-5-x3": see
-        :func:`npsrcnn.models`.
+        :func:`npsrcnn.models`. Where a file does not say its scale, a name that ends in x2, x3
+        or x4 does, as the authors' do.
     device
         "cpu", "reference" or "cuda".
     padding
@@ -95,6 +98,8 @@ def _read(path: Path) -> tuple[list, dict]:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     facts.setdefault("padding", "zeros" if reader is pth.read else "replicate")
+    if facts.get("scale") is None and (named := SCALE_IN_NAME.search(path.stem)):
+        facts["scale"] = int(named[1])
     return layers, facts
 
 
