@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.metadata import TIFF_ICC, TIFF_TEXTS, TIFF_XMP
+from npsrcnn.metadata import TIFF_ICC, TIFF_PLACE, TIFF_TEXTS, TIFF_XMP, rescaled
 from npsrcnn.resize import Span
 from npsrcnn.tiff import DEFLATE, DIFFERENCES, TILE_COUNTS, TILE_OFFSETS, deflate
 
@@ -30,10 +30,7 @@ UNCOMPRESSED, JPEG = 1, 7  # compressions
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, YCBCR = 0, 1, 2, 6  # photometric interpretations
 HIDDEN_COLOR = 2  # alpha that the colours are not multiplied with
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, UNIT = 274, 282, 283, 296
-GEO_SCALE, GEO_TIES, GEO_MATRIX, GEO_KEYS = 33550, 33922, 34264, 34735  # GeoTIFF 1.1
-GEO_RASTER_TYPE, POINT = 1025, 2  # a key, and its value where a pixel is its centre
-KEPT = (*TIFF_TEXTS, TIFF_ICC, TIFF_XMP, ORIENTATION, GEO_SCALE, GEO_TIES, GEO_MATRIX, GEO_KEYS,
-        34736, 34737, 42112, 42113)  # fmt: skip
+KEPT = (*TIFF_TEXTS, TIFF_ICC, TIFF_XMP, ORIENTATION, *TIFF_PLACE)
 """Tags that go from a scene to its enlargement: texts, profile, place on Earth, GDAL's."""
 
 
@@ -131,21 +128,7 @@ class Scene:
         Where it lies on Earth is said for the smaller pixels.
         """
         found = self._page.tags
-        kept = {code: found[code].value for code in KEPT if code in found}
-        if GEO_SCALE in kept:
-            x, y, *z = kept[GEO_SCALE]
-            kept[GEO_SCALE] = (x / scale, y / scale, *z)
-        keys = np.reshape(kept.get(GEO_KEYS, ()), (-1, 4))
-        shift = 0.5 if any(key[0] == GEO_RASTER_TYPE and key[3] == POINT for key in keys) else 0.0
-        if GEO_TIES in kept:
-            ties = np.array(kept[GEO_TIES]).reshape(-1, 6)
-            ties[:, :2] = (ties[:, :2] + shift) * scale - shift
-            kept[GEO_TIES] = tuple(map(float, ties.ravel()))
-        if GEO_MATRIX in kept:
-            matrix = np.array(kept[GEO_MATRIX]).reshape(4, 4)
-            matrix[:, 3] += matrix[:, :2].sum(1) * (shift / scale - shift)
-            matrix[:, :2] /= scale
-            kept[GEO_MATRIX] = tuple(map(float, matrix.ravel()))
+        kept = rescaled({code: found[code].value for code in KEPT if code in found}, scale)
         return [
             (code, int(found[code].dtype), None if isinstance(value, str) else found[code].count,
              value, True)

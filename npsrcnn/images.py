@@ -424,7 +424,7 @@ def _encode(picture: Picture, kind: Format) -> bytes:
     if kind.name == "PNG":
         return png.encode(picture.samples(), png_chunks(metadata))
     if kind.name == "TIFF":
-        return tiff.encode(picture.samples(), tiff_tags(metadata))
+        return tiff.encode(picture.samples(), tiff_tags(metadata, picture.pixels.shape[:2]))
     samples = picture.samples()
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     known = {

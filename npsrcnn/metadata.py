@@ -8,13 +8,19 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 from PIL import Image
 
 ORIENTATION = 0x0112  # the EXIF tag
 TIFF_ICC, TIFF_XMP = 34675, 700  # TIFF tags, and those of EXIF that describe, not lay out, an image
 TIFF_TEXTS = (270, 271, 272, 305, 306, 315, 33432)
+GEO_SCALE, GEO_TIES, GEO_MATRIX, GEO_KEYS = 33550, 33922, 34264, 34735  # GeoTIFF 1.1
+GEO_RASTER_TYPE, POINT = 1025, 2  # a key, and its value where a pixel is its centre
+TIFF_PLACE = (GEO_SCALE, GEO_TIES, GEO_MATRIX, GEO_KEYS, 34736, 34737, 42112, 42113)
+"""TIFF tags that say where on Earth a picture lies, and GDAL's."""
 TIFF_DIRECTORIES = (0x8769, 0x8825)  # EXIF proper, GPS
 INTEROPERABILITY = 0xA005
 XMP_IN_PNG = "XML:com.adobe.xmp"
@@ -31,6 +37,12 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     gamma: float | None = None  # PNG's, where no profile says better
     comment: bytes | None = None  # JPEG's and GIF's, which do not say how it is encoded
+    place: dict[int, object] = field(default_factory=dict)  # TIFF_PLACE, as far as a file has them
+    placed: tuple[int, int] | None = None  # rows and columns of the picture that they hold for
+
+    def enlarged(self, scale: float, size: tuple[int, int]) -> Metadata:
+        """What is to be said of the picture ``scale`` times as large, of ``size`` (H, W)."""
+        return replace(self, place=rescaled(self.place, scale), placed=size)
 
 
 def metadata_of(image: Image.Image) -> tuple[Metadata, int]:
@@ -38,8 +50,11 @@ def metadata_of(image: Image.Image) -> tuple[Metadata, int]:
     if image.format == "PNG":
         image.load()  # chunks may follow the pixels
     info = image.info
+    place = {}
     if image.format == "TIFF":
         orientation, exif = image.tag_v2.get(ORIENTATION, 1), _exif_of_tiff(image.getexif())
+        if orientation == 1:  # they tell of rows and columns as stored, not as turned
+            place = {tag: image.tag_v2[tag] for tag in TIFF_PLACE if tag in image.tag_v2}
     else:
         orientation, exif = _upright(info.get("exif", b"").removeprefix(b"Exif\0\0"))
     texts = {
@@ -60,7 +75,7 @@ def metadata_of(image: Image.Image) -> tuple[Metadata, int]:
         dpi = dpi if all(1 < value < 1e6 for value in dpi) else None  # TIFF's 1: unknown
     return Metadata(
         info.get("icc_profile") or None, exif or None, xmp or None, texts, dpi, info.get("gamma"),
-        comment or None,
+        comment or None, place, (image.height, image.width),
     ), orientation  # fmt: skip
 
 
@@ -136,9 +151,35 @@ def png_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
     return chunks
 
 
-def tiff_tags(metadata: Metadata) -> dict[int, object]:
-    """The tags of a TIFF file that say it."""
-    tags: dict[int, object] = {}
+def rescaled(tags: Mapping[int, object], scale: float) -> dict[int, object]:
+    """TIFF tags for a picture ``scale`` times as large, whose pixels are smaller on Earth.
+
+    Of a damaged place nothing is left but the other tags.
+    """
+    result = dict(tags)
+    try:
+        if GEO_SCALE in tags:
+            x, y, *z = tags[GEO_SCALE]
+            result[GEO_SCALE] = (x / scale, y / scale, *z)
+        keys = np.reshape(tags.get(GEO_KEYS, ()), (-1, 4))
+        shift = 0.5 if any(key[0] == GEO_RASTER_TYPE and key[3] == POINT for key in keys) else 0.0
+        if GEO_TIES in tags:
+            ties = np.array(tags[GEO_TIES], float).reshape(-1, 6)
+            ties[:, :2] = (ties[:, :2] + shift) * scale - shift
+            result[GEO_TIES] = tuple(map(float, ties.ravel()))
+        if GEO_MATRIX in tags:
+            matrix = np.array(tags[GEO_MATRIX], float).reshape(4, 4)
+            matrix[:, 3] += matrix[:, :2].sum(1) * (shift / scale - shift)
+            matrix[:, :2] /= scale
+            result[GEO_MATRIX] = tuple(map(float, matrix.ravel()))
+    except (TypeError, ValueError):
+        return {tag: value for tag, value in tags.items() if tag not in TIFF_PLACE}
+    return result
+
+
+def tiff_tags(metadata: Metadata, size: tuple[int, int]) -> dict[int, object]:
+    """The tags of a TIFF file that say it of a picture of ``size`` (H, W)."""
+    tags = dict(metadata.place) if metadata.placed == size else {}
     if metadata.exif:
         exif = Image.Exif()
         exif.load(exif_with_prefix(metadata))

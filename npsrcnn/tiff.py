@@ -31,6 +31,7 @@ DEFLATE, DIFFERENCES = 8, 2  # a compression and a predictor
 WHITE_IS_ZERO, GREY, RGB = 0, 1, 2  # photometric interpretations
 UNSPECIFIED, PREMULTIPLIED = 0, 1  # what an extra sample is, if not alpha as we write it
 COLORS = {WHITE_IS_ZERO: "grey", GREY: "grey", RGB: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr"}
+ASCII = 2  # a type of tags
 TYPES = {1: "uint", 2: "int", 3: "float"}  # by sample format
 STRIP = 1 << 18  # bytes, about, that are compressed at a time
 MAGIC = {b"II": b"II*\0", b"MM": b"MM\0*"}  # the first two bytes of a file, and all four of TIFF's
@@ -198,6 +199,8 @@ def encode(pixels: np.ndarray, tags: dict[int, object]) -> bytes:
         raise UserError("too large for TIFF (4 GiB): write PNG")
     directory = Directory(MAGIC[b"II"] + b"\0\0\0\0")
     for tag, value in tags.items():
+        if isinstance(value, str):  # of which Pillow writes ASCII alone, but reads Latin-1
+            directory.tagtype[tag], value = ASCII, value.encode("latin-1", "replace")
         directory[tag] = value
     directory[WIDTH], directory[LENGTH] = width, height
     directory[BITS] = (8 * pixels.itemsize,) * channels

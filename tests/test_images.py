@@ -281,6 +281,43 @@ def test_xmp_says_upright_as_well(tmp_path):
     assert read(tmp_path / "a.webp").metadata.xmp == XMP.replace(b'"6"', b'"1"')
 
 
+KEYS = (1, 1, 0, 2, 1024, 0, 1, 1, 1025, 0, 1, 2)  # GTRasterType: a pixel is its centre
+PLACE = {
+    33550: (10.0, 20.0, 0.0), 33922: (0.0, 0.0, 0.0, 500.0, 900.0, 0.0), 34735: KEYS,
+    34736: (6378137.0, 0.5), 34737: "WGS 84|", 42112: "<GDALMetadata>ü</GDALMetadata>",
+    42113: "-9999",
+}  # fmt: skip
+
+
+def tags_of(path):
+    with Image.open(path) as image:
+        return {tag: image.tag_v2[tag] for tag in PLACE if tag in image.tag_v2}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_place_on_earth_goes_with_the_pixels(tmp_path, dtype):
+    small, large = np.zeros((9, 7, 3), dtype), np.zeros((18, 14, 3), dtype)
+    (tmp_path / "a.tif").write_bytes(tiff.encode(small, PLACE))
+    picture = read(tmp_path / "a.tif")
+    write(tmp_path / "b.tif", picture)
+    assert tags_of(tmp_path / "b.tif") == PLACE
+    write(tmp_path / "c.tif", Picture(large, None, picture.metadata.enlarged(2, (18, 14))))
+    assert tags_of(tmp_path / "c.tif") == PLACE | {
+        33550: (5.0, 10.0, 0.0), 33922: (0.5, 0.5, 0.0, 500.0, 900.0, 0.0)
+    }  # fmt: skip
+    write(tmp_path / "d.tif", Picture(large, None, picture.metadata))  # nobody said where it lies
+    assert tags_of(tmp_path / "d.tif") == {}
+
+
+def test_a_place_that_does_not_hold_is_dropped(tmp_path):
+    samples = np.zeros((9, 9, 3), np.uint8)
+    (tmp_path / "a.tif").write_bytes(tiff.encode(samples, PLACE | {274: 3}))  # rows are turned
+    assert read(tmp_path / "a.tif").metadata.place == {}
+    for damage in ({33550: (10.0,)}, {33922: (1.0, 2.0)}, {34735: (1, 2, 3)}, {34264: (1.0,)}):
+        (tmp_path / "a.tif").write_bytes(tiff.encode(samples, PLACE | damage))
+        assert read(tmp_path / "a.tif").metadata.enlarged(2, (18, 18)).place == {}
+
+
 def test_gamma_and_texts_of_png(tmp_path):
     picture = Picture(np.zeros((2, 2), np.uint8), None, Metadata(gamma=0.5, text={"Title": "x"}))
     write(tmp_path / "a.png", picture)
