@@ -12,7 +12,7 @@ COMMANDS = {
     "evaluate": ("npsrcnn.evaluate", "the paper's protocol, the paper's tables"),
     "models": ("npsrcnn.models.__main__", "the weights that ship"),
     "datasets": ("npsrcnn.datasets.__main__", "fetch the paper's images, or make dead leaves"),
-    "convert": ("npsrcnn.convert", "weights from and to .npz, .mat, .pth, .onnx"),
+    "convert": ("npsrcnn.convert", "weights from .npz, .mat, .pth to .npz, .mat, .onnx"),
     "gradcheck": ("npsrcnn.gradcheck", "the gradients, checked before your eyes"),
     "warmup": ("npsrcnn.warmup", "compile every kernel ahead of its first use"),
 }

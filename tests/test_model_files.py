@@ -11,6 +11,7 @@ import pytest
 
 import npsrcnn
 from npsrcnn import SRCNN, convert, kernels, model_files
+from npsrcnn.__main__ import COMMANDS
 from npsrcnn.errors import UserError
 from npsrcnn.model_files import shipped
 from npsrcnn.models.__main__ import main as models_main
@@ -299,6 +300,12 @@ def test_convert_command(rng, tmp_path, capsys):
     assert other.scale == 3
     assert convert.main([str(target), str(tmp_path / "c.mat"), "--padding", "zeros"]) == 0
     assert model_files.load(tmp_path / "c.mat").padding == "zeros"
+
+
+def test_the_list_of_commands_says_what_is_read_and_what_is_written():
+    read = [suffix for suffix in model_files.READERS if suffix != ".pt"]  # another name of .pth
+    said = f"weights from {', '.join(read)} to {', '.join(model_files.WRITERS)}"
+    assert COMMANDS["convert"][1] == said
 
 
 @pytest.mark.parametrize(
