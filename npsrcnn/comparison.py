@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from npsrcnn.color import ycbcr2rgb
 from npsrcnn.commands import write_atomically
+from npsrcnn.errors import UserError
 from npsrcnn.evaluate import in_color
 from npsrcnn.protocol import Prepared, rounded
 
@@ -18,13 +22,48 @@ CAPTION = 24  # pixels of height
 GAP = 6
 
 
+def files_of(paths: Sequence[Path], folder: Path, method: str) -> dict[Path, list[Path]]:
+    """<name>_bicubic.png, <name>_<method>.png, and <name>_compared.png of each image.
+
+    The name of a.jpg is "a", and beside a.png it is "a_jpg".
+
+    Raises
+    ------
+    UserError
+        Two images would be saved as one (there is a_jpg.png too), or one over another.
+    """
+    often = Counter(path.stem for path in paths)
+    sources = {os.path.realpath(path) for path in paths}
+    result: dict[Path, list[Path]] = {}
+    made: dict[Path, Path] = {}
+    for path in paths:
+        name = path.stem
+        if often[name] > 1 and path.suffix != ".png":
+            name += f"_{path.suffix.removeprefix('.')}"
+        result[path] = [folder / f"{name}_{kind}.png" for kind in ("bicubic", method, "compared")]
+        for file in result[path]:
+            if os.path.realpath(file) in sources:
+                raise UserError(f"{file} is measured and would be overwritten: save elsewhere")
+            if made.setdefault(file, path) != path:
+                raise UserError(
+                    f"{made[file]} and {path} would both be saved as {file}: rename one"
+                )
+    return result
+
+
 def save(
-    folder: Path, method: str, image: Prepared, restored: np.ndarray, scores: dict[str, float]
+    files: Sequence[Path],
+    method: str,
+    image: Prepared,
+    restored: np.ndarray,
+    scores: dict[str, float],
 ) -> None:
-    """Write <name>_bicubic.png, <name>_<method>.png, and <name>_compared.png.
+    """Write bicubic, restored, and both beside the original.
 
     Parameters
     ----------
+    files
+        Of :func:`files_of`.
     restored
         Y or YCbCr as the method made it.
     scores
@@ -37,13 +76,9 @@ def save(
         (f"{'SRCNN' if method == 'srcnn' else method}, {scores['psnr']:.2f} dB", result),
         ("original", image.picture),
     ]
-    stem = Path(image.name).stem
-    for name, picture in (
-        (f"{stem}_bicubic", bicubic),
-        (f"{stem}_{method}", result),
-        (f"{stem}_compared", side_by_side(panels, hardest(image))),
-    ):
-        with write_atomically(folder / f"{name}.png") as temporary:
+    pictures = bicubic, result, side_by_side(panels, hardest(image))
+    for file, picture in zip(files, pictures, strict=True):
+        with write_atomically(file) as temporary:
             Image.fromarray(picture).save(temporary)
 
 

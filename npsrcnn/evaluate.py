@@ -295,7 +295,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--save",
         type=Path,
         metavar="FOLDER",
-        help="the enlarged images, and a crop of each beside bicubic and original",
+        help="the enlarged images, and a crop of each beside bicubic and original; of a.jpg and"
+        " a.png the first is a_jpg",
     )
     return parser  # fmt: skip
 
@@ -323,12 +324,15 @@ def run(options: argparse.Namespace) -> int:
     color = color or options.color
     paths = paths_of(options.data)
     if options.save:
+        from npsrcnn import comparison
+
+        files = comparison.files_of(paths, options.save, options.method)
         options.save.mkdir(parents=True, exist_ok=True)
     text = sys.stderr if "-" in (options.json, options.csv) else sys.stdout
     print(f"{title}\n{protocol(scale, options.edge)}\n", file=text)
     table = Table(max(len(path.name) for path in paths), color, text)
     rows, failed = [], 0
-    for image in _readable(paths, scale, options.edge):
+    for path, image in zip(paths, _readable(paths, scale, options.edge), strict=True):
         if image is None:
             failed += 1
             continue
@@ -336,9 +340,7 @@ def run(options: argparse.Namespace) -> int:
         rows.append(score(image, restored, color))
         table.row(rows[-1])
         if options.save:
-            from npsrcnn import comparison
-
-            comparison.save(options.save, options.method, image, restored, rows[-1])
+            comparison.save(files[path], options.method, image, restored, rows[-1])
     if not rows:
         raise UserError(f"{options.data}: none of its {len(paths)} images can be measured")
     result = summary(scale, options.edge, rows)

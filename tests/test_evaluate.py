@@ -342,6 +342,27 @@ def test_pictures_are_saved(folder, model, tmp_path, capsys):
         assert saved.mode == "L"
 
 
+def test_images_of_one_name_are_saved_as_two(folder, model, tmp_path, capsys):
+    (folder / "b.png").rename(folder / "a.bmp")
+    saved = tmp_path / "saved"
+    run(["--model", model, "--data", folder, "--save", saved], capsys)
+    assert sorted(path.name for path in saved.iterdir()) == [
+        f"a_{kind}.png"
+        for kind in ("bicubic", "bmp_bicubic", "bmp_compared", "bmp_srcnn", "compared", "srcnn")
+    ]
+    (folder / "a_bmp.png").write_bytes((folder / "a.png").read_bytes())
+    _, err = run(["--model", model, "--data", folder, "--save", tmp_path / "no"], capsys, 1)
+    assert "a.bmp and" in err and "a_bmp.png would both be saved as" in err
+    assert not (tmp_path / "no").exists()
+
+
+def test_no_image_that_is_measured_is_saved_over(folder, model, capsys):
+    before = (folder / "b.png").rename(folder / "a_compared.png").read_bytes()
+    _, err = run(["--model", model, "--data", folder, "--save", folder], capsys, 1)
+    assert "a_compared.png is measured and would be overwritten: save elsewhere" in err
+    assert (folder / "a_compared.png").read_bytes() == before
+
+
 def test_a_method_can_be_added(folder, monkeypatch, capsys):
     monkeypatch.setitem(
         evaluate.METHODS, "nothing", lambda options: (lambda i: i.bicubic, 4, "no method", False)
