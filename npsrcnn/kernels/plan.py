@@ -30,10 +30,11 @@ from typing import NamedTuple
 import numpy as np
 
 from npsrcnn.kernels import winograd
+from npsrcnn.kernels.threads import LINE
 from npsrcnn.kernels.tiles import FEW_ROWS, LANES, ROWS, VECTORS, pack, round_up
 
-CACHE, WINOGRAD_CACHE = 50_000, 300_000
-"""Floats that the rows of one piece may take, which says how wide strips are. 200 kB lie well in a
+CACHE, WINOGRAD_CACHE = 60_000, 300_000
+"""Floats that the rows of one piece may take, which says how wide strips are. 240 kB lie well in a
 second-level cache. Winograd's stages keep ten rows of every map, not one, and compute more beyond a
 strip's sides: with rows a third wider than now, 300,000, up to three times a second-level cache,
 made 9-5-5 a third faster than 100,000, and 600,000 were slower again (AMD Zen 3, 512 kB). With 2 MB
@@ -47,7 +48,6 @@ BLOCK_TILES = VECTORS * LANES
 GROUPED = (6, 9)
 """Filter sizes that run as Winograd's along rows, in a first stage. Three have too few taps."""
 POINTS = winograd.GROUP + winograd.STEP - 1
-_LINE = 16  # floats of a cache line
 _FAR = 1 << 10  # columns: a multiple of Winograd's step, and no network reaches so far
 
 
@@ -269,14 +269,19 @@ def _records(rows: list[tuple], kind: np.dtype) -> np.ndarray:
 
 
 def _slots(plan: Plan, grids: tuple[Grid, Grid]) -> list[tuple[int, int]]:
-    """How many rows are kept of each level, and the floats of a row."""
+    """How many rows are kept of each level, and the floats of a row.
+
+    A line more than they need, here and in what Winograd's stages work in: they read and write at
+    eight places at once, which at distances of powers of two would share a few sets of the
+    first-level cache. That cost 5 % (9-5-5, AVX-512).
+    """
     image, grid = grids
     first = plan.stages[0]
     burst, floats = 1, first.channels * image.width * (POINTS * first.groups or image.phases)
     slots = []
     for stage in plan.stages:
         slots.append((stage.height + stage.burst - 1 + burst - 1, floats))
-        burst, floats = stage.burst, stage.maps * grid.phases * grid.width
+        burst, floats = stage.burst, stage.maps * grid.phases * grid.width + LINE
     return [*slots, (plan.last + burst - 1, floats)]
 
 
@@ -303,7 +308,7 @@ def _working_floats(plan: Plan, grids: tuple[Grid, Grid]) -> int:
             points, step = stage.winograd + winograd.STEP - 1, winograd.STEP
             rows_in = max(points * stage.channels * step, step * step * stage.maps)
             floats = rows_in + points * (stage.channels + (1 + step) * stage.maps)
-            most = max(most, floats * width)
+            most = max(most, floats * width + 4 * points * LINE)
     return most
 
 
@@ -436,7 +441,7 @@ def _grids(plan: Plan, strips: list[_Strip]) -> tuple[Grid, Grid]:
         return Grid(plan.phases, max(image, width)), Grid(plan.phases, max(image, width))
     if not tiles:
         width = max(image, width)
-    grid = Grid(1, round_up(width + _LINE, 2 * _LINE) - _LINE)
+    grid = Grid(1, round_up(width + LINE, 2 * LINE) - LINE)
     return (Grid(winograd.STEP, image) if tiles else grid), grid
 
 
@@ -475,10 +480,10 @@ def cut(plan: Plan, shape: tuple[int, ...], threads: int) -> tuple[list, list]:
 
 
 def _work(plan: Plan, strip: _Strip) -> float:
-    """Multiply-adds of a row of a strip, transforms left out."""
+    """Multiply-adds of a row of a strip, transforms left out, as if all tiles were as fast."""
     total = 0.0
     for depth, stage in enumerate(plan.stages):
-        lanes = sum(n for _, n in _runs(plan, strip, depth + 1))
+        lanes = sum(_in_tiles(n) for _, n in _runs(plan, strip, depth + 1))
         taps = stage.channels * stage.height * stage.width
         if stage.groups:
             taps = taps // winograd.GROUP * POINTS / len(_runs(plan, strip, depth + 1))
@@ -503,6 +508,15 @@ def _bands(height: int, beside: int, threads: int) -> list[tuple[int, int]]:
         rows = max(64, left * beside // (3 * threads)) // winograd.STEP * winograd.STEP
         cuts.append(height if left < rows + 64 else cuts[-1] + rows)
     return list(pairwise(cuts))
+
+
+def _in_tiles(n: int) -> float:
+    """``n`` floats, more where they do not divide into tiles of VECTORS: a tile of two vectors
+    takes 1.1 times as long for each, and one of a single vector as long as one of two."""
+    whole, left = divmod(n // LANES, VECTORS)
+    if left == 1 and whole:  # as tiles.tile_width has it
+        whole, left = whole - 1, VECTORS + 1
+    return LANES * (VECTORS * whole + 2.2 * -(-left // 2))
 
 
 def _fits(plan: Plan, strip: _Strip) -> bool:

@@ -19,6 +19,7 @@ from numba import types
 from npsrcnn.kernels.jit import helper, inlined, jit
 from npsrcnn.kernels.plan import BLOCK, BLOCK_TILES, LEVEL, POINTS, SETUP, SPAN, STAGE, Plan, Stage
 from npsrcnn.kernels.pointers import address, caller
+from npsrcnn.kernels.threads import LINE
 from npsrcnn.kernels.tiles import LANES, RELU, forward, forward_few, forward_thin
 from npsrcnn.kernels.winograd import GROUP, STEP, forward_rows, transform_input, transform_output
 
@@ -185,35 +186,37 @@ def winograd(d, y, spans, stages, levels, setups, tables, weights, biases, maps,
     points = k + STEP - 1
     t0, n = tables[span.runs], tables[span.runs + 1]
     row = channels * STEP * width
+    by_row, by_point = row + LINE, channels * n + LINE
+    by_sum, by_line = outs * n + LINE, STEP * outs * n + LINE
     rows_in = setup.work  # (points, channels, phases, width): B^T over rows
-    points_in = rows_in + points * row  # (points, channels, n): ... and over columns, of one row
-    points_out = points_in + points * channels * n  # (points, outs, n): summed over channels
-    rows_out = points_out + points * outs * n  # (points, phases, outs, n): A^T over columns
+    points_in = rows_in + points * by_row  # (points, channels, n): ... and over columns, of one row
+    points_out = points_in + points * by_point  # (points, outs, n): summed over channels
+    rows_out = points_out + points * by_sum  # (points, phases, outs, n): A^T over columns
     pixels = rows_in  # (4, phases, outs, n): ... and over rows, when rows_in is used up
 
     for i in range(points):
         off[i] = row_at(below, setup, y - stage.above + i)
     zero = t0 - t0
-    transform_input(k, maps, zero, LANES, off, maps, rows_in, LANES, row, row)
+    transform_input(k, maps, zero, LANES, off, maps, rows_in, LANES, by_row, row)
     for i in range(points):
         for j in range(points):
             off[j] = tables[below.taps + j]
         for c in range(channels):
-            transform_input(k, maps, rows_in + i * row + c * STEP * width + t0, LANES, off,
-                            maps, points_in + c * n, LANES, channels * n, n)  # fmt: skip
+            transform_input(k, maps, rows_in + i * by_row + c * STEP * width + t0, LANES, off,
+                            maps, points_in + c * n, LANES, by_point, n)  # fmt: skip
         for c in range(channels):
             off[c] = c * n
         for j in range(points):
-            forward(maps, points_in + j * channels * n, off, channels,
+            forward(maps, points_in + j * by_point, off, channels,
                       weights, stage.weights + (i * points + j) * channels * outs, biases, zero,
-                      maps, points_out + j * outs * n, n, outs, n, zero, maps, zero)  # fmt: skip
+                      maps, points_out + j * by_sum, n, outs, n, zero, maps, zero)  # fmt: skip
         for j in range(points):
-            off[j] = j * outs * n
+            off[j] = j * by_sum
         transform_output(k, maps, points_out, LANES, off,
-                         maps, rows_out + i * STEP * outs * n, LANES, outs * n,
+                         maps, rows_out + i * by_line, LANES, outs * n,
                          outs * n)  # fmt: skip
     for i in range(points):
-        off[i] = i * STEP * outs * n
+        off[i] = i * by_line
     transform_output(k, maps, rows_out, LANES, off,
                      maps, pixels, LANES, STEP * outs * n, STEP * outs * n)  # fmt: skip
 
