@@ -345,6 +345,22 @@ def test_the_command(tmp_path, rng, model, capsys):
     np.testing.assert_array_equal(bicubic, imresize(samples, 2))
 
 
+def test_a_place_on_earth_is_the_same_in_memory_and_by_blocks(tmp_path, rng, model):
+    tags = [
+        (33550, 12, 3, (10.0, 20.0, 0.0), True), (34735, 3, 8, (1, 1, 0, 1, 1025, 0, 1, 2), True),
+        (33922, 12, 6, (0.0, 0.0, 0.0, 500.0, 900.0, 0.0), True), (42113, 2, None, "-9999", True),
+    ]  # fmt: skip
+    scene_file(tmp_path / "a.tif", rng, (500, 700, 3), extratags=tags)
+    found = []
+    for name, options in (("memory", []), ("blocks", LEAST)):
+        target = tmp_path / f"{name}.tif"
+        assert main([str(tmp_path / "a.tif"), "--model", model, "-o", str(target), *options]) == 0
+        with tifffile.TiffFile(target) as file:
+            assert file.is_bigtiff == (name == "blocks")
+            found.append({code: file.pages[0].tags[code].value for code, *_ in tags})
+    assert found[0] == found[1]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="kills a process")
 def test_killed_and_resumed(tmp_path, rng, model, capsys):
     samples = scene_file(tmp_path / "a.tif", rng, (900, 1500, 3))

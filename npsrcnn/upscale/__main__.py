@@ -65,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--memory", type=_bytes, default=MEMORY, metavar="N",
         help="how much to take at most, about, as 2G or 600M (default: 900M); TIFF files that"
-        " need more are read and written block by block",
+        " need more are read and written block by block, and keep an Orientation tag",
     )  # fmt: skip
     parser.add_argument(
         "--resume", action="store_true", help="go on with large TIFF files that were begun"

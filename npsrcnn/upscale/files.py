@@ -150,7 +150,8 @@ def _whole(job: Job, settings: Settings) -> dict[str, object]:
 
 
 def _enlarged(picture: Picture, nets: Sequence[SRCNN], scale: float) -> Picture:
-    return Picture(*enlarge(picture.pixels, picture.alpha, nets, scale), picture.metadata)
+    pixels, alpha = enlarge(picture.pixels, picture.alpha, nets, scale)
+    return Picture(pixels, alpha, picture.metadata.enlarged(scale, pixels.shape[:2]))
 
 
 def _by_blocks(
