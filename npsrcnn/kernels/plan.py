@@ -496,8 +496,9 @@ def _work(plan: Plan, strip: _Strip) -> float:
 def _bands(height: int, beside: int, threads: int) -> list[tuple[int, int]]:
     """Bands, ``beside`` pieces in each: tall ones first, so that all threads end together.
 
-    A band takes a third of what would be each thread's share of the rows that are left, but not
-    less than 64 rows, because each computes a few rows anew; small images give one to each thread.
+    A band takes a third of what would be each thread's share of the rows that are left, and leaves
+    so many that the other threads have work while one is at its last piece; but not less than 64
+    rows, because each computes a few rows anew; small images give one to each thread.
     """
     if threads == 1:
         return [(0, height)]
@@ -505,7 +506,8 @@ def _bands(height: int, beside: int, threads: int) -> list[tuple[int, int]]:
         return _edges(height, max(1, min(-(-threads // beside), height // 8)))
     cuts = [0]
     while (left := height - cuts[-1]) > 0:
-        rows = max(64, left * beside // (3 * threads)) // winograd.STEP * winograd.STEP
+        rows = left * beside // max(3 * threads, beside + threads - 1)
+        rows = max(64, rows) // winograd.STEP * winograd.STEP
         cuts.append(height if left < rows + 64 else cuts[-1] + rows)
     return list(pairwise(cuts))
 
