@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from npsrcnn import png, tiff
 from npsrcnn.color import luma, peak, rgb2ycbcr, ycbcr2rgb
@@ -55,6 +55,9 @@ class Format(NamedTuple):
 
 
 SEGMENT = 65533  # bytes that a segment of JPEG holds
+# Pillow below 13 leaves no room in libjpeg's buffer for a comment, and there must be room for all
+# that stands before the pixels.
+ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 8 * SEGMENT)
 FORMATS = {
     ".png": Format("PNG", "BH", True, 2**31 - 1),
     ".jpg": Format(
