@@ -6,6 +6,7 @@ worker dies goes to another, and what comes of it is the same on any of them.
 
 from __future__ import annotations
 
+import asyncio  # its TimeoutError is Python's own only from 3.11 on
 import contextlib
 import itertools
 import logging
@@ -114,7 +115,7 @@ class Cluster:
         """
         try:
             self._client.wait_for_workers(1, timeout=WORKERS)
-        except TimeoutError as error:
+        except asyncio.TimeoutError as error:
             raise UserError(
                 f"no workers at {self._address}: start some (`dask worker {self._address}`)"
             ) from error
@@ -191,7 +192,7 @@ class Cluster:
                 return distributed.wait(futures, POLL, return_when="FIRST_COMPLETED").done
             except CancelledError as error:
                 raise self._gone() from error
-            except TimeoutError:
+            except asyncio.TimeoutError:
                 self._check_workers()
 
     def _check_workers(self) -> None:
@@ -209,7 +210,7 @@ class Cluster:
             while True:
                 try:
                     return future.result(POLL)
-                except TimeoutError:  # the worker that had the result is gone: it is computed anew
+                except asyncio.TimeoutError:  # the worker that had it is gone: it is computed anew
                     if future.status == "error":  # no: the task itself has raised it
                         raise
                     self._check_workers()
