@@ -1,4 +1,4 @@
-"""Networks and images of random values, for whoever enlarges them two ways and compares."""
+"""Networks and images that several tests make up."""
 
 from __future__ import annotations
 
@@ -30,3 +30,16 @@ def random_image(rng: np.random.Generator, shape: tuple[int, ...], dtype: type) 
     """Uniform noise over the whole range of the type, 0..1 where it is a float."""
     top = np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1
     return (rng.random(shape) * top).astype(dtype)
+
+
+def random_samples(rng: np.random.Generator, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """All values of an integer type; normal ones, of both signs, where it is a float."""
+    if np.dtype(dtype).kind == "u":
+        return rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def smooth_samples(shape: tuple[int, int, int]) -> np.ndarray:
+    """A picture that lossy formats keep nearly as it is."""
+    y, x, c = np.mgrid[: shape[0], : shape[1], : shape[2]]
+    return (120 + 60 * np.sin(y / 9 + c) + 50 * np.cos(x / 11 - c)).astype(np.uint8)

@@ -438,7 +438,7 @@ def _grids(plan: Plan, strips: list[_Strip]) -> tuple[Grid, Grid]:
     )
     width, tiles = max(others), plan.stages[0].groups
     if plan.phases > 1:
-        return Grid(plan.phases, max(image, width)), Grid(plan.phases, max(image, width))
+        return (Grid(plan.phases, max(image, width)),) * 2
     if not tiles:
         width = max(image, width)
     grid = Grid(1, round_up(width + LINE, 2 * LINE) - LINE)
