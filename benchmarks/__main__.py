@@ -18,9 +18,9 @@ from types import ModuleType
 from benchmarks import data_path, inference, memory, mpi, startup, training
 from benchmarks.measure import REPEATS, Row, machine
 from benchmarks.peers import PEERS
-from npsrcnn import commands
+from npsrcnn.commands import frame as commands
 from npsrcnn.errors import UserError
-from npsrcnn.kernels.threads import get_num_threads
+from npsrcnn.runtime.threads import get_num_threads
 
 SUBJECTS: dict[str, ModuleType] = {
     "inference": inference,

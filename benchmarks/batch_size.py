@@ -18,12 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from npsrcnn import commands, datasets, evaluate
-from npsrcnn.network import SRCNN
-from npsrcnn.optimizers import rate_at
-from npsrcnn.recipes import OPTIMIZERS, RECIPES
-from npsrcnn.train import optimizer_of
-from npsrcnn.trainer import Trainer
+from npsrcnn import datasets
+from npsrcnn.commands import evaluate
+from npsrcnn.commands import frame as commands
+from npsrcnn.commands.train import optimizer_of
+from npsrcnn.model.network import SRCNN
+from npsrcnn.training.optimizers import rate_at
+from npsrcnn.training.recipes import OPTIMIZERS, RECIPES
+from npsrcnn.training.trainer import Trainer
 
 USUAL = 128  # the batch that recipes are made for
 LOOKS = 4  # at PSNR, in a run
@@ -54,12 +56,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def measure(options: argparse.Namespace) -> None:
     """Print every run while it goes on."""
-    source = datasets.sub_images(
-        evaluate.paths_of(options.data), options.scale, orientations=True
-    )
-    measured = [
-        evaluate.read(path, options.scale) for path in evaluate.paths_of(options.measured)
-    ]
+    source = datasets.sub_images(evaluate.paths_of(options.data), options.scale, orientations=True)
+    measured = [evaluate.read(path, options.scale) for path in evaluate.paths_of(options.measured)]
     bicubic = np.mean([image.psnr_bicubic for image in measured])
     print(f"{len(source):,} sub-images at x{options.scale}; PSNR on {len(measured)} images, "
           f"bicubic {bicubic:.3f} dB")  # fmt: skip
@@ -74,9 +72,7 @@ def measure(options: argparse.Namespace) -> None:
 def _trained(source, measured, batch: int, rate: float, options: argparse.Namespace) -> dict:
     """PSNR of a run at some moments, as many of one run as of another."""
     recipe = replace(RECIPES["default"], **{**OPTIMIZERS["adam"], "rate": rate})
-    net = SRCNN(
-        "9-1-5", n=options.maps, seed=options.seed, metadata={"scale": options.scale}
-    )
+    net = SRCNN("9-1-5", n=options.maps, seed=options.seed, metadata={"scale": options.scale})
     scale = batch / USUAL
     steps = options.sub_images // batch
     trainer = Trainer(

@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from npsrcnn import SRCNN, commands
+from npsrcnn import SRCNN
+from npsrcnn.commands import frame as commands
 from npsrcnn.errors import UserError
 from npsrcnn.kernels import cuda as kernels
 from npsrcnn.kernels.cuda import device, inference, planes, steps, training
 from npsrcnn.kernels.cuda import tf32 as tensor_cores
-from npsrcnn.network import Layers
-from npsrcnn.optimizers import parameters
+from npsrcnn.model.network import Layers
+from npsrcnn.training.optimizers import parameters
 
 SIZES = {"1080p": (1080, 1920), "4K": (2160, 3840)}
 NETWORKS = ("9-1-5", "9-5-5")
@@ -145,9 +146,7 @@ def median(
     return round(statistics.median(times[5:]) / count, 4)
 
 
-def ours(
-    work: Callable, repeats: int, count: int, before: Callable = lambda: None
-) -> float:
+def ours(work: Callable, repeats: int, count: int, before: Callable = lambda: None) -> float:
     """:func:`median` on numba.cuda's events."""
 
     def record():
@@ -316,9 +315,7 @@ def trainings(
 
 def plan_of_steps() -> list[steps.Step]:
     """One step, and then those that are timed: of SOAP every tenth looks for new axes."""
-    step = steps.Step(
-        rate=1e-6, momentum=0.9, forget_mean=0.05, forget_square=0.05, epsilon=1e-6
-    )
+    step = steps.Step(rate=1e-6, momentum=0.9, forget_mean=0.05, forget_square=0.05, epsilon=1e-6)
     return [step._replace(improve=i % 10 == 9) for i in range(1 + STEPS)]
 
 

@@ -13,11 +13,14 @@ import functools
 import sys
 from collections.abc import Sequence
 
-from npsrcnn import commands, datasets, evaluate, model_files
+from npsrcnn import datasets
+from npsrcnn.commands import evaluate
+from npsrcnn.commands import frame as commands
 from npsrcnn.images import read_array
-from npsrcnn.network import SRCNN
-from npsrcnn.optimizers import Adam, paper_factors, rate_at
-from npsrcnn.trainer import Trainer
+from npsrcnn.model.network import SRCNN
+from npsrcnn.model_files import formats as model_files
+from npsrcnn.training.optimizers import Adam, paper_factors, rate_at
+from npsrcnn.training.trainer import Trainer
 
 CASES = {
     "default": {},

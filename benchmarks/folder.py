@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from npsrcnn import images, load
+from npsrcnn.commands.upscale import main as upscale
 from npsrcnn.images import luma
-from npsrcnn.kernels.threads import get_num_threads, limited, set_num_threads
-from npsrcnn.network import SRCNN
-from npsrcnn.resize import imresize
-from npsrcnn.upscale.__main__ import main as upscale
+from npsrcnn.model.network import SRCNN
+from npsrcnn.pixels.resize import imresize
+from npsrcnn.runtime.threads import get_num_threads, limited, set_num_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:

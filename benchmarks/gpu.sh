@@ -49,7 +49,7 @@ part smoke 90 bash -c 'on_gpu -v -k "an_image and 9-1-5-1 or tensor_cores and 9-
 part figures 200 python -m benchmarks cuda --json "$folder/figures.json"
 part tests 240 bash -c 'OMP_NUM_THREADS=1 on_gpu -n 8 -v --durations=10'
 run=$(mktemp -d)
-part training 120 python -m npsrcnn.train --cuda --data "${NPSRCNN_DATA:-}/T91" --scale 3 \
+part training 120 npsrcnn train --cuda --data "${NPSRCNN_DATA:-}/T91" --scale 3 \
     --eval "${NPSRCNN_DATA:-}/Set5" --minutes 0.9 --out "$run/run"
 if [[ -f $run/run/log.csv ]]; then
     cp "$run/run/log.csv" "$folder"

@@ -18,12 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from npsrcnn import commands, datasets, evaluate, inspection
-from npsrcnn.network import SRCNN
-from npsrcnn.optimizers import Adam, paper_factors, rate_at
+from npsrcnn import datasets
+from npsrcnn.commands import evaluate
+from npsrcnn.commands import frame as commands
+from npsrcnn.model import inspection
+from npsrcnn.model.network import SRCNN
 from npsrcnn.sparse_coding.as_network import residual
 from npsrcnn.sparse_coding.fitting import fit_srcnn
-from npsrcnn.trainer import Trainer
+from npsrcnn.training.optimizers import Adam, paper_factors, rate_at
+from npsrcnn.training.trainer import Trainer
 
 SIZE = (62, 32)  # of 30 atoms and two steps of ISTA
 MOMENTS = (0, 1_000, 3_000, 10_000, 30_000, 60_000)  # sub-images: when to measure
@@ -92,9 +95,7 @@ def measure(options: argparse.Namespace) -> None:
     sharp, paths = [], evaluate.paths_of(options.data)
     for path in paths:
         sharp.append(evaluate.read(path, options.scale).truth / np.float32(evaluate.PEAK))
-    measured = [
-        evaluate.read(path, options.scale) for path in evaluate.paths_of(options.measured)
-    ]
+    measured = [evaluate.read(path, options.scale) for path in evaluate.paths_of(options.measured)]
     source = datasets.sub_images(paths, options.scale, orientations=True)
     bicubic = np.mean([image.psnr_bicubic for image in measured])
     print(f"{len(source):,} sub-images of {len(paths)} images at x{options.scale}; PSNR on "

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from npsrcnn import memory
-from npsrcnn.big_tiff import TILE
-from npsrcnn.upscale import choose_models
-from npsrcnn.upscale.files import MEMORY
-from npsrcnn.upscale.streaming import Block, BlockJob, enlarge_scene, in_threads
+from npsrcnn.images.scenes import TILE
+from npsrcnn.runtime import memory
+from npsrcnn.upscaling.arrays import choose_models
+from npsrcnn.upscaling.files import MEMORY
+from npsrcnn.upscaling.streaming import Block, BlockJob, enlarge_scene, in_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:

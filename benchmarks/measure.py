@@ -17,9 +17,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from npsrcnn.errors import UserError
-from npsrcnn.kernels.jit import jit
-from npsrcnn.kernels.threads import parallel
-from npsrcnn.kernels.tiles import HAS_FMA, LANES, VECTOR, Emitter
+from npsrcnn.kernels.cpu.tiles import HAS_FMA, LANES, VECTOR, Emitter
+from npsrcnn.runtime.jit import jit
+from npsrcnn.runtime.threads import parallel
 
 REPEATS = 7
 SETTLE = 0.05  # seconds

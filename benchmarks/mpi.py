@@ -27,11 +27,11 @@ import numpy as np
 from benchmarks.measure import Row
 from npsrcnn import SRCNN
 from npsrcnn.datasets import dead_leaves, sub_images
-from npsrcnn.kernels.shares import Share
-from npsrcnn.kernels.threads import set_num_threads
-from npsrcnn.kernels.training import partial_sums
-from npsrcnn.optimizers import SGD, paper_factors
-from npsrcnn.trainer import Trainer
+from npsrcnn.kernels.cpu.shares import Share
+from npsrcnn.kernels.cpu.training import partial_sums
+from npsrcnn.runtime.threads import set_num_threads
+from npsrcnn.training.optimizers import SGD, paper_factors
+from npsrcnn.training.trainer import Trainer
 
 BATCH = 128
 STEPS = 10  # in a turn
@@ -78,7 +78,7 @@ def _measured(ranks: int, repeats: int) -> dict[str, float]:
 
 def measure(repeats: int) -> dict[str, float]:
     """What every rank does; medians in milliseconds on rank 0."""
-    from npsrcnn import mpi
+    from npsrcnn.training import mpi
 
     world = mpi.MPI.COMM_WORLD
     source = sub_images(dead_leaves(8), 3, orientations=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from npsrcnn import SRCNN
-from npsrcnn.model_files import onnx as onnx_file
+from npsrcnn.model_files.formats import onnx as onnx_file
 
 Run = Callable[[], np.ndarray]
 PEERS = ("ONNX Runtime", "PyTorch", "PyTorch channels_last", "OpenCV dnn")
@@ -119,7 +119,7 @@ def _torch_step(net, inputs, labels, threads, *, channels_last):
 @contextlib.contextmanager
 def npsrcnn_threads(threads: int) -> Iterator[None]:
     """npsrcnn on so many threads, and as before afterwards."""
-    from npsrcnn.kernels.threads import get_num_threads, set_num_threads
+    from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 
     before = get_num_threads()
     set_num_threads(threads)

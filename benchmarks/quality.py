@@ -1,6 +1,6 @@
 """`python -m benchmarks.quality`: minutes of training to the authors' quality, on this machine.
 
-Runs `python -m npsrcnn.train --data t91 --scale 3 --eval set5` as a user would, in a new process,
+Runs `npsrcnn train --data t91 --scale 3 --eval set5` as a user would, in a new process,
 and says when it passed 32.39 dB on Set5, which the authors' network from the same images has. Then
 takes first steps (same sub-images, initial weights, rates) by turns here and in PyTorch, on the
 same threads, and checks that the losses are the same. Those steps are Adam's, as PyTorch has no
@@ -25,13 +25,15 @@ import numpy as np
 
 from benchmarks.measure import seconds
 from benchmarks.peers import npsrcnn_threads, torch_network
-from npsrcnn import commands, datasets, evaluate
-from npsrcnn.kernels.threads import get_num_threads
-from npsrcnn.network import SRCNN
-from npsrcnn.optimizers import paper_factors, rate_at
-from npsrcnn.recipes import OPTIMIZERS, RECIPES
-from npsrcnn.train import optimizer_of
-from npsrcnn.trainer import BURST, Trainer, prefetch
+from npsrcnn import datasets
+from npsrcnn.commands import evaluate
+from npsrcnn.commands import frame as commands
+from npsrcnn.commands.train import optimizer_of
+from npsrcnn.model.network import SRCNN
+from npsrcnn.runtime.threads import get_num_threads
+from npsrcnn.training.optimizers import paper_factors, rate_at
+from npsrcnn.training.recipes import OPTIMIZERS, RECIPES
+from npsrcnn.training.trainer import BURST, Trainer, prefetch
 
 AUTHORS = 32.39  # dB on Set5 at x3: 9-1-5 from T91 (TPAMI 2016, table 2)
 RECIPE = replace(RECIPES["default"], **OPTIMIZERS["adam"])  # of what is taken by turns
@@ -74,7 +76,7 @@ def _training(minutes: float) -> list[dict[str, float]]:
     """The log of a training in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            [sys.executable, "-m", "npsrcnn.train", "--data", "t91", "--scale", str(SCALE),
+            [sys.executable, "-m", "npsrcnn", "train", "--data", "t91", "--scale", str(SCALE),
              "--eval", "set5", "--minutes", str(minutes), "--out", folder,
              "--threads", str(get_num_threads())],
             check=True, stdout=subprocess.DEVNULL,

@@ -19,13 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from npsrcnn import commands, datasets, evaluate
+from npsrcnn import datasets
+from npsrcnn.commands import evaluate
+from npsrcnn.commands import frame as commands
+from npsrcnn.commands.train import optimizer_of
 from npsrcnn.errors import UsageError
-from npsrcnn.network import SRCNN
-from npsrcnn.optimizers import rate_at
-from npsrcnn.recipes import OPTIMIZERS, RECIPES, Recipe
-from npsrcnn.train import optimizer_of
-from npsrcnn.trainer import Trainer
+from npsrcnn.model.network import SRCNN
+from npsrcnn.training.optimizers import rate_at
+from npsrcnn.training.recipes import OPTIMIZERS, RECIPES, Recipe
+from npsrcnn.training.trainer import Trainer
 
 BATCH = 128
 LOOKS = 12  # at PSNR, in a run
@@ -89,7 +91,7 @@ def measure(options: argparse.Namespace) -> None:
     else:
         raise UsageError("give images to train on and images to measure on, or --rows")
     if options.plot:
-        from npsrcnn import plots
+        from npsrcnn.evaluation import plots
 
         runs.sort(key=lambda run: run["psnr"][-1], reverse=True)
         series = {run["case"]: (run["seen"], run["psnr"]) for run in runs}

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from npsrcnn import SRCNN, commands
-from npsrcnn.kernels.shares import SLOTS
-from npsrcnn.kernels.tiles import LANES
-from npsrcnn.optimizers import parameters
+from npsrcnn import SRCNN
+from npsrcnn.commands import frame as commands
+from npsrcnn.kernels.cpu.shares import SLOTS
+from npsrcnn.kernels.cpu.tiles import LANES
+from npsrcnn.training.optimizers import parameters
 
 BATCH = 128
 RANKS = (1, 2, 4, 16, 64, 256, 1024, 4096, 10_000)

@@ -20,14 +20,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.measure import seconds
-from npsrcnn import commands
+from npsrcnn.commands import frame as commands
+from npsrcnn.commands.train import optimizer_of
 from npsrcnn.datasets import Shards, dead_leaves, is_prepared, prepare, sub_images
 from npsrcnn.datasets.cutting import Cut
 from npsrcnn.images import list_images, write
-from npsrcnn.network import SRCNN
-from npsrcnn.recipes import RECIPES
-from npsrcnn.train import optimizer_of
-from npsrcnn.trainer import Source, Trainer
+from npsrcnn.model.network import SRCNN
+from npsrcnn.training.recipes import RECIPES
+from npsrcnn.training.trainer import Source, Trainer
 
 SCALE = 3
 SIDE = 1024  # pixels, of the images that the set is made of

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import npsrcnn
-from npsrcnn import commands
-from npsrcnn.evaluate import evaluate, paths_of
+from npsrcnn.commands import frame as commands
+from npsrcnn.datasets.paths import paths_of
+from npsrcnn.evaluation.scores import evaluate
 
 WEIGHTS = Path(npsrcnn.__file__).parent / "weights"
 

@@ -27,7 +27,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "picture.png"
         images.write(picture, np.random.default_rng(0).integers(0, 256, (86, 86, 3), np.uint8))
-        upscale = ["-m", "npsrcnn.upscale", str(picture), "-o", folder, "--model"]
+        upscale = ["-m", "npsrcnn", "upscale", str(picture), "-o", folder, "--model"]
         cases = {
             "an empty Python": ["-c", NOTHING],
             "import numpy, numba": ["-c", NUMBA],

@@ -12,8 +12,8 @@ from benchmarks.measure import Row, interleaved, peak, peak_gflops, same, with_r
 from benchmarks.peers import npsrcnn_threads, training
 from npsrcnn import SRCNN
 from npsrcnn.datasets import dead_leaves, sub_images
-from npsrcnn.optimizers import SGD
-from npsrcnn.trainer import Trainer
+from npsrcnn.training.optimizers import SGD
+from npsrcnn.training.trainer import Trainer
 
 NETWORKS = ("9-1-5", "9-3-5", "9-5-5")
 BATCH = 128

@@ -5,13 +5,13 @@
 >>> net = npsrcnn.SRCNN("9-1-5", channels=1, seed=0)  # or npsrcnn.load(name_or_path)
 """
 
-from npsrcnn.color import rgb2ycbcr, ycbcr2rgb
-from npsrcnn.metrics import psnr, ssim
-from npsrcnn.model_files import load
-from npsrcnn.models import models
-from npsrcnn.network import SRCNN
-from npsrcnn.resize import imresize
-from npsrcnn.upscale import upscale
+from npsrcnn.model import load
+from npsrcnn.model.network import SRCNN
+from npsrcnn.model.shipped import models
+from npsrcnn.pixels.color import rgb2ycbcr, ycbcr2rgb
+from npsrcnn.pixels.metrics import psnr, ssim
+from npsrcnn.pixels.resize import imresize
+from npsrcnn.upscaling.arrays import upscale
 from npsrcnn.version import __version__
 
 __all__ = [

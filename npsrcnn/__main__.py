@@ -1,4 +1,4 @@
-"""`python -m npsrcnn` lists the commands; `python -m npsrcnn train ...` runs one of them."""
+"""`npsrcnn` lists the commands; `npsrcnn train ...` runs one of them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-COMMANDS = {
-    "train": ("npsrcnn.train", "from images to weights"),
-    "upscale": ("npsrcnn.upscale.__main__", "from an image to a larger one"),
-    "evaluate": ("npsrcnn.evaluate", "the paper's protocol, the paper's tables"),
-    "models": ("npsrcnn.models.__main__", "the weights that ship"),
-    "datasets": ("npsrcnn.datasets.__main__", "fetch the paper's images, or make dead leaves"),
-    "convert": ("npsrcnn.convert", "weights from .npz, .mat, .pth to .npz, .mat, .onnx"),
-    "gradcheck": ("npsrcnn.gradcheck", "the gradients, checked before your eyes"),
-    "warmup": ("npsrcnn.warmup", "compile every kernel ahead of its first use"),
+from npsrcnn.version import __version__
+
+COMMANDS = {  # name: what it does, and an example
+    "train": ("from images to weights", "--data my_pictures --scale 2 --minutes 20"),
+    "upscale": ("from a picture to a larger one", "photo.jpg --scale 3"),
+    "evaluate": ("the paper's protocol and its tables", "--data set5 --scale 3"),
+    "models": ("the weights that ship", "9-5-5-x3"),
+    "datasets": ("fetch, prepare, reduce or make images", "fetch t91 set5"),
+    "convert": ("weights from one format to another", "weights.mat weights.onnx"),
+    "gradcheck": ("the gradients, checked before your eyes", "--network 9-1-5"),
+    "warmup": ("compile every kernel before its first use", ""),
 }
 
 
@@ -23,19 +25,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print("npsrcnn: super-resolution by three convolutions\n")
-        for name, (_, description) in COMMANDS.items():
-            print(f"  python -m npsrcnn.{name:10} {description}")
-        print("\nEach explains itself with --help. `npsrcnn train` is `python -m npsrcnn.train`.")
+        for name, (description, example) in COMMANDS.items():
+            print(f"  {name:10} {description:42} npsrcnn {name} {example}".rstrip())
+        print("\nnpsrcnn COMMAND --help explains each; `python -m npsrcnn COMMAND` is the same.")
         return 0
     if argv[0] == "--version":
-        from npsrcnn.version import __version__
-
         print(__version__)
         return 0
     if argv[0] not in COMMANDS:
         print(f"npsrcnn: no command {argv[0]!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:])
+    return importlib.import_module(f"npsrcnn.commands.{argv[0]}").main(argv[1:])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 
 class UserError(ValueError):
     """Something the user can mend: a bad file, a value out of range, a model that does not fit."""
@@ -17,3 +20,20 @@ class UsageError(UserError):
 
 class DataError(UserError):
     """Training data that was fine and is so no more: what was trained so far is worth saving."""
+
+
+def describe(error: BaseException) -> str:
+    """One line for people: what happened, and what to do where that is known."""
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error})" if str(error) else "out of memory"
+    if isinstance(error, BrokenPipeError):
+        return "the reader of this command's output went away"
+    if isinstance(error, OSError) and error.errno is not None:
+        place = f"{error.filename}: " if error.filename else ""
+        advice = {
+            errno.ENOSPC: "; free some space, or write elsewhere",
+            errno.EACCES: "; choose a place you may read and write",
+            errno.EROFS: "; choose a folder that can be written to",
+        }.get(error.errno, "")
+        return f"{place}{os.strerror(error.errno)}{advice}"
+    return " ".join(str(error).split())

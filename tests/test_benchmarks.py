@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks.__main__ import main
-from npsrcnn.kernels.threads import get_num_threads, set_num_threads
+from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from npsrcnn.color import luma, peak, rgb2ycbcr
 from npsrcnn.errors import UserError
-from npsrcnn.kernels.jit import jit
-from npsrcnn.resize import degrade, imresize, modcrop
+from npsrcnn.pixels.color import luma, peak, rgb2ycbcr
+from npsrcnn.pixels.resize import degrade, imresize, modcrop
+from npsrcnn.runtime.jit import jit
 
 COLORS = {"y": 1, "rgb": 3, "ycbcr": 3}  # what the channels of a sub-image are, and how many
 ORIENTATIONS = 8  # of a square: four turns, each also mirrored

@@ -104,7 +104,7 @@ def find(name: str) -> Path:
             return (place / here).resolve()
     raise UserError(
         f"{here} is not in {' or '.join(map(str, places))}; "
-        f"fetch it: python -m npsrcnn.datasets fetch {name.lower()}"
+        f"fetch it: npsrcnn datasets fetch {name.lower()}"
     )
 
 

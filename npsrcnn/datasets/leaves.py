@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.kernels.jit import jit
-from npsrcnn.kernels.threads import parallel
+from npsrcnn.runtime.jit import jit
+from npsrcnn.runtime.threads import parallel
 
 RADII = 256  # sizes of leaves that are told apart, in equal ratios
 

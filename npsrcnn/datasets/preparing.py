@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from npsrcnn.commands import write_atomically
 from npsrcnn.datasets.cutting import Cut, Pair
 from npsrcnn.datasets.shards import is_prepared, read_index, record, write_index
 from npsrcnn.datasets.sources import Pictures
 from npsrcnn.errors import UserError
-from npsrcnn.kernels.threads import get_num_threads
+from npsrcnn.runtime.files import write_atomically
+from npsrcnn.runtime.threads import get_num_threads
 
 SHARD = 256 << 20  # bytes of a shard, about
 MOST_SHARDS = 500  # of a set, about: training keeps all of them open

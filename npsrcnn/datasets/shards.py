@@ -31,9 +31,9 @@ from typing import Any
 
 import numpy as np
 
-from npsrcnn.commands import write_atomically
 from npsrcnn.datasets.cutting import ALL, Batch, Cut, Rows, check_batch_size, gather, shuffled
 from npsrcnn.errors import DataError, UserError
+from npsrcnn.runtime.files import write_atomically
 
 INDEX = "shards.json"
 FORMAT = "npsrcnn sub-images, version 1"
@@ -159,9 +159,7 @@ class Shards:
             for file, shard in zip(self._open(stack), shards, strict=True):
                 have, need = os.fstat(file.fileno()).st_size, shard["count"] * self._record.itemsize
                 if have != need:
-                    raise DataError(
-                        f"{file.name}: {have:,} bytes where {need:,} should be: {MEND}"
-                    )
+                    raise DataError(f"{file.name}: {have:,} bytes where {need:,} should be: {MEND}")
 
     def __len__(self) -> int:
         return int(self._stops[-1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-Layers = list[tuple[np.ndarray, np.ndarray]]
+from npsrcnn.layers import Layers
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -65,8 +65,21 @@ def pad(x: np.ndarray, k: int, padding: str) -> np.ndarray:
     return np.pad(x, width, mode={"replicate": "edge", "zeros": "constant"}[padding])
 
 
-def forward(layers: Layers, images: np.ndarray, padding: str = "replicate") -> np.ndarray:
-    """The whole network on (N, C, H, W), its size kept: edges padded before every layer."""
+def halo(layers: Layers) -> int:
+    """Count the pixels around a part of an image that :func:`forward` needs to restore it."""
+    return sum(w.shape[2] // 2 for w, _ in layers)
+
+
+def forward(
+    layers: Layers,
+    images: np.ndarray,
+    padding: str = "replicate",
+    origin: tuple[int, int] = (0, 0),
+) -> np.ndarray:
+    """Restore images (N, C, H, W), their size kept: edges are padded before every layer.
+
+    ``origin``, where parts of images begin, makes no difference here.
+    """
     x = images
     for depth, (w, b) in enumerate(layers):
         x = conv2d(pad(x, w.shape[2], padding), w, b)

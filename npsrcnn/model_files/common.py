@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.network import SRCNN, Layers
-from npsrcnn.version import __version__
+from npsrcnn.layers import Layers
 
 LIMIT = 64 << 20  # bytes, unpacked: hundreds of times what the paper's largest network takes
 DAMAGED = (  # what the libraries raise that read a file which is not what it should be
@@ -65,18 +64,8 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def text_of(net: SRCNN) -> str:
-    """What is known of a network, as JSON."""
-    facts = {
-        **net.metadata,
-        "npsrcnn": __version__,
-        "network": net.name,
-        "channels": net.channels,
-        "n": net.n,
-        "scale": net.scale,
-        "padding": net.padding,
-        "color": net.color,
-    }
+def text_of(facts: dict[str, Any]) -> str:
+    """Return what is known of a network, as JSON."""
     return json.dumps(facts, default=_plain, allow_nan=False)
 
 

@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from npsrcnn.commands import write_atomically
 from npsrcnn.errors import UserError
+from npsrcnn.layers import Layers
 from npsrcnn.model_files.common import LIMIT, check_size, facts_of, reading, text_of
-from npsrcnn.network import SRCNN, Layers
+from npsrcnn.runtime.files import write_atomically
 
 TEXT = "npsrcnn"
 HEADER = 128  # bytes of a v5 file before its first variable
@@ -34,17 +34,17 @@ COMPRESSED = 15  # the type of a variable packed with zlib
 MOST_LAYERS = 99
 
 
-def write(net: SRCNN, path: Path) -> None:
+def write(path: Path, layers: Layers, facts: dict[str, Any]) -> None:
     """Write the authors' layout, float64 as theirs."""
     from scipy.io import savemat
 
-    variables: dict[str, Any] = {TEXT: text_of(net)}
-    for i, (w, b) in enumerate(net.layers, 1):
+    variables: dict[str, Any] = {TEXT: text_of(facts)}
+    for i, (w, b) in enumerate(layers, 1):
         outputs, inputs, f, _ = w.shape
         packed = w.swapaxes(2, 3).reshape(outputs, inputs, f * f).transpose(1, 2, 0)
         if i == 1 and inputs == 1:
             packed = packed[0]
-        elif i == len(net.layers) and outputs == 1:
+        elif i == len(layers) and outputs == 1:
             packed = packed[:, :, 0]
         variables[f"weights_conv{i}"] = packed.astype(np.float64)
         variables[f"biases_conv{i}"] = b[:, None].astype(np.float64)

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from npsrcnn.commands import write_atomically
 from npsrcnn.errors import UserError
+from npsrcnn.layers import Layers
 from npsrcnn.model_files.common import check_size, facts_of, open_archive, reading, text_of
-from npsrcnn.network import SRCNN, Layers
+from npsrcnn.runtime.files import write_atomically
 
 TEXT = "about"
 
 
-def write(net: SRCNN, path: Path) -> None:
+def write(path: Path, layers: Layers, facts: dict[str, Any]) -> None:
     """Write the weights, float32, and all metadata; ``numpy.load`` reads them."""
-    arrays = {TEXT: np.array(text_of(net))}
-    for i, (w, b) in enumerate(net.layers, 1):
+    arrays = {TEXT: np.array(text_of(facts))}
+    for i, (w, b) in enumerate(layers, 1):
         arrays |= {f"w{i}": w, f"b{i}": b}
     with write_atomically(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from npsrcnn.commands import write_atomically
 from npsrcnn.errors import UserError
+from npsrcnn.layers import Layers
 from npsrcnn.model_files.common import text_of
-from npsrcnn.network import SRCNN
+from npsrcnn.runtime.files import write_atomically
 from npsrcnn.version import __version__
 
 OPSET = 13  # since 2020
 IR_VERSION = 7  # the file format of that opset's release
 
 
-def write(net: SRCNN, path: Path) -> None:
+def write(path: Path, layers: Layers, facts: dict[str, Any]) -> None:
     """Write a model from "image" (N, c, H, W) to "restored", float32, N, H and W left open.
 
     Replicated edges are Pad nodes of mode "edge" before every convolution, zeros are the
@@ -29,16 +30,16 @@ def write(net: SRCNN, path: Path) -> None:
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, weights, value = [], [], "image"
-    for i, (w, b) in enumerate(net.layers, 1):
+    for i, (w, b) in enumerate(layers, 1):
         weights += [numpy_helper.from_array(a, f"{n}{i}") for n, a in (("w", w), ("b", b))]
         before, after = (w.shape[2] - 1) // 2, w.shape[2] // 2
         pads = [before, before, after, after]
-        if net.padding == "replicate" and any(pads):
+        if facts["padding"] == "replicate" and any(pads):
             widths = np.array([0, 0, before, before, 0, 0, after, after], np.int64)
             weights.append(numpy_helper.from_array(widths, f"pads{i}"))
             nodes.append(helper.make_node("Pad", [value, f"pads{i}"], [f"padded{i}"], mode="edge"))
             value, pads = f"padded{i}", [0, 0, 0, 0]
-        last = i == len(net.layers)
+        last = i == len(layers)
         output = "restored" if last else f"conv{i}"
         nodes.append(helper.make_node("Conv", [value, f"w{i}", f"b{i}"], [output], pads=pads))
         if not last:
@@ -46,18 +47,18 @@ def write(net: SRCNN, path: Path) -> None:
         value = f"maps{i}"
     image, restored = (
         helper.make_tensor_value_info(
-            name, TensorProto.FLOAT, ["n", net.channels, "height", "width"]
+            name, TensorProto.FLOAT, ["n", layers[0][0].shape[1], "height", "width"]
         )
         for name in ("image", "restored")
     )
     model = helper.make_model(
-        helper.make_graph(nodes, f"SRCNN {net.name}", [image], [restored], weights),
+        helper.make_graph(nodes, f"SRCNN {facts['network']}", [image], [restored], weights),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="npsrcnn",
         producer_version=__version__,
     )
-    helper.set_model_props(model, {"npsrcnn": text_of(net)})
+    helper.set_model_props(model, {"npsrcnn": text_of(facts)})
     onnx.checker.check_model(model)
     with write_atomically(path) as temporary:
         temporary.write_bytes(model.SerializeToString())

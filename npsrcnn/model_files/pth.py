@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npsrcnn.errors import UserError
+from npsrcnn.layers import Layers
 from npsrcnn.model_files.common import LIMIT, check_size, open_archive, reading
-from npsrcnn.network import Layers
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a file from before PyTorch 1.6
 LARGEST_PICKLE = 1 << 20  # bytes; a state_dict takes some hundreds

@@ -7,7 +7,7 @@
 :mod:`.as_network`     the same as three convolutions: ``as_srcnn``
 :mod:`.fitting`        both dictionaries fitted to images, and the network made of them
 :mod:`.super_resolvers`, :mod:`.methods`
-                       Yang, Zeyde, GR, ANR, A+: trained on images, ``python -m npsrcnn.evaluate
+                       Yang, Zeyde, GR, ANR, A+: trained on images, ``npsrcnn evaluate
                        --method anr``
 =====================  =============================================================================
 

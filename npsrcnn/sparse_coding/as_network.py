@@ -23,13 +23,9 @@ from __future__ import annotations
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.network import SRCNN
+from npsrcnn.model.network import SRCNN
 from npsrcnn.sparse_coding import checks, pursuit
-from npsrcnn.sparse_coding.patches import (
-    around_each_pixel,
-    average_around_each_pixel,
-    remove_mean,
-)
+from npsrcnn.sparse_coding.patches import around_each_pixel, average_around_each_pixel, remove_mean
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 

@@ -11,8 +11,8 @@ import math
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.kernels.jit import helper, jit
-from npsrcnn.kernels.threads import parallel
+from npsrcnn.runtime.jit import helper, jit
+from npsrcnn.runtime.threads import parallel
 from npsrcnn.sparse_coding import checks
 from npsrcnn.sparse_coding.pursuit import lasso, omp_pairs
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.network import SRCNN
-from npsrcnn.resize import degrade
+from npsrcnn.model.network import SRCNN
+from npsrcnn.pixels.resize import degrade
 from npsrcnn.sparse_coding import checks, dictionaries, pursuit
 from npsrcnn.sparse_coding.as_network import as_srcnn
 from npsrcnn.sparse_coding.patches import extract, remove_mean
@@ -88,9 +88,7 @@ def fit_srcnn(
 
     :func:`as_srcnn` of :func:`fit_dictionaries`, whose arguments these are.
     """
-    pair = fit_dictionaries(
-        images, scale, dictionary, atoms=atoms, lam=lam, steps=steps, seed=seed
-    )
+    pair = fit_dictionaries(images, scale, dictionary, atoms=atoms, lam=lam, steps=steps, seed=seed)
     net = as_srcnn(*pair, lam, steps=steps, device=device)
     net.metadata.update(scale=scale, color="y")
     return net

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from npsrcnn.commands import write_atomically
 from npsrcnn.errors import UserError
+from npsrcnn.runtime.files import write_atomically
 from npsrcnn.sparse_coding import dictionaries
 from npsrcnn.sparse_coding.pursuit import lasso, omp
 from npsrcnn.sparse_coding.super_resolvers import (

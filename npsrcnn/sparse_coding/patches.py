@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.kernels.jit import jit
-from npsrcnn.kernels.threads import parallel
+from npsrcnn.runtime.jit import jit
+from npsrcnn.runtime.threads import parallel
 from npsrcnn.sparse_coding import checks
 
 ROWS = 8  # of patches or of pixels that one thread takes at a time

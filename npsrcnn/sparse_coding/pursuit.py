@@ -17,8 +17,8 @@ import math
 
 import numpy as np
 
-from npsrcnn.kernels.jit import helper, jit
-from npsrcnn.kernels.threads import parallel
+from npsrcnn.runtime.jit import helper, jit
+from npsrcnn.runtime.threads import parallel
 from npsrcnn.sparse_coding import checks
 
 BLOCK = 64  # patches that one thread takes at a time
@@ -143,9 +143,7 @@ def lasso(
     d, y, lam, codes = _prepared(d, y, lam)
     real = y.dtype.type
     pieces = -(-len(y) // BLOCK)
-    parallel(
-        _lasso_block, pieces, y, d, d.T @ d, real(lam), real(tolerance), limit, signed, codes
-    )
+    parallel(_lasso_block, pieces, y, d, d.T @ d, real(lam), real(tolerance), limit, signed, codes)
     return codes
 
 

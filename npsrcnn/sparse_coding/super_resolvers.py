@@ -24,9 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.kernels.jit import jit
-from npsrcnn.kernels.threads import parallel
-from npsrcnn.resize import degrade
+from npsrcnn.pixels.resize import degrade
+from npsrcnn.runtime.jit import jit
+from npsrcnn.runtime.threads import parallel
 from npsrcnn.sparse_coding import checks, pursuit
 from npsrcnn.sparse_coding.patches import extract, gradients, overlap_average
 
@@ -111,9 +111,7 @@ class Lasso(SuperResolver):
     patches (as the authors' code does), and the details are scaled back.
     """
 
-    def __init__(
-        self, describer: Describer, low: np.ndarray, high: np.ndarray, lam: float
-    ) -> None:
+    def __init__(self, describer: Describer, low: np.ndarray, high: np.ndarray, lam: float) -> None:
         super().__init__(describer)
         self.low, self.high, self.lam = low, high, lam
 

@@ -39,9 +39,7 @@ class Backpropagation:
             x, less = self.maps[-1], shape.size - 1
             self.maps.append(allocate(x.n, shape.maps, x.rows - less, x.columns - less))
         # Of each layer's output; those of the first layer's input are never wanted.
-        self.cotangents = [
-            allocate(y.n, y.channels, y.rows, y.columns) for y in self.maps[1:]
-        ]
+        self.cotangents = [allocate(y.n, y.channels, y.rows, y.columns) for y in self.maps[1:]]
         self.partials = floats(gradients.groups(inputs.n) * weights.count)
         self.grads = floats(weights.count)
         self.losses = floats(inputs.n)

@@ -115,9 +115,7 @@ def blocking(shape: Shape, rows: int, columns: int, skew: int = 0) -> Blocking:
         pairs = even(-(-rows // 2), LANES // quads)
         tile, room, resident = (maps, 2, 4, 2 * pairs, 4 * quads), STAGE, 1
     high = shape.size if few else 1
-    parts = Blocking(
-        *tile, groups=1, stage=1, high=high, skew=skew, resident=resident, warp=WARP
-    )
+    parts = Blocking(*tile, groups=1, stage=1, high=high, skew=skew, resident=resident, warp=WARP)
     groups = max(1, min(-(-shape.maps // maps), THREADS // parts.lanes))
     parts = parts._replace(groups=groups)
     bytes_each = 4 * (parts.pixel_floats(shape.size) + shape.size**2 * parts.weight_row())
@@ -175,9 +173,7 @@ def kernel(shape: Shape, parts: Blocking):
                 x, g.x, n * channels + first, count,
                 g.row + top, g.column - skew + left, zeros,
             )  # fmt: skip
-            copy_weights(
-                ws, weight_row, maps, (t, *across_w), w, weights, first, count, first_map
-            )
+            copy_weights(ws, weight_row, maps, (t, *across_w), w, weights, first, count, first_map)
             cuda.syncthreads()
             for c in range(count):
                 for u in range(0, size, high):

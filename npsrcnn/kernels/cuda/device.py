@@ -85,9 +85,7 @@ def inline(function: Callable) -> Callable:
 
 
 @functools.cache
-def require(
-    oldest: tuple[int, int] = OLDEST, name: str = "Turing", advice: str = _CPU[3:]
-) -> None:
+def require(oldest: tuple[int, int] = OLDEST, name: str = "Turing", advice: str = _CPU[3:]) -> None:
     """Make sure that kernels can run here, on a GPU of the compute capability ``oldest`` at least.
 
     Raises

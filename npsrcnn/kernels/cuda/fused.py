@@ -224,9 +224,7 @@ def kernel(pair: Pair, parts: Blocking):
         if t % lanes < places and top + i < g.y.rows and left + j < g.y.columns:
             size = g.y.height * g.y.pitch
             at = (n * n2 + my_map) * size + (top + i) * g.y.pitch + left + j
-            store_tile(
-                acc, maps, ROWS, COLUMNS, RELU, y, at, size, g.y.pitch, n2 - my_map, y
-            )
+            store_tile(acc, maps, ROWS, COLUMNS, RELU, y, at, size, g.y.pitch, n2 - my_map, y)
 
     return two_layers
 

@@ -229,6 +229,4 @@ def weight_gradients(
     geometry = device.numbers(x.n, *x.extent, *dy.extent, stride, first)
     blocks = -(-shape.maps // parts.block_maps) * -(-shape.channels // parts.block_channels)
     grid = groups(x.n), blocks
-    launch(
-        kernel(shape, parts, THREADS), grid, THREADS, x.data, dy.data, partials, geometry
-    )
+    launch(kernel(shape, parts, THREADS), grid, THREADS, x.data, dy.data, partials, geometry)

@@ -43,9 +43,7 @@ class Network:
         No kernel in TF32 for the network.
     """
 
-    def __init__(
-        self, layers: Layers, padding: str = "replicate", *, tf32: bool = False
-    ) -> None:
+    def __init__(self, layers: Layers, padding: str = "replicate", *, tf32: bool = False) -> None:
         self.weights = Weights(layers)
         zeros = {"replicate": False, "zeros": True}[padding]
         self.shapes = [shape._replace(zeros=zeros) for shape in self.weights.shapes]
@@ -101,9 +99,7 @@ class Network:
         for i in range(first, len(shapes)):
             (start, _), (top, bottom), reach = ranges[i], ranges[i + 1], before(shapes[i].size)
             y = self._room(i, x.n, bottom - top, x.columns)
-            x = convolve(
-                x, *layers[i], shapes[i], y, row=top - reach - start, column=-reach
-            )
+            x = convolve(x, *layers[i], shapes[i], y, row=top - reach - start, column=-reach)
         return x
 
     def strip_rows(self, n: int, height: int, width: int, memory: int) -> int:

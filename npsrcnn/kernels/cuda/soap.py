@@ -1,11 +1,11 @@
 """SOAP's steps on the device: gradients turned to axes on which they do not correlate, and back.
 
-What it does and why is said in :mod:`npsrcnn.soap`, which this follows. A layer's filters lie as
+What it does and why is said in :mod:`npsrcnn.training.soap`, which this follows. A layer's filters lie as
 (C, f f, O), and are turned along each of the three. All layers take part in each launch: a thread
 for each weight, and for each number of a covariance some threads that share its sum. Only the look
 for eigenvectors, once in ten steps, is work for a single block an axis.
 
-Everything is float32, where :mod:`npsrcnn.soap` keeps covariances and eigenvectors in float64: what
+Everything is float32, where :mod:`npsrcnn.training.soap` keeps covariances and eigenvectors in float64: what
 differs are directions whose gradients are ten million times smaller than the largest.
 """
 
@@ -35,7 +35,7 @@ TO, BACK, AGAIN, SQUARES = range(4)
 """What tensors are turned by: eigenvectors, transposed or not, or what leads from old ones to new
 ones, or its squares."""
 LEAST, TINY = np.float32(1e-9), np.float32(1e-30)
-"""As in :mod:`npsrcnn.soap`."""
+"""As in :mod:`npsrcnn.training.soap`."""
 
 
 class Axis(NamedTuple):
@@ -58,7 +58,7 @@ AXIS = len(Axis._fields)
 
 
 def axes_of(shapes: Sequence[Shape]) -> list[Axis]:
-    """The axes O, C, f f of each layer in turn, as in :class:`npsrcnn.soap.SOAP`."""
+    """The axes O, C, f f of each layer in turn, as in :class:`npsrcnn.training.soap.SOAP`."""
     axes, matrix, block = [], 0, 0
     for shape, first in zip(shapes, places(shapes)[0], strict=True):
         pixels = shape.size**2

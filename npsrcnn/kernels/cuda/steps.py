@@ -287,9 +287,7 @@ def rectify(x: object, dy: object, y: object) -> None:
 def compare(y: Planes, labels: Planes, dy: Planes, losses: object) -> None:
     """Launch :func:`comparing`."""
     geometry = device.numbers(y.channels, *y.extent, *labels.extent)
-    launch(
-        comparing(THREADS), y.n, THREADS, y.data, labels.data, dy.data, losses, geometry
-    )
+    launch(comparing(THREADS), y.n, THREADS, y.data, labels.data, dy.data, losses, geometry)
 
 
 def blocks_of_squares(count: int) -> int:
@@ -304,9 +302,7 @@ def add(partials: object, grads: object, squares: object, place: object) -> None
 
 def update(rule: int, weights: object, *others: object) -> None:
     """Launch :func:`updating`."""
-    launch(
-        updating(THREADS, rule), -(-weights.size // THREADS), THREADS, weights, *others
-    )
+    launch(updating(THREADS, rule), -(-weights.size // THREADS), THREADS, weights, *others)
 
 
 def judge(*arrays: object) -> None:

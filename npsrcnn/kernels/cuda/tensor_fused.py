@@ -201,9 +201,7 @@ def kernel(pair: Pair, parts: Blocking):
         if column < g.y.columns:
             size = g.y.height * g.y.pitch
             at = (n * n2 + group) * size + top * g.y.pitch + column + 2 * member
-            store_mma_tile(
-                acc, tall_2, SIDE, RELU, b2, group, y, at, size, g.y.pitch, n2 - group
-            )
+            store_mma_tile(acc, tall_2, SIDE, RELU, b2, group, y, at, size, g.y.pitch, n2 - group)
 
     return two_layers
 

@@ -105,9 +105,7 @@ class Session:
         return list(zip(*(self._soap.unpack(a.copy_to_host()) for a in arrays), strict=True))
 
     @errors_for_people()
-    def hold(
-        self, blurred: np.ndarray, sharp: np.ndarray, places: np.ndarray, offset: int
-    ) -> None:
+    def hold(self, blurred: np.ndarray, sharp: np.ndarray, places: np.ndarray, offset: int) -> None:
         """Keep on the device the images that steps are to draw their batches from, before the
         first step: all pixels, and for each sub-image its first pixel, pixels a row and pixels a
         channel; in each of them the label lies at ``offset``."""

@@ -13,8 +13,7 @@ import numpy as np
 from npsrcnn.kernels.cuda import tiles
 from npsrcnn.kernels.cuda.convolution import LARGEST, Shape
 from npsrcnn.kernels.cuda.device import cuda
-
-Layers = list[tuple[np.ndarray, np.ndarray]]
+from npsrcnn.layers import Layers
 
 
 def shapes_of(layers: Layers) -> list[Shape]:

@@ -1,0 +1,62 @@
+"""`npsrcnn convert A B`: weights from one kind of file to another.
+
+Reads .npz, .mat (the authors'), .pth and .pt (a PyTorch state_dict; nothing in it is run) and the
+names of weights that ship; writes .npz, .mat and .onnx.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from npsrcnn.commands import frame
+from npsrcnn.errors import UserError
+from npsrcnn.kernels import PADDINGS
+from npsrcnn.model import load
+
+COLORS = {1: ("y",), 3: ("rgb", "ycbcr")}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = frame.parser("convert", "Convert weights between kinds of files.", __doc__)
+    parser.add_argument("source", metavar="A", help="the file to read, or a name: 9-1-5-x3")
+    parser.add_argument("target", metavar="B", type=Path, help="the file to write")
+    known = parser.add_argument_group("what the file to read does not say, or says wrongly")
+    known.add_argument(
+        "--scale",
+        type=int,
+        choices=range(2, 9),
+        metavar="S",
+        help="the enlargement that the weights were trained for, 2 to 8",
+    )
+    known.add_argument(
+        "--padding",
+        choices=PADDINGS,
+        help="of images before every layer (.mat: replicate; .pth: zeros)",
+    )
+    known.add_argument("--color", choices=("y", "rgb", "ycbcr"), help="what the channels are")
+    return parser  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see ``--help``."""
+    return frame.run(make_parser, convert, argv)
+
+
+def convert(options: argparse.Namespace) -> None:
+    """Read, add what the options say, write, and say what was written."""
+    net = load(options.source, device="reference", padding=options.padding)
+    if options.scale is not None:
+        net.metadata["scale"] = options.scale
+    if options.color is not None:
+        if options.color not in COLORS[net.channels]:
+            raise UserError(
+                f"{options.source} has {net.channels} channel(s): "
+                f"--color {' or '.join(COLORS[net.channels])}"
+            )
+        net.metadata["color"] = options.color
+    net.save(options.target)
+    scale = f"x{net.scale}" if net.scale else "scale not known (--scale)"
+    print(f"{options.target.resolve()}: {net.name}, {net.color}, {scale}, padding {net.padding}")

@@ -1,0 +1,166 @@
+"""`npsrcnn datasets`: fetch images, prepare large training sets, look at dead leaves."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from npsrcnn.commands import frame
+from npsrcnn.errors import UserError
+from npsrcnn.runtime.files import write_atomically
+
+AT_ONCE = 32  # images in memory
+EXAMPLES = """\
+examples:
+  npsrcnn datasets fetch t91 set5        into NPSRCNN_DATA, else the user's cache;
+                                                   then: train --data t91 --eval set5
+  npsrcnn datasets prepare photos/ -o shards/ --scale 3
+                                                   then: train --data shards/ --scale 3
+  npsrcnn datasets dead-leaves 12 -o leaves/
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    from npsrcnn.datasets.downloads import SETS
+
+    parser = frame.parser("datasets", "Images to train on and to measure with.", EXAMPLES)
+    parser.set_defaults(action=None)
+    actions = parser.add_subparsers(metavar="fetch | prepare | reduce | dead-leaves", required=True)
+
+    fetch = actions.add_parser("fetch", help="download the paper's images")
+    fetch.set_defaults(action=_fetch)
+    fetch.add_argument("names", nargs="+", choices=tuple(SETS), metavar="NAME")
+    fetch.add_argument("-o", "--out", type=Path, metavar="FOLDER")
+    fetch.add_argument("--mirror", metavar="URL")
+    fetch.description = (
+        f"Download {', '.join(SETS)}, each into a folder of its own in FOLDER (default: "
+        "NPSRCNN_DATA, else the user's cache), from the public copy, or from the folder at URL "
+        "that has T91, Set5 and Set14 in it. Every file is checked; those here are left alone."
+    )
+    prepare = actions.add_parser("prepare", help="write a training set larger than memory")
+    prepare.set_defaults(action=_prepare)
+    prepare.add_argument("data", nargs="+", metavar="FOLDER")
+    prepare.add_argument("-o", "--out", type=Path, metavar="FOLDER", required=True)
+    prepare.add_argument("--scale", type=int, choices=(2, 3, 4), required=True)
+    prepare.add_argument("--channels", choices=("y", "rgb", "ycbcr"), default="y")
+    prepare.add_argument(
+        "--rescale",
+        type=frame.positive_floats,
+        default=[],
+        metavar="A,B,...",
+        help="copies of the images, smaller by these factors",
+    )
+    prepare.add_argument("--size", type=frame.positive_int, default=33, metavar="PIXELS")
+    prepare.add_argument("--stride", type=frame.positive_int, default=14, metavar="PIXELS")
+    prepare.description = (
+        "Cut the images of folders, files or patterns into sub-images (default: 33 pixels wide, 14 "
+        "apart, as in the paper) and write them to FOLDER, blurred and sharp, in 8 bits; train "
+        "--data FOLDER reads them as it goes. Stopped, or damaged later, the set is completed by "
+        "the same command."
+    )
+    reduce = actions.add_parser("reduce", help="write smaller copies of images as PNG files")
+    reduce.set_defaults(action=_reduce)
+    reduce.add_argument("data", nargs="+", metavar="FOLDER")
+    reduce.add_argument("factor", type=_reduction, metavar="FACTOR")
+    reduce.add_argument("-o", "--out", type=Path, metavar="FOLDER", required=True)
+    reduce.description = (
+        "Reduce the images of folders, files or patterns by FACTOR (0.75, say), bicubically, into "
+        "FOLDER. What JPEG and noise have left in photographs is much fainter then, so that they "
+        "are better to train on."
+    )
+    leaves = actions.add_parser("dead-leaves", help="write generated images as PNG files")
+    leaves.set_defaults(action=_dead_leaves)
+    leaves.add_argument("count", type=frame.positive_int, metavar="N")
+    leaves.add_argument("-o", "--out", type=Path, metavar="FOLDER", required=True)
+    leaves.add_argument("--size", type=frame.positive_int, default=256, metavar="PIXELS")
+    leaves.add_argument("--seed", type=int, default=0, metavar="N")
+    leaves.description = "Write N generated images, PIXELS high and wide (default 256), to FOLDER."
+    for action in (fetch, prepare, reduce, leaves):
+        action.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see ``--help``."""
+    return frame.run(make_parser, lambda options: options.action(options), argv)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from npsrcnn.datasets.downloads import checksums, fetch
+
+    for name in options.names:
+        folder = fetch(name, options.out, options.mirror)
+        print(f"{folder}: {len(checksums(name))} images, complete")
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from npsrcnn.datasets.paths import paths_of
+    from npsrcnn.datasets.preparing import prepare
+
+    bar = tqdm(desc="preparing", unit=" sub-images", unit_scale=True, leave=False, disable=None)
+    with bar:
+
+        def progress(count: int, total: int) -> None:
+            bar.total = total
+            bar.update(count)
+
+        shards = prepare(
+            [path for name in options.data for path in paths_of(name)],
+            options.out,
+            options.scale,
+            options.size,
+            options.stride,
+            color=options.channels,
+            rescale=sorted({1.0, *options.rescale}, reverse=True),
+            progress=progress,
+        )
+    size = sum((options.out / shard["file"]).stat().st_size for shard in shards)
+    print(
+        f"{options.out.resolve()}: {sum(shard['count'] for shard in shards):,} sub-images of "
+        f"{sum(len(shard['images']) - len(shard['skipped']) for shard in shards):,} images, "
+        f"{size / 1e6:,.0f} MB in {len(shards)} shards, complete\n"
+        f"train on it: npsrcnn train --data {options.out} --scale {options.scale}"
+    )
+
+
+def _reduction(text: str) -> float:
+    factor = frame.positive_float(text)
+    if factor >= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not below 1")
+    return factor
+
+
+def _reduce(options: argparse.Namespace) -> None:
+    from npsrcnn.datasets.paths import paths_of
+    from npsrcnn.images import read_array, write
+    from npsrcnn.pixels.resize import imresize
+
+    paths = [path for name in options.data for path in paths_of(name)]
+    targets: dict[Path, Path] = {}
+    for path in paths:
+        target = options.out / f"{path.stem}.png"
+        if (other := targets.setdefault(target, path)) != path:
+            raise UserError(f"{other} and {path} would both become {target}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    for target, path in targets.items():
+        write(target, imresize(read_array(path), options.factor))
+    print(f"{options.out.resolve()}: {len(targets)} images, reduced by {options.factor:g}")
+
+
+def _dead_leaves(options: argparse.Namespace) -> None:
+    from PIL import Image
+
+    from npsrcnn.datasets.leaves import dead_leaves
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    shape = (options.size, options.size)
+    for first in range(0, options.count, AT_ONCE):
+        some = min(AT_ONCE, options.count - first)
+        for i, image in enumerate(dead_leaves(some, shape, options.seed, first=first)):
+            with write_atomically(options.out / f"leaves-{first + i:05}.png") as path:
+                Image.fromarray(image).save(path)
+    print(f"{options.out.resolve()}: {options.count} images of {shape[0]} x {shape[1]} pixels")

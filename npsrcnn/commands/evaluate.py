@@ -1,0 +1,279 @@
+"""`npsrcnn evaluate`: how much better than bicubic, in the paper's own protocol.
+
+Each image is cropped so that it divides by the scale, made smaller by bicubic interpolation,
+enlarged again to its size by bicubic interpolation and by the method, and both are compared with
+the original: PSNR and SSIM of Y, rounded to 8 bits, as many pixels as the scale shaved from every
+side. With the authors' weights this gives the figures of their papers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npsrcnn.commands import frame
+from npsrcnn.datasets.paths import paths_of
+from npsrcnn.errors import UsageError, UserError, describe
+from npsrcnn.evaluation.protocol import PEAK, Prepared, prepare, protocol
+from npsrcnn.evaluation.scores import Method, by_network, by_steps, read, score, summary
+from npsrcnn.kernels import DEVICES, PADDINGS
+from npsrcnn.model import load
+from npsrcnn.model.ensemble import ensemble
+from npsrcnn.model.shipped import chain_for
+from npsrcnn.runtime.files import check_writable, write_atomically
+from npsrcnn.sparse_coding import methods
+from npsrcnn.upscaling.arrays import choose_models
+from npsrcnn.upscaling.enlarger import steps_of
+
+COLOR_KEYS = ("cb", "cr", "ycbcr", "rgb")
+
+
+def _network(options: argparse.Namespace) -> tuple[Method, int, str, bool]:
+    """--method srcnn: the method, its scale, its title, and whether it restores colour."""
+    if options.model is None and options.scale is None:
+        raise UsageError("give --scale, or --model, or both")
+    names = [options.model] if options.model else chain_for(options.scale)
+    device = frame.device_of(options)
+    nets = [load(name, device, options.padding) for name in names]
+    scale = options.scale
+    if options.model:
+        nets, scale = choose_models(nets[0], scale)
+    if scale != int(scale):
+        raise UsageError(f"{names[0]} is for x{scale:g}: the protocol is for whole scales")
+    steps = steps_of(nets, scale)
+    words = []
+    for name, net, step in zip(names, nets, steps, strict=False):
+        edges = "replicated" if net.padding == "replicate" else "zero"
+        which = f"x{step:g} by " if len(steps) > 1 else ""
+        words.append(f"{which}SRCNN {net.name} ({name}, edges {edges})")
+    if len(steps) > len(nets):
+        words.append(f"x{steps[-1]:.4g} by bicubic interpolation")
+    if options.ensemble:
+        nets = [ensemble(net) for net in nets]
+        words.append("mean over 8 orientations")
+    method = by_network(nets[0]) if len(steps) == 1 else by_steps(nets)
+    return method, int(scale), ", ".join(words), len(steps) == 1 and nets[0].channels == 3
+
+
+def _by_patches(options: argparse.Namespace) -> tuple[Method, int, str, bool]:
+    """Any other --method: the super-resolver, trained on --train-data unless it was before."""
+    given = [name for name in ("model", "padding", "ensemble") if getattr(options, name)]
+    if frame.device_of(options) != "cpu":
+        given.append("device")
+    if given:
+        raise UsageError(f"--{given[0]} is for --method srcnn, not {options.method}")
+    if options.scale is None:
+        raise UsageError(f"--method {options.method} needs --scale")
+    if options.train_data == "dead-leaves":
+        from npsrcnn import datasets
+
+        pictures = [prepare(image, options.scale) for image in datasets.dead_leaves()]
+    else:
+        pictures = [read(path, options.scale) for path in paths_of(options.train_data)]
+    sharp = [picture.truth / np.float32(PEAK) for picture in pictures]
+    made = methods.super_resolver(
+        options.method, sharp, options.scale, cache=methods.default_cache()
+    )
+    title = f"{methods.TITLES[options.method]}, trained on {options.train_data}"
+    return lambda image: made.forward(image.bicubic), options.scale, title, False
+
+
+# Another method registers here: a name, and a function from the options to what _network returns.
+METHODS: dict[str, Callable[[argparse.Namespace], tuple[Method, int, str, bool]]] = {
+    "srcnn": _network,
+    **dict.fromkeys(methods.TITLES, _by_patches),
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = frame.parser("evaluate", "Measure PSNR and SSIM in the paper's protocol.", __doc__)
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="FOLDER",
+        help="images to measure on: a folder, an image, or set5, set14, t91",
+    )
+    parser.add_argument(
+        "--scale", type=_scale, metavar="S", help="enlargement (default: the model's)"
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="a file, or the name of weights that ship (default: the best for the scale)",
+    )
+    parser.add_argument(
+        "--method",
+        choices=tuple(METHODS),
+        default="srcnn",
+        help="srcnn (default), or a super-resolver by patches, trained when first asked for",
+    )
+    parser.add_argument(
+        "--train-data",
+        default="t91",
+        metavar="FOLDER",
+        help="what the others are trained on: t91 (default), a folder, or dead-leaves",
+    )
+    parser.add_argument(
+        "--edge",
+        choices=("clamp", "mirror"),
+        default="clamp",
+        help="of bicubic interpolation: clamp (the paper) or mirror (newer MATLAB)",
+    )
+    parser.add_argument(
+        "--color",
+        action="store_true",
+        help="PSNR of Cb, Cr and RGB as well, as in the paper's Table 5",
+    )
+    parser.add_argument(
+        "--padding", choices=PADDINGS, help="of the network's layers (default: as the model says)"
+    )
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="the mean over eight orientations: better, and eight times as slow",
+    )
+    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    parser.add_argument(
+        "--cuda",
+        action="store_const",
+        const="cuda",
+        dest="device",
+        help="the same as --device cuda",
+    )
+    frame.add_precision(parser)
+    result = parser.add_argument_group("results in files")
+    result.add_argument("--json", metavar="FILE", help="all figures as JSON; - is the output")
+    result.add_argument("--csv", metavar="FILE", help="the same as CSV; - is the output")
+    result.add_argument(
+        "--save",
+        type=Path,
+        metavar="FOLDER",
+        help="the enlarged images, and a crop of each beside bicubic and original; of a.jpg and"
+        " a.png the first is a_jpg",
+    )
+    return parser  # fmt: skip
+
+
+def _scale(text: str) -> int:
+    value = frame.positive_int(text)
+    if not 2 <= value <= 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 2 to 16")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see ``--help``."""
+    return frame.run(make_parser, run, argv)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure image by image, print as it goes, write what was asked for."""
+    if options.json == options.csv == "-":
+        raise UsageError("--json - and --csv - cannot both be the output")
+    for file in (options.json, options.csv):
+        if file and file != "-":
+            check_writable(file)
+    method, scale, title, color = METHODS[options.method](options)
+    color = color or options.color
+    paths = paths_of(options.data)
+    if options.save:
+        from npsrcnn.evaluation import comparison
+
+        files = comparison.files_of(paths, options.save, options.method)
+        options.save.mkdir(parents=True, exist_ok=True)
+    text = sys.stderr if "-" in (options.json, options.csv) else sys.stdout
+    print(f"{title}\n{protocol(scale, options.edge)}\n", file=text)
+    table = Table(max(len(path.name) for path in paths), color, text)
+    rows, failed = [], 0
+    for path, image in zip(paths, _readable(paths, scale, options.edge), strict=True):
+        if image is None:
+            failed += 1
+            continue
+        restored = method(image)
+        rows.append(score(image, restored, color))
+        table.row(rows[-1])
+        if options.save:
+            comparison.save(files[path], options.method, image, restored, rows[-1])
+    if not rows:
+        raise UserError(f"{options.data}: none of its {len(paths)} images can be measured")
+    result = summary(scale, options.edge, rows)
+    table.row({"name": "mean", **result["mean"]})
+    if color:
+        print("\nYCbCr: of the three together, which TPAMI Table 5 calls RGB", file=text)
+    if options.json:
+        _write(options.json, json.dumps(_for_json(result), indent=1) + "\n")
+    if options.csv:
+        _write(options.csv, _as_csv(result))
+    if options.save:
+        print(f"\nimages in {options.save.resolve()}", file=text)
+    if failed:
+        print(f"{failed} of {len(paths)} images could not be measured", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _readable(paths: Iterable[Path], scale: int, edge: str) -> Iterator[Prepared | None]:
+    """Each image prepared, or None and a line for one that cannot be."""
+    for path in paths:
+        try:
+            yield read(path, scale, edge)
+        except (UserError, OSError, MemoryError) as error:
+            print(f"skipped: {describe(error)}", file=sys.stderr)
+            yield None
+
+
+class Table:
+    """Prints rows as they come, under a head that fits them."""
+
+    def __init__(self, width: int, color: bool, file: io.TextIOBase) -> None:
+        self.width, self.color, self.file = max(width, 5), color, file
+        head = ["bicubic", "PSNR", "gain", "bicubic", "SSIM", "gain"]
+        if color:
+            head += ["bicubic", "Cb", "bicubic", "Cr", "bicubic", "YCbCr", "bicubic", "RGB"]
+        print(f"{'image':{self.width}}  " + " ".join(f"{h:>7}" for h in head), file=file)
+
+    def row(self, row: dict[str, Any]) -> None:
+        """One image, or the mean."""
+        cells = []
+        for kind, digits in (("psnr", 3), ("ssim", 4)):
+            before, after = row[f"{kind}_bicubic"], row[kind]
+            gain = after - before if math.isfinite(after - before) else 0.0
+            cells += [f"{before:7.{digits}f}", f"{after:7.{digits}f}", f"{gain:+7.{digits}f}"]
+        for key in COLOR_KEYS if self.color else ():
+            for name in (f"psnr_{key}_bicubic", f"psnr_{key}"):
+                cells.append(f"{row[name]:7.3f}" if name in row else f"{'-':>7}")
+        print(f"{row['name']:{self.width}}  " + " ".join(cells), file=self.file, flush=True)
+
+
+def _for_json(value: Any) -> Any:
+    """The same with None for infinite PSNR, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _for_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_for_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _as_csv(result: dict[str, Any]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["name", *result["mean"]], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([*result["images"], {"name": "mean", **result["mean"]}])
+    return text.getvalue()
+
+
+def _write(target: str, text: str) -> None:
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    with write_atomically(target) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

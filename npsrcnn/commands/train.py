@@ -1,0 +1,220 @@
+"""`npsrcnn train`: from images to weights.
+
+Without arguments: 9-1-5 at x3 from generated dead-leaves images, in three minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from npsrcnn.commands import frame
+from npsrcnn.errors import UsageError
+from npsrcnn.model.network import INITS
+from npsrcnn.training.build import (
+    DEFAULT_MINUTES,
+    SUB_IMAGE,
+    label_of,
+    open_run,
+    prepare_run,
+    trainer_on,
+)
+from npsrcnn.training.recipes import OPTIMIZERS, RECIPES
+from npsrcnn.training.runs import Length, Run
+from npsrcnn.training.trainer import Trainer, stop_on_signals
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = frame.parser("train", "Train SRCNN: from images to weights.", __doc__)
+    what = parser.add_argument_group("what to train on, and what")
+    what.add_argument(
+        "--data",
+        nargs="+",
+        metavar="FOLDER",
+        help="folders of images, files or patterns; t91; dead-leaves, generated (default)",
+    )
+    what.add_argument(
+        "--scale", "--zoom_factor", type=int, choices=(2, 3, 4), help="enlargement (default: 3)"
+    )
+    what.add_argument("--network", metavar="F1-F2-F3", help="9-1-5 (default), 9-3-5, 9-5-5, ...")
+    what.add_argument("--channels", choices=("y", "rgb", "ycbcr"), help="(default: y)")
+    what.add_argument(
+        "--eval",
+        nargs="+",
+        metavar="FOLDER",
+        help="images to measure PSNR on; also set5, set14 (default: dead leaves not trained on)",
+    )
+    what.add_argument(
+        "--hold-out",
+        type=frame.positive_int,
+        metavar="N",
+        help="measure PSNR on N images of --data, and do not train on them",
+    )
+
+    run = parser.add_argument_group("how long, and where")
+    length = run.add_mutually_exclusive_group()
+    length.add_argument(
+        "--epochs",
+        "--nb_epochs",
+        "--nb_epoch",
+        type=frame.positive_int,
+        metavar="N",
+        help="passes over the sub-images",
+    )
+    length.add_argument(
+        "--minutes",
+        type=frame.positive_float,
+        metavar="M",
+        help=f"time to train, compiling included (default: {DEFAULT_MINUTES:g})",
+    )
+    run.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where the results go (default: a new folder in runs/)",
+    )
+    run.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        metavar="FOLDER",
+        help="go on with the run in FOLDER (or --out), as if it had never stopped",
+    )
+    run.add_argument("--seed", type=int, metavar="N", help="of weights and order (default: 0)")
+    run.add_argument("--device", choices=("cpu", "cuda", "reference"), default="cpu")
+    run.add_argument(
+        "--mpi",
+        action="store_true",
+        help="train on all ranks that mpiexec has started, to the same bits",
+    )
+    run.add_argument(
+        "--cuda",
+        action="store_const",
+        const="cuda",
+        dest="device",
+        help="the same as --device cuda",
+    )
+
+    how = parser.add_argument_group("the recipe, and what to change in it")
+    how.add_argument(
+        "--recipe",
+        choices=tuple(RECIPES),
+        help="default: converges in minutes; paper: the authors', to the letter, for days",
+    )
+    how.add_argument("--optimizer", choices=tuple(OPTIMIZERS))
+    how.add_argument(
+        "--lr",
+        type=frame.positive_float,
+        dest="rate",
+        metavar="RATE",
+        help="learning rate, for the loss as a sum over pixels",
+    )
+    how.add_argument(
+        "--lr-factors",
+        type=frame.positive_floats,
+        metavar="A,B,C",
+        help="of each layer relative to --lr (default: the paper's 1,1,0.1)",
+    )
+    how.add_argument(
+        "--batch", type=frame.positive_int, metavar="N", help="sub-images a step (default: 128)"
+    )
+    how.add_argument(
+        "--sub-image",
+        type=frame.positive_int,
+        metavar="PIXELS",
+        help=f"side of the sub-images (default: {SUB_IMAGE}, the paper's; 36 suits 9-5-5 better)",
+    )
+    how.add_argument(
+        "--init",
+        metavar=f"{'|'.join(INITS)}|MODEL",
+        help="initial weights: random ones, or a model's, whose filters may be smaller",
+    )
+    how.add_argument(
+        "--renew",
+        action="store_const",
+        const=True,
+        help="let maps of the initial network that are silent share the work of others",
+    )
+    how.add_argument("--momentum", type=_fraction, help="of SGD")
+    how.add_argument("--warmup", type=int, metavar="STEPS", help="in which the rate rises")
+    how.add_argument("--decay", choices=("none", "cosine"), help="of the rate")
+    how.add_argument(
+        "--clip", type=frame.positive_float, metavar="NORM", help="largest norm of the gradient"
+    )
+    how.add_argument(
+        "--average",
+        type=_fraction,
+        metavar="DECAY",
+        help="of the exponential average of the weights; 0: none",
+    )
+    how.add_argument(
+        "--l1",
+        type=frame.positive_float,
+        metavar="WEIGHT",
+        help="penalty on the maps between layers, as in sparse coding: fewer are above zero",
+    )
+    how.add_argument(
+        "--orientations",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="train on flipped and transposed sub-images too",
+    )
+    how.add_argument(
+        "--rescale",
+        type=frame.positive_floats,
+        metavar="A,B,...",
+        help="train on rescaled copies of the images too",
+    )
+    return parser  # fmt: skip
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0..1 (below 1)")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see ``--help``."""
+    return frame.run(make_parser, train, argv)
+
+
+def train(options: argparse.Namespace) -> int:
+    """One run, from its start or its checkpoint to its end, or to Ctrl-C."""
+    prepare = functools.partial(prepare_run, options, time.monotonic())
+    if not options.mpi:
+        return carry_out(prepare(trainer_on(options.device), *open_run(options)))
+    if options.device != "cpu":
+        raise UsageError(f"--mpi is for the CPU, not for --device {options.device}")
+    from npsrcnn.training import mpi
+
+    return mpi.train(
+        functools.partial(open_run, options), prepare, carry_out, threads=options.threads
+    )
+
+
+def carry_out(run: Run) -> int:
+    """Train, and say what comes of it; the exit code."""
+    run.folder.mkdir(parents=True, exist_ok=True)  # a run that cannot begin leaves none
+    print(describe(run.settings, run.trainer, run.length))
+    with stop_on_signals() as stop:
+        run.go(stop)
+    print(run.report())
+    return frame.INTERRUPTED if stop.is_set() else 0
+
+
+def describe(settings: dict[str, Any], trainer: Trainer, length: Length) -> str:
+    """One line: what is about to happen."""
+    return (
+        f"{settings['network']} at x{settings['scale']} from {len(trainer.source):,} sub-images "
+        f"of {', '.join(map(label_of, settings['data']))}, recipe {settings['recipe']}, for {length}"
+    )

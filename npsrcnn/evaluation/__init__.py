@@ -1,0 +1,1 @@
+"""How good a network is: the paper's protocol and its figures."""

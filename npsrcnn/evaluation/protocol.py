@@ -1,0 +1,160 @@
+"""The paper's protocol: what an image is compared with, and how.
+
+Y of MATLAB's rgb2ycbcr; cropped to whole multiples of the scale; bicubic down and up in floating
+point; the result rounded to 8 bits, as many pixels as the scale shaved from every side. See TPAMI
+section 4, and :func:`protocol` for all of it in one line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from npsrcnn.errors import UserError
+from npsrcnn.pixels.color import luma, rgb2ycbcr, ycbcr2rgb
+from npsrcnn.pixels.metrics import WINDOW, psnr, shave, ssim
+from npsrcnn.pixels.resize import imresize, modcrop
+
+PEAK = 255
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image ready to be compared with: what a method gets, and what it should make of it.
+
+    All is worked out when first asked for, and kept: evaluating many times, as in training, costs
+    no more than the network. Floats are float64, 0 black and 1 white of the 8 bits.
+    """
+
+    name: str
+    picture: np.ndarray  # uint8 (H, W) or (H, W, 3), both sides multiples of the scale
+    scale: int
+    edge: str = "clamp"
+
+    @cached_property
+    def truth(self) -> np.ndarray:
+        """Y of the image, uint8 (H, W); a grey image is taken as it is."""
+        return luma(self.picture)
+
+    @cached_property
+    def low(self) -> np.ndarray:
+        """Y of the small image, (H / scale, W / scale)."""
+        return imresize(self.truth / PEAK, 1 / self.scale, edge=self.edge)
+
+    @cached_property
+    def bicubic(self) -> np.ndarray:
+        """Y enlarged by bicubic interpolation, (H, W): what SRCNN restores."""
+        return imresize(self.low, self.scale, edge=self.edge)
+
+    @cached_property
+    def truth_ycbcr(self) -> np.ndarray:
+        """Y, Cb and Cr of the image, uint8 (H, W, 3)."""
+        if self.picture.ndim == 3:
+            return rgb2ycbcr(self.picture)
+        grey = np.full_like(self.picture, 128)
+        return np.stack([self.picture, grey, grey], axis=2)
+
+    @cached_property
+    def bicubic_ycbcr(self) -> np.ndarray:
+        """Y, Cb and Cr enlarged by bicubic interpolation, (H, W, 3)."""
+        chroma = self._down_up(self.truth_ycbcr[..., 1:])
+        return np.concatenate([self.bicubic[..., None], chroma], axis=2)
+
+    @cached_property
+    def bicubic_rgb(self) -> np.ndarray:
+        """R, G and B enlarged by bicubic interpolation, (H, W, 3)."""
+        grey = self.picture.ndim == 2
+        return self._down_up(np.stack([self.picture] * 3, axis=2) if grey else self.picture)
+
+    @cached_property
+    def psnr_bicubic(self) -> float:
+        """PSNR of Y of :attr:`bicubic`, in dB."""
+        return self.psnr(self.bicubic)
+
+    @cached_property
+    def ssim_bicubic(self) -> float:
+        """SSIM of Y of :attr:`bicubic`."""
+        return self.ssim(self.bicubic)
+
+    def psnr(self, y: np.ndarray) -> float:
+        """PSNR in dB of an Y (H, W), rounded to 8 bits and shaved."""
+        return psnr(self._shaved(rounded(y)), self._shaved(self.truth), PEAK)
+
+    def ssim(self, y: np.ndarray) -> float:
+        """SSIM of an Y (H, W), rounded to 8 bits and shaved."""
+        return ssim(self._shaved(rounded(y)), self._shaved(self.truth), PEAK)
+
+    def psnr_color(self, ycbcr: np.ndarray) -> dict[str, float]:
+        """PSNR in dB of Cb, of Cr, of Y, Cb and Cr together, and of R, G and B together.
+
+        TPAMI Table 5 prints that of Y, Cb and Cr together under the name RGB.
+        """
+        mine, truth = rounded(ycbcr), self.truth_ycbcr
+        pairs = {
+            "cb": (mine[..., 1], truth[..., 1]),
+            "cr": (mine[..., 2], truth[..., 2]),
+            "ycbcr": (mine, truth),
+            "rgb": (rounded(ycbcr2rgb(ycbcr)), self.picture),
+        }
+        return {k: psnr(self._shaved(a), self._shaved(b), PEAK) for k, (a, b) in pairs.items()}
+
+    def in_color(self, restored: np.ndarray) -> np.ndarray:
+        """Return Y, Cb and Cr, (H, W, 3), as restored; Cb and Cr bicubic where only Y was."""
+        if restored.ndim == 3:
+            return restored
+        return np.concatenate([restored[..., None], self.bicubic_ycbcr[..., 1:]], axis=2)
+
+    def _shaved(self, image: np.ndarray) -> np.ndarray:
+        return shave(image, self.scale)
+
+    def _down_up(self, image: np.ndarray) -> np.ndarray:
+        small = imresize(image / PEAK, 1 / self.scale, edge=self.edge)
+        return imresize(small, self.scale, edge=self.edge)
+
+
+def prepare(image: np.ndarray, scale: int, edge: str = "clamp", name: str = "") -> Prepared:
+    """Crop an image to whole multiples of ``scale``, and take it to 8 bits.
+
+    Parameters
+    ----------
+    image
+        (H, W) or (H, W, 3), uint8, uint16, or a float type in 0..1.
+    scale
+        2 or more.
+    edge
+        "clamp" or "mirror": what lies outside of the image, for bicubic interpolation.
+
+    Raises
+    ------
+    UserError
+        The image is too small to be compared at this scale.
+    """
+    image = np.asarray(image)
+    if image.dtype.kind == "f":
+        image = rounded(image)
+    elif image.dtype == np.uint16:
+        image = rounded(image / np.iinfo(np.uint16).max)
+    height, width = image.shape[:2]
+    least = 2 * scale + WINDOW
+    if min(height - height % scale, width - width % scale) < least:
+        raise UserError(
+            f"{name or 'image'}: {width} x {height} pixels are too few to compare at x{scale}; "
+            f"it takes {-(-least // scale) * scale} on each side"
+        )
+    return Prepared(name, modcrop(image, scale), scale, edge)
+
+
+def rounded(image: np.ndarray) -> np.ndarray:
+    """Floats in 0..1 as 8 bits, as MATLAB's ``uint8(255 * image)``."""
+    return np.floor(image * PEAK + 0.5).clip(0, PEAK).astype(np.uint8)
+
+
+def protocol(scale: int, edge: str) -> str:
+    """How the figures are measured, in one line."""
+    return (
+        f"x{scale}; Y as MATLAB's rgb2ycbcr; modcrop; bicubic down and up, antialiased, in "
+        f"floating point, edges {'clamped' if edge == 'clamp' else 'mirrored'}; rounded to "
+        f"8 bits; {scale} pixels shaved; PSNR with peak {PEAK}; SSIM 11x11, sigma 1.5"
+    )

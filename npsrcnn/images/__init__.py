@@ -1,0 +1,29 @@
+"""Picture files: what they hold, read and written."""
+
+from npsrcnn.images.pictures import (
+    SUFFIXES,
+    WRITABLE,
+    Picture,
+    list_images,
+    misfit,
+    read,
+    read_array,
+    read_layout,
+    read_size,
+    writable,
+    write,
+)
+
+__all__ = [
+    "SUFFIXES",
+    "WRITABLE",
+    "Picture",
+    "list_images",
+    "misfit",
+    "read",
+    "read_array",
+    "read_layout",
+    "read_size",
+    "writable",
+    "write",
+]

@@ -1,0 +1,447 @@
+"""Image files: read and write any picture, with all that belongs to it.
+
+A :class:`Picture` holds the pixels as an array, and transparency, colour profile and metadata
+beside them. Pillow decodes and encodes; :mod:`npsrcnn.images.png` and :mod:`npsrcnn.images.tiff` do what it
+cannot. Whatever a file holds, reading it ends in a picture or in one line that says what is wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import struct
+import threading
+import warnings
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
+
+from npsrcnn.errors import UserError
+from npsrcnn.images import png, tiff
+from npsrcnn.images.metadata import Metadata, exif_with_prefix, metadata_of, png_chunks, tiff_tags
+from npsrcnn.pixels.color import luma, peak, rgb2ycbcr, ycbcr2rgb
+from npsrcnn.runtime.files import write_atomically
+
+__all__ = [
+    "Metadata",
+    "Picture",
+    "list_images",
+    "luma",
+    "read",
+    "read_array",
+    "read_layout",
+    "read_size",
+    "rgb2ycbcr",
+    "writable",
+    "write",
+    "ycbcr2rgb",
+]
+
+
+class Format(NamedTuple):
+    """What a file format can hold, and how Pillow is to write it."""
+
+    name: str
+    types: str = "B"  # of samples: B uint8, H uint16, f float32
+    alpha: bool = False
+    longest: int = 65535  # side, in pixels
+    options: dict[str, object] = {}  # noqa: RUF012 (never changed)
+    limits: dict[str, int] = {}  # noqa: RUF012 (bytes of metadata; what is longer has no place)
+
+
+SEGMENT = 65533  # bytes that a segment of JPEG holds
+# Pillow below 13 leaves no room in libjpeg's buffer for a comment, and there must be room for all
+# that stands before the pixels.
+ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 8 * SEGMENT)
+FORMATS = {
+    ".png": Format("PNG", "BH", True, 2**31 - 1),
+    ".jpg": Format(
+        "JPEG",
+        options={"quality": 95, "subsampling": 0},
+        limits={"exif": SEGMENT, "xmp": SEGMENT - 29, "comment": SEGMENT},  # 29: XMP's name
+    ),
+    ".tif": Format("TIFF", "BHf", True, 2**31 - 1),
+    ".webp": Format("WEBP", alpha=True, longest=16383, options={"quality": 95}),
+    ".bmp": Format("BMP", longest=2**31 - 1),
+    ".ppm": Format("PPM", longest=2**31 - 1),
+    ".tga": Format("TGA", alpha=True),
+    ".jp2": Format("JPEG2000", alpha=True, limits={"comment": SEGMENT - 2}),
+    ".avif": Format("AVIF", alpha=True, options={"quality": 90, "subsampling": "4:4:4"}),
+}
+ALIASES = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif", ".pgm": ".ppm", ".pnm": ".ppm"}
+READ_ONLY = {".gif", ".pbm"}  # suffixes; holding too few colours for a result
+READABLE = [format.name for format in FORMATS.values()]
+READABLE += ["GIF", "MPO", "DIB", "ICO", "PCX", "PSD", "QOI", "SGI"]  # no EPS, which is a program
+WRITABLE = FORMATS.keys() | ALIASES.keys()  # suffixes
+SUFFIXES = WRITABLE | READ_ONLY
+STILL = ("MPO", "PSD", "ICO")  # hold several images, of which the first is the picture
+
+# What decoders raise when a file is damaged
+DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
+    AttributeError, RuntimeError, struct.error, zlib.error,
+)  # fmt: skip
+
+TURNED = {  # how to bring an image upright, by its value: EXIF 2.32, 4.6.5
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+class _Quiet:
+    """Ignores Pillow's warnings about odd files, on any number of threads.
+
+    (warnings.catch_warnings changes what is common to all threads: entered and left by several
+    out of order, it would leave the warnings off for good.)
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.inside == 0:
+                self.caught = warnings.catch_warnings()
+                self.caught.__enter__()
+                warnings.simplefilter("ignore")
+            self.inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.caught.__exit__(*error)
+
+
+_quiet = _Quiet()
+
+
+@dataclass
+class Picture:
+    """An image with all that belongs to it.
+
+    Attributes
+    ----------
+    pixels : ndarray, (H, W) grey or (H, W, 3) RGB
+        uint8, uint16 or float32.
+    alpha : ndarray, (H, W), or None
+        Opacity, with the dtype of ``pixels``, which are not multiplied with it.
+    metadata : Metadata
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+
+    @classmethod
+    def from_samples(cls, samples: np.ndarray, metadata: Metadata | None = None) -> Picture:
+        """From (H, W) or (H, W, C): C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA."""
+        samples = np.asarray(samples)
+        samples = samples[..., None] if samples.ndim == 2 else samples
+        channels = samples.shape[2] if samples.ndim == 3 else 0
+        if channels not in (1, 2, 3, 4) or samples.size == 0:
+            raise ValueError(f"no image: an array of {samples.shape}")
+        if samples.dtype not in (np.uint8, np.uint16, np.float32):
+            raise TypeError(f"no image of {samples.dtype}: use uint8, uint16 or float32")
+        pixels = samples[..., 0] if channels < 3 else samples[..., :3]
+        alpha = samples[..., -1] if channels in (2, 4) else None
+        return cls(pixels, alpha, metadata or Metadata())
+
+    def is_opaque(self) -> bool:
+        """Whether nothing shines through."""
+        return self.alpha is None or bool((self.alpha == peak(self.alpha.dtype)).all())
+
+    def samples(self) -> np.ndarray:
+        """(H, W, C), contiguous: the inverse of :meth:`from_samples`."""
+        parts = (self.pixels,) if self.alpha is None else (self.pixels, self.alpha)
+        return np.dstack(parts) if len(parts) > 1 else np.atleast_3d(self.pixels)
+
+
+def read(path: str | Path) -> Picture:
+    """Read a picture: grey, RGB, palette, 1 bit, 16 bits, CMYK, with or without transparency.
+
+    It is turned as its EXIF orientation says, and keeps its type: 16 bits stay 16 bits. Palettes
+    become RGB or grey, one bit becomes grey. CMYK becomes sRGB, by its colour profile if it has
+    one. Colours declared transparent become alpha.
+
+    Raises
+    ------
+    UserError
+        No picture, damaged, animated, or far too large (Pillow's limit, 179 million pixels).
+    OSError
+        The file is missing or may not be read.
+    """
+    path = Path(path)
+    data = _contents(path)
+    try:
+        with _quiet:
+            return _decode(data)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path}: not an image, or of an unknown format") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * Image.MAX_IMAGE_PIXELS // 10**6
+        raise UserError(
+            f"{path}: more than {limit} million pixels, refused as a decompression bomb"
+        ) from error
+    except DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: damaged or truncated ({reason})") from error
+
+
+def read_array(path: str | Path) -> np.ndarray:
+    """The pixels of :func:`read` alone, (H, W) or (H, W, 3) uint8 or uint16."""
+    pixels = read(path).pixels
+    if pixels.dtype.kind != "u":
+        raise UserError(f"{path}: a picture of floats, whose white is unknown: save it as 16 bits")
+    return pixels
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Rows and columns as the headers of a file say, before it is turned; raises as :func:`read`.
+
+    Only a file whose headers do not say is read whole.
+    """
+    return read_layout(path)[:2]
+
+
+def read_layout(path: str | Path) -> tuple[int, int, int, int]:
+    """As :func:`read_size`, and how many channels there are, and bytes a sample."""
+    with contextlib.suppress(*DAMAGE, Image.DecompressionBombError):
+        if Path(path).is_file():
+            with _quiet, _image(path) as image:
+                size = {"F": 4, "I": 2}.get(image.mode[:1], 1)
+                if image.format == "PNG":
+                    with open(path, "rb") as file:
+                        size = 2 if png.is_16_bit(file.read(32)) else 1
+                return image.height, image.width, len(image.getbands()), size
+    picture = read(path)  # or it says what is wrong
+    channels = picture.pixels[:1, :1].size + (picture.alpha is not None)
+    return *picture.pixels.shape[:2], channels, picture.pixels.itemsize
+
+
+def write(path: str | Path, picture: Picture | np.ndarray) -> None:
+    """Write a picture, or an array as for ``Picture.from_samples``; the suffix names the format.
+
+    The file appears under its name when it is complete.
+
+    Raises
+    ------
+    UserError
+        An unknown format, or one that cannot hold the picture; never is anything dropped but
+        metadata for which the format has no place.
+    OSError
+        The file cannot be written.
+    """
+    path = Path(path)
+    if isinstance(picture, np.ndarray):
+        picture = Picture.from_samples(picture)
+    kind = writable(path.suffix)
+    reason = misfit(picture, kind)
+    if reason:
+        raise UserError(f"{path}: {reason}")
+    if not kind.alpha:
+        picture = dataclasses.replace(picture, alpha=None)
+    try:
+        data = _encode(picture, kind)
+    except (UserError, OSError, ValueError, OverflowError, struct.error) as error:
+        raise UserError(f"{path}: cannot be written as {kind.name} ({error})") from error
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def writable(suffix: str) -> Format:
+    """The format that a suffix names, such as ".png".
+
+    Raises
+    ------
+    UserError
+        An unknown format, or one that pictures are only read from.
+    """
+    suffix = suffix.lower()
+    kind = FORMATS.get(ALIASES.get(suffix, suffix))
+    if kind is None:
+        raise UserError(
+            f"cannot write {suffix or 'a file without suffix'}: use {', '.join(FORMATS)}"
+        )
+    Image.preinit()
+    if kind.name not in Image.SAVE:
+        Image.init()
+    if kind.name not in Image.SAVE:
+        raise UserError(f"cannot write {suffix}: this Pillow was built without {kind.name}")
+    return kind
+
+
+def misfit(picture: Picture, kind: Format) -> str | None:
+    """Why a format cannot hold a picture, and what to do; None if it can."""
+    if picture.pixels.dtype.char not in kind.types:
+        bits = 8 * picture.pixels.itemsize
+        other = "PNG or TIFF" if bits == 16 else "TIFF"
+        return f"{kind.name} holds no {bits} bits a channel: write {other}"
+    if not (kind.alpha or picture.is_opaque()):
+        return f"{kind.name} holds no transparency: write PNG, TIFF or WebP"
+    if max(picture.pixels.shape[:2]) > kind.longest:
+        return f"{kind.name} holds at most {kind.longest} pixels a side: write PNG"
+    return None
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """The image files of ``folder`` (by suffix, hidden ones left out), sorted by name.
+
+    Raises
+    ------
+    UserError
+        No such folder, or none of its files is an image.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    paths = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+    if not paths:
+        raise UserError(f"{folder}: no image files in this folder")
+    return paths
+
+
+def _contents(path: Path) -> bytes:
+    if path.is_dir():
+        raise UserError(f"{path}: a folder, not an image")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: not a regular file")
+    data = path.read_bytes()
+    if not data:
+        raise UserError(f"{path}: empty (0 bytes)")
+    return data
+
+
+def _decode(data: bytes) -> Picture:
+    samples = tiff.decode_16_bit(data) if data[:2] in tiff.MAGIC else None
+    try:
+        image, metadata, orientation = _open(data)
+    except UnidentifiedImageError as error:
+        if samples is None:  # Pillow knows no TIFF of 16-bit grey with alpha, whose pixels we have
+            reason = tiff.refusal(data) if data[:2] in tiff.MAGIC else None
+            if reason:
+                raise UserError(reason) from error
+            raise
+        return Picture.from_samples(samples)
+    with image:
+        if samples is None:
+            if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
+                # Of 2 and 4 bits Pillow scales the samples to 8, and not the key
+                image.info["transparency"] *= 255 // (2 ** png.bits(data) - 1)
+            samples = _samples(image, metadata)
+            if image.format == "TIFF":
+                orientation = 1  # Pillow has turned it
+        if png.is_16_bit(data):
+            samples = png.decode_16_bit(data)
+    if orientation in TURNED:
+        samples = TURNED[orientation](samples)
+    return Picture.from_samples(np.require(samples, requirements="CW"), metadata)
+
+
+def _open(data: bytes) -> tuple[Image.Image, Metadata, int]:
+    """Read the headers: the image, not yet decoded, what is said of it, and how it is turned."""
+    image = _image(io.BytesIO(data))
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format not in STILL:
+        what = "pages" if image.format == "TIFF" else "frames (animated)"
+        raise UserError(f"{image.format} of {frames} {what}: only single pictures are taken")
+    return image, *metadata_of(image)
+
+
+def _image(file: str | Path | io.BytesIO) -> Image.Image:
+    """Pillow's image of a file, of which it has read the headers."""
+    Image.preinit()  # the commonest formats; loading all takes a tenth of a second
+    try:
+        return Image.open(file, formats=[name for name in READABLE if name in Image.OPEN])
+    except UnidentifiedImageError:
+        Image.init()
+        return Image.open(file, formats=[name for name in READABLE if name in Image.OPEN])
+
+
+def _samples(image: Image.Image, metadata: Metadata) -> np.ndarray:
+    """The decoded samples, (H, W) or (H, W, C)."""
+    mode = image.mode
+    if mode == "CMYK":
+        return np.asarray(_from_cmyk(image, metadata))
+    if mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)
+    if mode == "I":
+        samples = np.asarray(image)
+        if samples.min() < 0 or samples.max() > 65535:
+            raise UserError(
+                f"integers from {samples.min()} to {samples.max()}: taken are unsigned ones "
+                "of 16 bits, 0 to 65535"
+            )
+        return samples.astype(np.uint16)
+    if mode == "F":
+        samples = np.asarray(image)
+        if not np.isfinite(samples).all():
+            raise UserError("holds values that are not finite (NaN or infinity)")
+        white = image.tag_v2.get(tiff.PHOTOMETRIC) if image.format == "TIFF" else None
+        return 1 - samples if white == tiff.WHITE_IS_ZERO else samples  # which Pillow does not do
+    if mode in ("P", "PA"):
+        samples = np.asarray(image.convert("RGBA"))
+        if metadata.icc_profile is None and (samples[..., :3] == samples[..., :1]).all():
+            samples = samples[..., [0, 3]]
+        return samples if image.has_transparency_data else samples[..., :-1]
+    target = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}.get(mode, mode)
+    if target not in ("L", "LA", "RGB", "RGBA"):
+        raise UserError(f"pixels of an unknown kind ({mode}): save it as RGB")
+    if "transparency" in image.info and target in ("L", "RGB"):
+        target += "A"
+    return np.asarray(image if target == mode else image.convert(target))
+
+
+def _from_cmyk(image: Image.Image, metadata: Metadata) -> Image.Image:
+    """To sRGB, by the colour profile if it is good for that; the profile is then sRGB's."""
+    profile, metadata.icc_profile = metadata.icc_profile, None
+    if profile is None:
+        return image.convert("RGB")
+    rgb = ImageCms.createProfile("sRGB")
+    try:
+        result = ImageCms.profileToProfile(image, io.BytesIO(profile), rgb, outputMode="RGB")
+    except ImageCms.PyCMSError:
+        return image.convert("RGB")
+    metadata.icc_profile = ImageCms.ImageCmsProfile(rgb).tobytes()
+    return result
+
+
+def _encode(picture: Picture, kind: Format) -> bytes:
+    metadata = picture.metadata
+    if kind.name == "PNG":
+        return png.encode(picture.samples(), png_chunks(metadata))
+    if kind.name == "TIFF":
+        return tiff.encode(picture.samples(), tiff_tags(metadata, picture.pixels.shape[:2]))
+    samples = picture.samples()
+    image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    known = {
+        "icc_profile": metadata.icc_profile,
+        "exif": exif_with_prefix(metadata),
+        "xmp": metadata.xmp,
+        "comment": metadata.comment or metadata.text.get("Comment", "").encode(),
+        "dpi": metadata.dpi,
+    }
+    options = kind.options | {
+        key: value
+        for key, value in known.items()
+        if value and len(value) <= kind.limits.get(key, len(value))
+    }
+    file = io.BytesIO()
+    image.save(file, kind.name, **options)
+    return file.getvalue()

@@ -1,0 +1,175 @@
+"""The whole network on whole images, all layers fused. ``plan.py`` explains the layout.
+
+One kernel, :func:`_run`, called once for every piece of the image. It loads the image row by
+row, and after each row lets every stage, the last first, compute the rows that can be computed,
+which the kernels of ``stages.py`` do. Beyond the image's edges stages read the nearest row and
+column, or zeros.
+
+The first start waits for this kernel, so it is written without ``min`` and ``max``, which Numba
+compiles as functions of their own (a twentieth of the time).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npsrcnn.kernels.cpu.inference_plan import Layers, Plan, make_job, make_plan
+from npsrcnn.kernels.cpu.inference_stages import addresses, call, row_at
+from npsrcnn.kernels.cpu.tiles import LINEAR, forward_thin
+from npsrcnn.kernels.cpu.winograd import STEP
+from npsrcnn.runtime.jit import inlined, jit
+from npsrcnn.runtime.threads import get_num_threads, parallel, work_space
+
+
+def forward(
+    layers: Layers,
+    images: np.ndarray,
+    padding: str = "replicate",
+    *,
+    origin: tuple[int, int] = (0, 0),
+    use_winograd: bool = True,
+) -> np.ndarray:
+    """The network ``layers`` on ``images`` (N, C, H, W) -> (N, O, H, W), float32.
+
+    Edges are padded before every layer, as ``reference.forward`` does. The memory beyond input
+    and output depends on the number of threads, not on the image.
+
+    Every pixel results from the same operations, whatever the number of threads, and also in a
+    strip cut out of a larger image, if ``origin`` says where (row, column) it begins there and
+    it holds :func:`halo` more pixels on each side that is not the larger image's own edge.
+
+    Parameters
+    ----------
+    layers : list of (w (O, C, K, K), b (O,))
+        Converted to float32.
+    images : array
+        Converted to contiguous float32.
+    padding : {"replicate", "zeros"}
+        What lies beyond the edges of every layer's input.
+    use_winograd : bool
+        False: all layers by direct convolution.
+    """
+    return forward_plan(make_plan(layers, use_winograd), images, padding, origin)
+
+
+def forward_plan(
+    plan: Plan, images: np.ndarray, padding: str = "replicate", origin: tuple[int, int] = (0, 0)
+) -> np.ndarray:
+    """:func:`forward` for layers already made into a plan."""
+    images = np.ascontiguousarray(images, np.float32)
+    if images.shape[1] != plan.stages[0].channels:
+        wanted = plan.stages[0].channels
+        raise ValueError(f"images have {images.shape[1]} channels, the first layer {wanted}")
+    out = np.empty((len(images), plan.outputs, *images.shape[2:]), np.float32)
+    if out.size:
+        job = make_job(plan, images.shape, padding, origin, get_num_threads())
+        size, taps, between = job.setup[["size", "taps", "between"]][0]
+        code = addresses(plan)
+
+        def work(i: int) -> None:
+            _run(i, images, out, job.pieces, job.spans, job.stages, job.levels, job.setup,
+                 job.tables, plan.weights, plan.biases, code, work_space(size),
+                 np.empty(taps, np.int64), np.empty(between, np.int64))  # fmt: skip
+
+        parallel(work, len(job.pieces))
+    return out
+
+
+def compile_common() -> None:
+    """Compile what every network needs, if no cache has it; the rest is :data:`stages.KERNELS`."""
+    one_layer = [(np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32))]
+    forward(one_layer, np.zeros((1, 1, 1, 1), np.float32))
+
+
+def halo(layers: Layers) -> int:
+    """How many pixels around a strip :func:`forward` needs to compute it as in the whole image."""
+    margin = sum(w.shape[2] // 2 for w, _ in layers)
+    return -(-margin // STEP) * STEP + STEP * len(layers)
+
+
+@inlined
+def _load(image, maps, tables, piece, setup, start, y):
+    """Row ``y`` of the image (C, H, W) to level 0."""
+    for c in range(image.shape[0]):
+        for p in range(setup.image_phases):
+            run = piece.source + 3 * p
+            t0, n, x = tables[run], tables[run + 1], tables[run + 2]
+            place = start + (c * setup.image_phases + p) * setup.image_width + t0
+            for t in range(n):
+                maps[place + t] = image[c, y, x + t * setup.image_phases]
+
+
+@inlined
+def _pad_columns(maps, tables, channels, pitch, span, setup, start):
+    """Write what lies beyond the image's left and right edge, in all channels of a row."""
+    for _ in range(channels):
+        for q in range(span.pads, span.pads + span.padded):
+            value = maps[start + tables[q + span.padded]]
+            maps[start + tables[q]] = np.float32(0) if setup.zeros else value
+        start += pitch
+
+
+@inlined
+def _sum_rows(maps, off, tables, weights, biases, level, setup, piece, y, out):
+    """Row ``y`` of the network's output: its filters' rows, each from its own row, and bias."""
+    length, last = setup.phases * setup.width, setup.last
+    for o in range(setup.outputs):
+        for v in range(last):
+            row = row_at(level, setup, y - (last - 1) // 2 + v)
+            off[v] = row + (v * setup.outputs + o) * length
+        zero = length - length
+        forward_thin(maps, zero, off, last, weights, len(weights) - last,
+                     biases, len(biases) - setup.outputs + o,
+                     maps, setup.work, length, np.int64(LINEAR), maps, zero)  # fmt: skip
+        for p in range(setup.phases):
+            run = piece.target + 3 * p
+            t0, n, x = tables[run], tables[run + 1], tables[run + 2]
+            total = setup.work + p * setup.width + t0
+            for t in range(n):
+                out[piece.image, o, y - setup.top, x + t * setup.phases] = maps[total + t]
+
+
+@jit
+def _run(
+    i, images, out, pieces, all_spans, stages, levels, setups, tables, weights, biases, code, maps,
+    off, blocks,
+):  # fmt: skip
+    """All stages on piece ``i``, by the kernels whose addresses are in ``code``, level by level."""
+    piece, spans, setup, depth = pieces[i], all_spans[i], setups[0], len(stages)
+    for q in range(setup.size):
+        maps[q] = np.float32(0)
+    y = piece.y0
+    for row in range(spans[0].next, spans[0].end):
+        raw = setup.work if code[0] else row_at(levels[0], setup, row)
+        _load(images[piece.image], maps, tables, piece, setup, raw, row - setup.top)
+        pitch = setup.image_phases * setup.image_width
+        _pad_columns(maps, tables, images.shape[1], pitch, spans[0], setup, raw)
+        if code[0]:
+            call(code[0], (0, row, spans, stages, levels, setups, tables, weights, biases,
+                           maps, off, blocks))  # fmt: skip
+        spans[0].next = row + 1
+        d = depth
+        while d >= 0:  # the last stage first, so that no row is overwritten before it is read
+            if d == depth:
+                seen = y + setup.last // 2 + 1
+                ready = y < piece.y1 and (spans[d].next >= seen or spans[d].next >= setup.bottom)
+                if ready:
+                    _sum_rows(maps, off, tables, weights, biases, levels[d], setup, piece, y, out)
+                    y += 1
+            else:
+                stage, span = stages[d], spans[d + 1]
+                step = STEP if stage.winograd else 1
+                first = span.next // step * step
+                seen = first + step - 1 + stage.height - stage.above
+                there = spans[d].next >= seen or spans[d].next >= setup.bottom
+                ready = span.next < span.end and there
+                if ready:
+                    call(code[d + 1], (d, first, spans, stages, levels, setups, tables, weights,
+                                       biases, maps, off, blocks))  # fmt: skip
+                    span.next = first + step
+                    for new in range(first, first + step):
+                        if setup.top <= new < setup.bottom:
+                            start = row_at(levels[d + 1], setup, new)
+                            _pad_columns(maps, tables, stage.maps, setup.phases * setup.width,
+                                         span, setup, start)  # fmt: skip
+            d = depth if ready else d - 1

@@ -1,0 +1,421 @@
+"""Two register tiles in explicit SIMD. All fast arithmetic goes through them.
+
+The forward tile: every layer's output, and in training every gradient to an input (with the
+filters flipped)::
+
+    out[m, j] = act(bias[m] + sum over k < taps of w[k, m] * x[off[k] + j])
+
+The dot tile: in training the gradients to the weights::
+
+    dw[m, k] += sum over r, j of dy[m, r, j] * x[off[k] + r, j]
+
+``off`` says where each tap of the filter lies, so that 9x9 and 1x1, one channel and 64 are the
+same loop (Dukhan 2019, "The indirect convolution algorithm"). ``j`` runs along memory: over
+neighbouring pixels in inference, over sub-images and pixels in training (CHWN). ``act`` is the
+identity, ReLU, or in the backward pass a gate: the result where ``gate[m, j] > 0``, else 0.
+
+A tile keeps ``rows`` maps of ``vectors`` SIMD vectors each in registers, so that each loaded
+vector feeds ``rows`` multiply-adds and each weight ``vectors``. LLVM does not find this in
+plain loops: it cannot rule out that ``out`` overlaps ``x``, so the sums stay in memory. Each
+tile is one LLVM function, emitted once per compiled kernel and never inlined. Every number
+results from the same operations in the same order, whichever tile computes it.
+
+Arrays are passed whole with the index where to start, so that types are checked by the compiler
+and addresses, with ``NPSRCNN_BOUNDSCHECK=1``, when run.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils, config
+from numba.core.codegen import get_host_cpu_features
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+from npsrcnn.runtime.jit import BOUNDSCHECK, helper
+
+
+def _registers() -> tuple[int, int, bool]:
+    """What Numba compiles for: float32 lanes of a register, registers, multiply-add or not."""
+    chosen = config.CPU_FEATURES  # NUMBA_CPU_FEATURES, as Numba itself reads it
+    features = (get_host_cpu_features() if chosen is None else chosen).split(",")
+    if binding.get_process_triple().startswith(("aarch64", "arm64")):
+        return 4, 32, True  # NEON
+    if "+avx512f" in features:
+        return 16, 32, True
+    if "+avx2" in features and "+fma" in features:
+        return 8, 16, True
+    return 4, 16, "+fma" in features  # SSE2, or a processor unknown here
+
+
+LANES, REGISTERS, HAS_FMA = _registers()
+
+
+def vectors_beside(rows: int) -> int:
+    """How many vectors wide a tile of ``rows`` maps is: sums, vectors of x and one of w fit."""
+    return min(8, (REGISTERS - 1) // (rows + 1))
+
+
+ROWS = 4 if REGISTERS == 16 else 8
+"""Maps of the usual tile: 4 x 3 vectors in 16 registers, 8 x 3 in 32."""
+VECTORS = vectors_beside(ROWS)
+FEW_ROWS = 5
+"""Maps of the tile for last layers: the five rows of a 5x5 filter."""
+FEW_VECTORS = vectors_beside(FEW_ROWS)
+THIN_VECTORS = vectors_beside(1)
+"""The tile of a single map, for layers of fewer maps than ROWS in training."""
+DOT_TAPS, THIN_DOT_TAPS = VECTORS, 12
+"""Taps of the dot tile of ROWS maps, and of a single one."""
+LINEAR, RELU, GATE = 0, 1, 2
+
+F32, I64 = ir.FloatType(), ir.IntType(64)
+VECTOR = ir.VectorType(F32, LANES)
+_ZERO = ir.Constant(VECTOR, [0.0] * LANES)
+
+
+class Emitter:
+    """The few instructions that tiles are made of, emitted by ``builder``."""
+
+    def __init__(self, builder: ir.IRBuilder) -> None:
+        self.builder = builder
+
+    def load(self, pointer: ir.Value, index: ir.Value | int) -> ir.Value:
+        """The vector at pointer[index], of any alignment."""
+        loaded = self.builder.load(self._vector_at(pointer, index))
+        loaded.align = 4
+        return loaded
+
+    def store(self, vector: ir.Value, pointer: ir.Value, index: ir.Value | int) -> None:
+        self.builder.store(vector, self._vector_at(pointer, index)).align = 4
+
+    def _vector_at(self, pointer: ir.Value, index: ir.Value | int) -> ir.Value:
+        return self.builder.bitcast(self.at(pointer, index), VECTOR.as_pointer())
+
+    def at(self, pointer: ir.Value, index: ir.Value | int) -> ir.Value:
+        index = ir.Constant(I64, index) if isinstance(index, int) else index
+        return self.builder.gep(pointer, [index])
+
+    def scalar(self, pointer: ir.Value, index: ir.Value | int) -> ir.Value:
+        return self.builder.load(self.at(pointer, index))
+
+    def splat(self, scalar: ir.Value) -> ir.Value:
+        """The vector that holds ``scalar`` in every lane."""
+        undefined = ir.Constant(VECTOR, ir.Undefined)
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        one = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(one, undefined, zeros)
+
+    def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """a * b + c, rounded once where the processor can."""
+        if not HAS_FMA:
+            return self.builder.fadd(self.builder.fmul(a, b), c)
+        kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
+        name = f"llvm.fma.v{LANES}f32"
+        return self.builder.call(
+            cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c]
+        )
+
+    def positive(self, condition: ir.Value, value: ir.Value) -> ir.Value:
+        """``value`` in the lanes where ``condition`` > 0, else 0."""
+        return self.builder.select(self.builder.fcmp_ordered(">", condition, _ZERO), value, _ZERO)
+
+    def sum_lanes(self, vector: ir.Value) -> ir.Value:
+        """The sum of all lanes, by halves."""
+        lanes = LANES
+        while lanes > 1:
+            lanes //= 2
+            half = ir.VectorType(ir.IntType(32), lanes)
+            low, high = (ir.Constant(half, list(range(s, s + lanes))) for s in (0, lanes))
+            vector = self.builder.fadd(
+                self.builder.shuffle_vector(vector, vector, low),
+                self.builder.shuffle_vector(vector, vector, high),
+            )
+        return self.builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+    def loop(self, count: ir.Value, step: int, state: list, body) -> list:
+        """``for i in range(0, count, step): state = body(i, state)``, count > 0."""
+        b = self.builder
+        before, head, after = b.block, b.append_basic_block(), b.append_basic_block()
+        b.branch(head)
+        b.position_at_end(head)
+        index = b.phi(I64)
+        index.add_incoming(ir.Constant(I64, 0), before)
+        carried = [b.phi(value.type) for value in state]
+        for phi, value in zip(carried, state, strict=True):
+            phi.add_incoming(value, before)
+        state = body(index, carried)
+        following = b.add(index, ir.Constant(I64, step), flags=["nsw"])
+        for phi, value in zip([index, *carried], [following, *state], strict=True):
+            phi.add_incoming(value, b.block)
+        b.cbranch(b.icmp_signed("<", following, count), head, after)
+        b.position_at_end(after)
+        return state
+
+
+def sum_taps(emit: Emitter, rows: int, vectors: int, arguments: list) -> list[ir.Value]:
+    """bias[m] + sum over k of w[k, m] * x[off[k] + j]: the registers of one tile, row by row."""
+    x, off, taps, w, bias = arguments
+    b = emit.builder
+
+    def tap(k: ir.Value, sums: list) -> list:
+        there = emit.at(x, emit.scalar(off, k))
+        pixels = [emit.load(there, v * LANES) for v in range(vectors)]
+        weights = emit.at(w, b.mul(k, ir.Constant(I64, rows)))
+        sums = list(sums)
+        for m in range(rows):
+            weight = emit.splat(emit.scalar(weights, m))
+            for v in range(vectors):
+                sums[m * vectors + v] = emit.fma(weight, pixels[v], sums[m * vectors + v])
+        return sums
+
+    biases = [emit.splat(emit.scalar(bias, m)) for m in range(rows)]
+    return emit.loop(taps, 1, [biases[m] for m in range(rows) for _ in range(vectors)], tap)
+
+
+def _forward_body(emit: Emitter, rows: int, vectors: int, arguments: list) -> None:
+    """out[m, j] = act(bias[m] + sum over k of w[k, m] * x[off[k] + j]), for one tile."""
+    out, ldo, act, gate = arguments[5:]
+    b = emit.builder
+    sums = sum_taps(emit, rows, vectors, arguments[:5])
+
+    def write(result) -> None:
+        for m in range(rows):
+            row = b.mul(ldo, ir.Constant(I64, m))
+            for v in range(vectors):
+                place = b.add(row, ir.Constant(I64, v * LANES))
+                emit.store(result(sums[m * vectors + v], place), out, place)
+        b.ret_void()
+
+    linear, relu, gated = (b.append_basic_block() for _ in range(3))
+    choice = b.switch(act, linear)
+    choice.add_case(ir.Constant(I64, RELU), relu)
+    choice.add_case(ir.Constant(I64, GATE), gated)
+    b.position_at_end(linear)
+    write(lambda value, place: value)
+    b.position_at_end(relu)
+    write(lambda value, place: emit.positive(value, value))
+    b.position_at_end(gated)
+    write(lambda value, place: emit.positive(emit.load(gate, place), value))
+
+
+def _dot_body(emit: Emitter, rows: int, taps: int, arguments: list) -> None:
+    """dw[m, k] += sum over r, j of dy[m, r, j] * x[off[k] + r, j], for one tile."""
+    dy, ldy, sy, x, off, sx, lines, n, dw, ldw = arguments
+    b = emit.builder
+    maps = [emit.at(dy, b.mul(ldy, ir.Constant(I64, m))) for m in range(rows)]
+    views = [emit.at(x, emit.scalar(off, k)) for k in range(taps)]
+
+    def line(r: ir.Value, sums: list) -> list:
+        y_line, x_line = b.mul(r, sy), b.mul(r, sx)
+        starts = [emit.at(pointer, y_line) for pointer in maps]
+        views_here = [emit.at(pointer, x_line) for pointer in views]
+        few, many = (views_here, starts) if taps < rows else (starts, views_here)
+
+        def vector(j: ir.Value, sums: list) -> list:
+            held = [emit.load(start, j) for start in few]
+            sums = list(sums)
+            for passing, start in enumerate(many):
+                loaded = emit.load(start, j)
+                for kept, other in enumerate(held):
+                    m, k = (passing, kept) if taps < rows else (kept, passing)
+                    sums[m * taps + k] = emit.fma(other, loaded, sums[m * taps + k])
+            return sums
+
+        return emit.loop(n, LANES, sums, vector)
+
+    sums = emit.loop(lines, 1, [_ZERO] * (rows * taps), line)
+    for m in range(rows):
+        for k in range(taps):
+            place = emit.at(dw, b.add(b.mul(ldw, ir.Constant(I64, m)), ir.Constant(I64, k)))
+            b.store(b.fadd(b.load(place), emit.sum_lanes(sums[m * taps + k])), place)
+    b.ret_void()
+
+
+def call_once(builder: ir.IRBuilder, name: str, body, shape: tuple[int, int], values: list) -> None:
+    """Call the function ``name``; write it into the module first if it is not there yet."""
+    name = f"npsrcnn.{name}.{shape[0]}x{shape[1]}"
+    function = builder.module.globals.get(name)
+    if function is None:
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        function = ir.Function(builder.module, kind, name)
+        function.linkage = "linkonce_odr"
+        function.attributes.add("noinline")
+        function.attributes.add("nounwind")
+        emit = Emitter(ir.IRBuilder(function.append_basic_block()))
+        body(emit, *shape, list(function.args))
+    builder.call(function, values)
+
+
+def check_types(names: str, given: tuple) -> None:
+    """Refuse, while compiling, arrays that are not C-contiguous float32 (``off``: int64)."""
+    for name, kind in zip(names.split(), given, strict=True):
+        wanted = types.int64 if name == "off" else types.float32
+        if not (isinstance(kind, types.Array) and kind.dtype == wanted and kind.layout == "C"):
+            raise TypingError(f"{name} must be a C-contiguous array of {wanted}, not {kind}")
+
+
+def pointer_to(context, builder: ir.IRBuilder, kind, array: ir.Value, index: ir.Value) -> ir.Value:
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+
+
+@intrinsic(prefer_literal=True)
+def _forward_tile(
+    typing, rows, vectors, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, act, gate, ig
+):
+    """One call of the forward tile of rows x vectors (literals); each array with its start."""
+    check_types("x off w bias out gate", (x, off, w, bias, out, gate))
+    i64 = types.int64
+    signature = types.void(
+        rows, vectors, x, i64, off, i64, w, i64, bias, i64, out, i64, i64, i64, gate, i64
+    )
+
+    def generate(context, builder, signature, values):
+        def pointer(array: int) -> ir.Value:
+            kind = signature.args[array]
+            return pointer_to(context, builder, kind, values[array], values[array + 1])
+
+        offsets = context.make_array(off)(context, builder, values[4]).data
+        arguments = [pointer(2), offsets, values[5], pointer(6), pointer(8), pointer(10),
+                     values[12], values[13], pointer(14)]  # fmt: skip
+        shape = rows.literal_value, vectors.literal_value
+        call_once(builder, "forward", _forward_body, shape, arguments)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic(prefer_literal=True)
+def _dot_tile(typing, rows, taps, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw):
+    """One call of the dot tile of rows x taps (literals); each array with its start."""
+    check_types("dy x off dw", (dy, x, off, dw))
+    i64 = types.int64
+    signature = types.void(
+        rows, taps, dy, i64, i64, i64, x, i64, off, i64, i64, i64, i64, dw, i64, i64
+    )
+
+    def generate(context, builder, signature, values):
+        def pointer(array: int) -> ir.Value:
+            kind = signature.args[array]
+            return pointer_to(context, builder, kind, values[array], values[array + 1])
+
+        arguments = [pointer(2), *values[4:6], pointer(6), pointer(8), *values[10:13],
+                     pointer(13), values[15]]  # fmt: skip
+        shape = rows.literal_value, taps.literal_value
+        call_once(builder, "dot", _dot_body, shape, arguments)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@helper
+def forward(x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n, act, gate, ig):
+    """out[m, j] = act(bias[m] + sum over k of w[k, m] * x[off[k] + j]), m < maps, j < n.
+
+    ``maps`` is a multiple of ROWS, ``n`` of LANES. ``w`` is packed by :func:`pack`; map m starts
+    at ``out[io + m * ldo]`` and ``gate[ig + m * ldo]`` (any array will do as the gate unless
+    ``act`` is GATE).
+    """
+    if BOUNDSCHECK:
+        _check_forward(ROWS, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n)
+        if act == GATE:
+            check_range(gate.size, ig, (maps - 1) * ldo + n)
+    j = 0
+    while j < n:
+        vectors = tile_width(n - j)
+        for m in range(0, maps, ROWS):
+            xj, wm, bm = ix + j, iw + m * taps, ib + m
+            om, gm = io + m * ldo + j, ig + m * ldo + j
+            if vectors == VECTORS:
+                _forward_tile(ROWS, VECTORS, x, xj, off, taps, w, wm, bias, bm,
+                              out, om, ldo, act, gate, gm)  # fmt: skip
+            elif vectors == 2:
+                _forward_tile(ROWS, 2, x, xj, off, taps, w, wm, bias, bm,
+                              out, om, ldo, act, gate, gm)  # fmt: skip
+            else:
+                _forward_tile(ROWS, 1, x, xj, off, taps, w, wm, bias, bm,
+                              out, om, ldo, act, gate, gm)  # fmt: skip
+        j += vectors * LANES
+
+
+@helper
+def forward_few(x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n):
+    """The same without ``act``, in tiles of FEW_ROWS maps, of which ``maps`` is a multiple."""
+    if BOUNDSCHECK:
+        _check_forward(FEW_ROWS, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n)
+    j = 0
+    while j < n:
+        vectors = FEW_VECTORS if n - j >= FEW_VECTORS * LANES else 1
+        for m in range(0, maps, FEW_ROWS):
+            xj, wm, bm, om = ix + j, iw + m * taps, ib + m, io + m * ldo + j
+            if vectors == FEW_VECTORS:
+                _forward_tile(FEW_ROWS, FEW_VECTORS, x, xj, off, taps, w, wm, bias, bm,
+                              out, om, ldo, LINEAR, out, om)  # fmt: skip
+            else:
+                _forward_tile(FEW_ROWS, 1, x, xj, off, taps, w, wm, bias, bm,
+                              out, om, ldo, LINEAR, out, om)  # fmt: skip
+        j += vectors * LANES
+
+
+@helper
+def tile_width(n):
+    """How many vectors wide the next tile of ROWS maps is, of ``n`` floats that are left.
+
+    Two twos rather than three and one: a tile of one vector has too few sums to hide the latency
+    of a multiply-add, and takes nearly as long as one of two.
+    """
+    left = n // LANES
+    if left >= VECTORS and left != VECTORS + 1:
+        return VECTORS
+    return 2 if left > 1 else left
+
+
+@helper
+def forward_thin(x, ix, off, taps, w, iw, bias, ib, out, io, n, act, gate, ig):
+    """The same for a single map; the last tile overlaps the one before."""
+    if BOUNDSCHECK:
+        _check_forward(1, x, ix, off, taps, w, iw, bias, ib, out, io, n, 1, n)
+    wide = THIN_VECTORS * LANES
+    if n < wide:
+        for j in range(0, n, LANES):
+            _forward_tile(1, 1, x, ix + j, off, taps, w, iw, bias, ib, out, io + j, 0, act,
+                          gate, ig + j)  # fmt: skip
+        return
+    for start in range(0, n, wide):
+        j = start if start < n - wide else n - wide
+        _forward_tile(1, THIN_VECTORS, x, ix + j, off, taps, w, iw, bias, ib, out, io + j, 0, act,
+                      gate, ig + j)  # fmt: skip
+
+
+@helper
+def _check_forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n):
+    if maps % rows or n % LANES:
+        raise ValueError("the forward tile takes whole tiles of maps and whole vectors")
+    for k in range(taps):
+        check_range(x.size, ix + off[k], n)
+    check_range(w.size, iw, maps * taps)
+    check_range(bias.size, ib, maps)
+    check_range(out.size, io, (maps - 1) * ldo + n)
+
+
+@helper
+def check_range(size, start, length):
+    if start < 0 or start + length > size:
+        raise IndexError("a tile would read or write out of bounds")
+
+
+def round_up(n: int, step: int) -> int:
+    """The smallest multiple of ``step`` that is at least ``n``."""
+    return -(-n // step) * step
+
+
+def pack(w: np.ndarray, rows: int) -> np.ndarray:
+    """Filters (maps, taps) as the forward tile reads them: (maps / rows, taps, rows), flat.
+
+    Maps are filled up with zeros to a multiple of ``rows``.
+    """
+    maps, taps = w.shape
+    filled = np.zeros((round_up(maps, rows), taps), np.float32)
+    filled[:maps] = w
+    return np.ascontiguousarray(filled.reshape(-1, rows, taps).swapaxes(1, 2)).ravel()

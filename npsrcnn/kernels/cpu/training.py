@@ -1,0 +1,451 @@
+"""The training step: loss and all gradients in one pass, several sub-images side by side.
+
+:mod:`~npsrcnn.kernels.cpu.training_plan` explains the layout. All arithmetic is two register tiles
+(:mod:`~npsrcnn.kernels.cpu.tiles`): layers and gradients to their inputs are the forward tile,
+gradients to weights the dot tile. Layers of many maps run by Winograd's method
+(:mod:`~npsrcnn.kernels.cpu.training_winograd`), the others directly.
+
+Rows flow through all layers while they are in cache. Forward, each row is computed as soon as
+the rows of its input are there; backward, a block of rows descends from the loss to the first
+layer, or, where a layer is Winograd's, all rows go through layer after layer.
+
+Groups are dealt to partial sums (:mod:`~npsrcnn.kernels.cpu.shares`), and these are added up in one
+order: the bits do not depend on the number of threads, nor of processes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npsrcnn.kernels.cpu.shares import Share
+from npsrcnn.kernels.cpu.tiles import (
+    DOT_TAPS,
+    GATE,
+    LANES,
+    ROWS,
+    THIN_DOT_TAPS,
+    VECTORS,
+    _dot_tile,
+    _forward_tile,
+    check_range,
+    forward_thin,
+    tile_width,
+)
+from npsrcnn.kernels.cpu.training_plan import BACKWARD, BLOCK, FORWARD, SPREAD, make_plan
+from npsrcnn.kernels.cpu.training_winograd import add_filter_grads, convolve, transform_filters
+from npsrcnn.kernels.cpu.winograd import STEP
+from npsrcnn.runtime.jit import BOUNDSCHECK, helper, jit
+from npsrcnn.runtime.threads import parallel, work_space
+
+Layers = list[tuple[np.ndarray, np.ndarray]]
+
+
+def is_whole(batch: int) -> bool:
+    """Whether a batch fills its groups, as a penalty on the maps needs it to."""
+    return batch % LANES == 0
+
+
+def loss_and_grads(
+    layers: Layers,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    l1: float = 0.0,
+    *,
+    use_winograd: bool = True,
+) -> tuple[float, Layers]:
+    """The loss of a batch and its gradients; valid convolutions, ReLU but after the last.
+
+    Parameters
+    ----------
+    layers
+        [(w, b), ...], float32 w (O, C, K, K) and b (O,).
+    inputs
+        (N, C, H, W) float32.
+    labels
+        (N, O, H', W') float32, as much smaller as the filters take away.
+    l1
+        Adds the sum of all maps but the last layer's, times l1 / N; for a batch that
+        :func:`is_whole`. What it adds to the gradient of a map that is not zero is a constant: the
+        bias of the convolution that makes that gradient.
+    use_winograd
+        False: all layers by direct convolution.
+
+    Returns
+    -------
+    loss, [(dw, db), ...]
+        The sum of squared differences / 2N, plus the penalty, and its gradients, float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays that are not float32, or whose shapes do not fit together.
+    """
+    sums, losses = partial_sums(layers, inputs, labels, l1, use_winograd=use_winograd)
+    grads = unpacked(layers, inputs.shape[2:], add_up(sums))
+    return mean_loss(losses, len(inputs)), grads
+
+
+def partial_sums(
+    layers: Layers,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    l1: float = 0.0,
+    share: Share | None = None,
+    *,
+    use_winograd: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What :func:`loss_and_grads` adds up, of a share of a batch.
+
+    Parameters
+    ----------
+    layers, inputs, labels, l1, use_winograd
+        As of :func:`loss_and_grads`, but of the batch only ``share.rows``.
+    share
+        Default: the whole batch.
+
+    Returns
+    -------
+    sums : (slots, floats) float32
+        For :func:`add_up`, beneath those of the shares before.
+    losses : (groups, LANES) float32
+        For :func:`mean_loss`; the groups are ``share.groups``.
+    """
+    share = share or Share.of(len(inputs))
+    plan = make_plan(_checked(layers, inputs, labels), *inputs.shape[2:], use_winograd)
+    inputs, labels = np.ascontiguousarray(inputs), np.ascontiguousarray(labels)
+    batch, slots = share.batch, share.slots
+    if l1 and not is_whole(batch):
+        raise ValueError(f"a penalty on the maps takes whole groups of {LANES}, not {batch}")
+    parameters = np.concatenate([array.ravel() for layer in layers for array in layer])
+    weights, biases = np.empty(plan.weights, np.float32), np.empty(plan.biases, np.float32)
+    _pack(plan.layers, parameters, weights, biases)
+    weights[-plan.constants.size :] = plan.constants
+    biases[biases.size - plan.layers["maps"].max() :] = l1 / batch
+    starts = np.cumsum([0, *(w.size + b.size for w, b in layers)])
+    for depth in np.flatnonzero(plan.layers["winograd"]):
+        start = starts[depth - 1]
+        transform_filters(plan.layers[depth], start, parameters, weights, biases, plan.spots)
+    sums = np.empty((slots, plan.sums), np.float32)
+    losses = np.empty((-(-len(inputs) // LANES), LANES), np.float32)
+
+    def work(slot: int) -> None:
+        space = work_space(plan.work)
+        _slot(slot, slots, plan.layers, plan.passes, plan.spots, plan.offsets, weights, biases,
+              inputs, labels, batch, space, sums, losses.reshape(-1), np.float32(l1),
+              plan.winograd)  # fmt: skip
+
+    parallel(work, slots)
+    return sums, losses
+
+
+def add_up(sums: np.ndarray) -> np.ndarray:
+    """The sum of all rows, one after the other: the same for some columns as for all."""
+    total = np.empty(sums.shape[1], np.float32)
+    parallel(_add_up, -(-total.size // _CHUNK), sums, total)
+    return total
+
+
+def mean_loss(losses: np.ndarray, batch: int) -> float:
+    """The loss of a batch, from those of all its groups in their order."""
+    return float(losses.ravel().sum(dtype=np.float64) / (2 * batch))
+
+
+def unpacked(layers: Layers, size: tuple[int, int], total: np.ndarray) -> Layers:
+    """The gradients [(dw, db), ...] that :func:`add_up` gives, of inputs of ``size``."""
+    plan = make_plan(tuple(w.shape for w, _ in layers), *size)
+    grads = []
+    for (w, _), layer in zip(layers, plan.layers[1:], strict=True):
+        dw = total[layer["dw"] : layer["db"]].reshape(layer["maps"], layer["dot_taps"])
+        db = total[layer["db"] : layer["db"] + layer["filters"]]
+        grads.append((dw[: len(w), : w[0].size].reshape(w.shape), db.copy()))
+    return grads
+
+
+def _checked(
+    layers: Layers, inputs: np.ndarray, labels: np.ndarray
+) -> tuple[tuple[int, int, int, int], ...]:
+    """The shapes of the filters, if everything fits together and is float32."""
+    arrays = [inputs, labels, *(array for layer in layers for array in layer)]
+    for array in arrays:
+        if array.dtype != np.float32:
+            raise TypeError(f"the training kernels take float32, not {array.dtype}")
+    shape = inputs.shape
+    for w, b in layers:
+        if (
+            w.ndim != 4
+            or w.shape[1:] != (shape[1], w.shape[3], w.shape[3])
+            or b.shape != w.shape[:1]
+        ):
+            raise ValueError(f"w {w.shape} and b {b.shape} do not fit an input of {shape}")
+        shape = (shape[0], w.shape[0], shape[2] - w.shape[2] + 1, shape[3] - w.shape[3] + 1)
+    if labels.shape != shape or min(shape) < 1:
+        raise ValueError(f"labels are {labels.shape}, the layers make {shape} of {inputs.shape}")
+    return tuple(w.shape for w, _ in layers)
+
+
+@jit
+def _pack(layers, parameters, weights, biases):
+    """All weights of direct layers as the tiles read them, and all biases, zeros around."""
+    _fill(weights, 0, weights.size, np.float32(0))
+    _fill(biases, 0, biases.size, np.float32(0))
+    w = 0
+    for d in range(1, len(layers)):
+        layer, rows = layers[d], layers[d - 1].rows
+        size, channels = layer.size, layer.channels
+        b = w + layer.filters * channels * size * size
+        for o in range(layer.filters):
+            biases[layer.b + o] = parameters[b + o]
+            if layer.winograd:
+                continue
+            forward = layer.w + _packed(o, layer.taps, layer.rows)
+            for c in range(channels):
+                backward = layer.back_w + _packed(c, layer.back_taps, rows)
+                for u in range(size):
+                    for v in range(size):
+                        weight = parameters[w + ((o * channels + c) * size + u) * size + v]
+                        weights[forward + ((u * channels + c) * size + v) * layer.rows] = weight
+                        if d > 1:
+                            tap = (u * layer.filters + o) * size + v
+                            weights[backward + tap * rows] = weight
+        w = b + layer.filters
+
+
+@helper
+def _packed(m, taps, rows):
+    """Where the first weight of map m lies: tile after tile, in each (taps, rows)."""
+    return m // rows * rows * taps + m % rows
+
+
+@jit
+def _slot(
+    slot, slots, layers, passes, all_spots, offsets, weights, biases, inputs, labels, batch, work,
+    sums, losses, l1, winograd,
+):  # fmt: skip
+    """Loss and gradients of groups slot, slot + slots, ..., added up in that order.
+
+    ``winograd`` None: no layer is Winograd's, which then is not compiled.
+    """
+    depth, spots = len(layers) - 1, all_spots[0]
+    off = np.empty(spots.offsets, np.int64)
+    total = sums[slot]
+    _fill(total, 0, total.size, np.float32(0))
+    _fill(work, spots.ones, layers[0].width * LANES, np.float32(1))
+    for d in range(2, depth + 1):
+        _zero_pads(layers[d], work)
+    for first in range(slot * LANES, len(inputs), slots * LANES):
+        _take(inputs, first, layers[0], work)
+        done = np.zeros(depth + 1, np.int64)  # rows of each layer
+        while done[depth] < layers[depth].height:
+            done[0] = min(done[0] + BLOCK, layers[0].height)
+            for d in range(1, depth + 1):
+                there = done[d - 1] - layers[d].size + 1
+                if winograd is not None:  # noqa: SIM102 (Numba can prune only this)
+                    if layers[d].winograd:
+                        while done[d] + STEP <= there or done[d] < there == layers[d].height:
+                            convolve(passes[d, FORWARD], done[d] // STEP, weights, biases, off,
+                                     work, spots)  # fmt: skip
+                            done[d] = min(done[d] + STEP, layers[d].height)
+                        continue
+                for row in range(done[d], there):
+                    _layer_row(layers[d - 1], layers[d], row, offsets, weights, biases, work)
+                done[d] = max(there, done[d])
+        _difference(labels, first, layers[depth], work, losses, batch)
+        if l1 > np.float32(0):
+            for d in range(1, depth):
+                _penalty(first, layers[d], work, losses, l1)
+        block = BLOCK if winograd is None else layers[1].height
+        for row in range(0, layers[1].height, block):
+            for d in range(depth, 0, -1):
+                lines = min(row + block, layers[d].height) - row
+                if lines > 0:
+                    _bias_grads(layers[d], row, lines, work, spots.ones, total)
+                if winograd is not None:  # noqa: SIM102
+                    if layers[d].winograd:
+                        add_filter_grads(layers[d], passes[d, FORWARD], passes[d, SPREAD],
+                                         weights, biases, off, work, spots, total)  # fmt: skip
+                        for t in range(passes[d, BACKWARD].down):
+                            convolve(passes[d, BACKWARD], t, weights, biases, off, work, spots)
+                        continue
+                if lines > 0:
+                    _weight_grads(layers[d - 1], layers[d], row, lines, offsets, work, total)
+                if d > 1:
+                    for r in range(row, min(row + block, layers[d - 1].height)):
+                        _input_grad_row(layers[d - 1], layers[d], r, offsets, weights, biases, work)
+
+
+@helper
+def _zero_pads(layer, work):
+    pad = layer.pad * LANES
+    for m in range(layer.height * layer.maps + 1):
+        _fill(work, layer.dz + m * layer.pitch - pad, pad, np.float32(0))
+
+
+@helper
+def _fill(array, start, count, value):
+    for i in range(start, start + count):
+        array[i] = value
+
+
+@helper
+def _take(images, first, layer, work):
+    """The group of images (N, C, H, W) from ``first`` on, pixels innermost; absent ones are 0."""
+    _, channels, height, width = images.shape
+    for lane in range(LANES):
+        there = first + lane < len(images)
+        for row in range(height):
+            for c in range(channels):
+                place = layer.z + row * layer.line + c * layer.pitch + lane
+                for col in range(width):
+                    pixel = images[first + lane, c, row, col] if there else np.float32(0)
+                    work[place + col * LANES] = pixel
+
+
+@helper
+def _difference(labels, first, layer, work, losses, batch):
+    """dz = (z - label) / N of the last layer, in place; a sum of squares for each sub-image."""
+    _, channels, height, width = labels.shape
+    scale = np.float32(1) / np.float32(batch)
+    for lane in range(LANES):
+        there = first + lane < len(labels)
+        loss = np.float32(0)
+        for row in range(height):
+            squares = np.float32(0)
+            for c in range(channels):
+                place = layer.dz + row * layer.line + c * layer.pitch + lane
+                for col in range(width):
+                    difference = np.float32(0)
+                    if there:
+                        difference = work[place + col * LANES] - labels[first + lane, c, row, col]
+                    squares += difference * difference
+                    work[place + col * LANES] = difference * scale
+            loss += squares
+        losses[first + lane] = loss
+
+
+@helper
+def _penalty(first, layer, work, losses, l1):
+    """Twice l1 times the sum of a layer's maps, for each sub-image of the group."""
+    two = l1 + l1
+    for row in range(layer.height):
+        for m in range(layer.filters):
+            place = layer.z + row * layer.line + m * layer.pitch
+            for lane in range(LANES):
+                total = np.float32(0)
+                for col in range(layer.width):
+                    total += work[place + col * LANES + lane]
+                losses[first + lane] += two * total
+
+
+@helper
+def _layer_row(source, layer, row, offsets, weights, biases, work):
+    """One row of z = act(w * x + b)."""
+    _correlate(
+        layer.rows, work, source.z + row * source.line, offsets[layer.off :], layer.taps,
+        weights, layer.w, layer.taps, biases, layer.b, layer.z + row * layer.line, layer.pitch,
+        layer.maps, layer.width * LANES, layer.act, layer.z,
+    )  # fmt: skip
+
+
+@helper
+def _input_grad_row(source, layer, row, offsets, weights, biases, work):
+    """One row of the gradient to the layer's input, through the ReLU that made that input."""
+    top = max(0, row - layer.height + 1)  # taps above and below the map read zeros: left out
+    bottom = min(layer.size, row + 1)
+    line = layer.filters * layer.size
+    _correlate(
+        source.rows, work, layer.dz + row * layer.line, offsets[layer.back_off + top * line :],
+        (bottom - top) * line, weights, layer.back_w + top * line * source.rows, layer.back_taps,
+        biases, biases.size - source.maps, source.dz + row % source.kept * source.line,
+        source.pitch, source.maps, source.width * LANES,
+        np.int64(GATE), source.z + row * source.line,
+    )  # fmt: skip
+
+
+@helper
+def _correlate(rows, x, ix, off, taps, w, iw, ldw, b, ib, io, ldo, maps, n, act, ig):
+    """x[io + m * ldo + j] = act(b[m] + sum over k < taps of w[m, k] * x[ix + off[k] + j])."""
+    if BOUNDSCHECK:
+        for k in range(taps):
+            check_range(x.size, ix + off[k], n)
+        check_range(w.size, iw, (maps - rows) * ldw + taps * rows)
+        check_range(b.size, ib, maps)
+        check_range(x.size, io, (maps - 1) * ldo + n)
+        check_range(x.size, ig, (maps - 1) * ldo + n)
+    if rows == 1:
+        for m in range(maps):
+            forward_thin(x, ix, off, taps, w, iw + m * ldw, b, ib + m, x, io + m * ldo, n, act,
+                         x, ig + m * ldo)  # fmt: skip
+        return
+    j = 0
+    while j < n:
+        vectors = tile_width(n - j)
+        for m in range(0, maps, ROWS):
+            place, gate = io + m * ldo + j, ig + m * ldo + j
+            if vectors == VECTORS:
+                _forward_tile(ROWS, VECTORS, x, ix + j, off, taps, w, iw + m * ldw, b, ib + m,
+                              x, place, ldo, act, x, gate)  # fmt: skip
+            elif vectors == 2:
+                _forward_tile(ROWS, 2, x, ix + j, off, taps, w, iw + m * ldw, b, ib + m,
+                              x, place, ldo, act, x, gate)  # fmt: skip
+            else:
+                _forward_tile(ROWS, 1, x, ix + j, off, taps, w, iw + m * ldw, b, ib + m,
+                              x, place, ldo, act, x, gate)  # fmt: skip
+        j += vectors * LANES
+
+
+@helper
+def _weight_grads(source, layer, row, lines, offsets, work, total):
+    """Add to dw what ``lines`` rows of dz give."""
+    x, n = source.z + row * source.line, layer.width * LANES
+    if BOUNDSCHECK:
+        dz = layer.dz + row % layer.kept * layer.line
+        check_range(work.size, dz, (lines - 1) * layer.line + (layer.maps - 1) * layer.pitch + n)
+        for k in range(layer.dot_taps):
+            tap = x + offsets[layer.dot_off + k]
+            check_range(work.size, tap, (lines - 1) * source.line + n)
+        check_range(total.size, layer.dw, layer.maps * layer.dot_taps)
+    for m in range(0, layer.maps, layer.rows):
+        dz = layer.dz + row % layer.kept * layer.line + m * layer.pitch
+        dw = layer.dw + m * layer.dot_taps
+        if layer.rows == ROWS:
+            for k in range(0, layer.dot_taps, DOT_TAPS):
+                _dot_tile(ROWS, DOT_TAPS, work, dz, layer.pitch, layer.line, work, x, offsets,
+                          layer.dot_off + k, source.line, lines, n, total, dw + k,
+                          layer.dot_taps)  # fmt: skip
+        else:
+            for k in range(0, layer.dot_taps, THIN_DOT_TAPS):
+                _dot_tile(1, THIN_DOT_TAPS, work, dz, layer.pitch, layer.line, work, x, offsets,
+                          layer.dot_off + k, source.line, lines, n, total, dw + k,
+                          layer.dot_taps)  # fmt: skip
+
+
+@helper
+def _bias_grads(layer, row, lines, work, ones, total):
+    """Add to db what ``lines`` rows of dz give: their product with a row of ones."""
+    n = layer.width * LANES
+    if BOUNDSCHECK:
+        check_range(total.size, layer.db, layer.maps)
+    for m in range(0, layer.maps, layer.rows):
+        dz = layer.dz + row % layer.kept * layer.line + m * layer.pitch
+        if layer.rows == ROWS:
+            _dot_tile(ROWS, 1, work, dz, layer.pitch, layer.line, work, ones, _ZERO, 0, 0,
+                      lines, n, total, layer.db + m, 1)  # fmt: skip
+        else:
+            _dot_tile(1, 1, work, dz, layer.pitch, layer.line, work, ones, _ZERO, 0, 0,
+                      lines, n, total, layer.db + m, 1)  # fmt: skip
+
+
+_ZERO = np.zeros(1, np.int64)
+_CHUNK = 16384
+
+
+@jit
+def _add_up(chunk, sums, total):
+    """total = the sum of all slots, one after the other, for one chunk of the gradients."""
+    start, end = chunk * _CHUNK, min((chunk + 1) * _CHUNK, total.size)
+    part = total[start:end]
+    _fill(part, 0, part.size, np.float32(0))
+    for slot in range(len(sums)):
+        addend = sums[slot, start:end]
+        for i in range(part.size):
+            part[i] += addend[i]

@@ -1,0 +1,277 @@
+"""Where everything lies in a training step: maps, weights, the offsets of taps.
+
+LANES sub-images (of N) make a group. Their pixels lie innermost, one SIMD vector a pixel, so that
+maps of any width have no ragged vector: a map of a group is (H, C, pad + W, LANES), row after
+row, because rows are what is worked on. The gradient to an input is a convolution with zeros
+around: those left and right are stored (``pad`` pixels between a map and the next), those above
+and below are left out.
+
+A layer by Winograd's method has three passes, each a :data:`PASS`, over tiles of 4 x 4 pixels.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from npsrcnn.kernels.cpu import winograd
+from npsrcnn.kernels.cpu.tiles import (
+    DOT_TAPS,
+    GATE,
+    LANES,
+    LINEAR,
+    RELU,
+    ROWS,
+    THIN_DOT_TAPS,
+    pack,
+    round_up,
+)
+from npsrcnn.runtime.threads import LINE
+
+Shape = tuple[int, int, int, int]
+
+BLOCK = 5  # rows that flow together
+FORWARD, SPREAD, BACKWARD = 0, 1, 2
+"""The passes of a layer by Winograd's method: to its output, of gradients to points, and back."""
+
+
+def _record(*names: str) -> np.dtype:
+    return np.dtype([(name, np.int64) for name in names])
+
+
+LAYER = _record(
+    # C, O, K, and H, W of the output
+    "channels", "filters", "size", "height", "width",
+    # maps of a tile; maps as stored, whole tiles; zeros between them; what follows the sums
+    "rows", "maps", "pad", "act",
+    # floats from map to map, from row to row; where the output and its gradient begin
+    "pitch", "line", "z", "dz",
+    # rows of the gradient that are kept: all, or the first layer's block
+    "kept",
+    # the layer: how many taps; where their offsets, weights, biases begin
+    "taps", "off", "w", "b",
+    # the gradient to its input: the same
+    "back_taps", "back_off", "back_w",
+    # the gradient to its weights: the same, and where the sums go
+    "dot_taps", "dot_off", "dw", "db",
+    # 1 if it runs by Winograd's method; what makes points of filters, and gradients of points
+    "winograd", "to_points", "to_taps",
+)  # fmt: skip
+PASS = _record(
+    # what is read: K, maps, where they begin, their height and width, zeros around them
+    "size", "channels", "x", "line", "pitch", "height", "width", "margin",
+    # tiles; taps of the first transform, over rows, and where its coefficients begin
+    "across", "down", "taps", "coefficients",
+    # what is written, of FORWARD and BACKWARD: the same; the filters' points, biases, the gate
+    "maps", "y", "y_line", "y_pitch", "y_height", "y_width", "filters", "bias", "act", "gate",
+)  # fmt: skip
+
+
+SPOTS = _record(
+    # in the work space: a row of ones, and what Winograd's passes use in between
+    "ones", "scratch",
+    # among the weights: 1, and what Winograd's passes need; among the biases: zeros
+    "constants", "zeros",
+    # offsets that Winograd's passes use at a time
+    "offsets",
+)  # fmt: skip
+
+
+class Plan(NamedTuple):
+    """What follows from the shapes alone."""
+
+    layers: np.ndarray  # (depth + 1,) of LAYER; the first stands for the input
+    passes: np.ndarray  # (depth + 1, 3) of PASS: FORWARD, SPREAD, BACKWARD
+    spots: np.ndarray  # (1,) of SPOTS
+    offsets: np.ndarray  # int64, of every tap
+    constants: np.ndarray  # float32, the last of all weights: 1, and Winograd's matrices
+    weights: int  # floats of all weights as the tiles read them
+    biases: int  # floats of all biases, zeros, and those of gradients: 0, or what l1 adds
+    sums: int  # floats of all gradients of a slot
+    work: int  # floats of work space
+
+    @property
+    def winograd(self) -> bool | None:
+        """Whether any layer runs by Winograd's method: None if not, which is not compiled then."""
+        return True if self.layers["winograd"].any() else None
+
+
+class _Places:
+    """Parts of something, one after the other, each from a multiple of ``step`` on."""
+
+    def __init__(self, step: int = 1) -> None:
+        self.step, self.size = step, 0
+
+    def reserve(self, count: int) -> int:
+        """Room for ``count`` more; -> where it begins."""
+        start = self.size
+        self.size += round_up(int(count), self.step)
+        return start
+
+
+class _Offsets(_Places):
+    """Offsets of taps in one array."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[np.ndarray] = []
+
+    def place(self, taps: np.ndarray, step: int = 1) -> tuple[int, int]:
+        """Append offsets, repeating the first up to a multiple of ``step``: start and count."""
+        taps = taps.ravel()
+        count = round_up(taps.size, step)
+        self.parts.append(np.concatenate([taps, np.repeat(taps[:1], count - taps.size)]))
+        return self.reserve(count), count
+
+
+@functools.lru_cache(maxsize=16)
+def make_plan(
+    shapes: tuple[Shape, ...], height: int, width: int, use_winograd: bool = True
+) -> Plan:
+    """The plan for layers of these ``w.shape`` and inputs of height x width."""
+    layers = np.zeros(len(shapes) + 1, LAYER)
+    offsets, work = _Offsets(), _Places(LINE)
+    weights, back_weights, biases, sums = _Places(), _Places(), _Places(), _Places()
+    short = [use_winograd and depth > 0 and _is_short(shape) for depth, shape in enumerate(shapes)]
+
+    source = layers[0]
+    source["maps"] = source["filters"] = shapes[0][1]
+    source["height"], source["width"] = height, width
+    source["pitch"] = width * LANES
+    source["line"] = source["pitch"] * source["maps"]
+    source["z"] = work.reserve(source["line"] * height)
+    for depth, (filters, channels, size, _) in enumerate(shapes):
+        source, layer = layers[depth], layers[depth + 1]
+        layer["filters"], layer["channels"], layer["size"] = filters, channels, size
+        layer["height"], layer["width"] = source["height"] - size + 1, source["width"] - size + 1
+        layer["rows"] = ROWS if filters >= ROWS else 1
+        layer["maps"] = round_up(filters, layer["rows"])
+        layer["winograd"] = short[depth]
+        layer["pad"] = size - 1 if depth > 0 and not short[depth] else 0
+        layer["pitch"] = (layer["pad"] + layer["width"]) * LANES
+        layer["line"] = layer["pitch"] * layer["maps"]
+        last = depth == len(shapes) - 1
+        layer["act"] = LINEAR if last else RELU
+        layer["kept"] = layer["height"] if depth > 0 or last or any(short) else BLOCK
+        pad = layer["pad"] * LANES
+        layer["dz"] = work.reserve(layer["line"] * layer["kept"] + 2 * pad) + pad
+        layer["z"] = layer["dz"]
+        if not last:
+            layer["z"] = work.reserve(layer["line"] * layer["height"] + 2 * pad) + pad
+
+        u, c, v = np.meshgrid(range(size), range(channels), range(size), indexing="ij")
+        there = u * source["line"] + c * source["pitch"] + v * LANES
+        layer["off"], layer["taps"] = offsets.place(there)
+        step = DOT_TAPS if layer["rows"] == ROWS else THIN_DOT_TAPS
+        layer["dot_off"], layer["dot_taps"] = offsets.place(there.swapaxes(0, 1), step)
+        u, o, v = np.meshgrid(range(size), range(filters), range(size), indexing="ij")
+        back = -u * layer["line"] + o * layer["pitch"] - v * LANES
+        layer["back_off"], layer["back_taps"] = offsets.place(back)
+        points = round_up((size + winograd.STEP - 1) ** 2, ROWS) * filters * channels
+        layer["w"] = weights.reserve(points if short[depth] else layer["maps"] * layer["taps"])
+        layer["b"] = biases.reserve(layer["maps"])
+        if depth > 0:
+            back = points if short[depth] else source["maps"] * layer["back_taps"]
+            layer["back_w"] = back_weights.reserve(back)
+        layer["dw"] = sums.reserve(layer["maps"] * layer["dot_taps"])
+        layer["db"] = sums.reserve(layer["maps"])
+    layers["back_w"] += weights.size
+    start = weights.size + back_weights.size
+    most = max(layers["maps"])
+    spots, passes = np.zeros(1, SPOTS), np.zeros((len(layers), 3), PASS)
+    spots["constants"] = start
+    points = max(winograd.SIZES) + winograd.STEP - 1
+    spots["zeros"] = biases.reserve(max(most, round_up(points**2, ROWS)))
+    biases.reserve(most)  # of the gradients to inputs
+    constants = [np.ones(1, np.float32)]
+    for depth in np.flatnonzero(layers["winograd"]):
+        source, layer = layers[depth - 1], layers[depth]
+        constants += _constants(layer, passes[depth], start + sum(map(len, constants)))
+        _lay_out_passes(source, layer, passes[depth], biases.size)
+        points = (layer["size"] + winograd.STEP - 1) ** 2
+        spots["offsets"] = max(spots["offsets"][0], points, round_up(int(most), DOT_TAPS))
+    spots["scratch"] = work.reserve(max(_scratch(*three) for three in passes))
+    spots["ones"] = work.reserve(width * LANES)
+    return Plan(
+        layers, passes, spots, np.concatenate(offsets.parts), np.concatenate(constants),
+        weights=start + sum(map(len, constants)),
+        biases=biases.size,
+        sums=sums.size,
+        work=work.size,
+    )  # fmt: skip
+
+
+def _is_short(shape: Shape) -> bool:
+    """Whether a layer runs by Winograd's method: enough maps, in whole tiles."""
+    return winograd.is_short(shape) and shape[0] % ROWS == shape[1] % ROWS == 0
+
+
+def _constants(layer: np.void, passes: np.ndarray, start: int) -> list[np.ndarray]:
+    """G . G^T and G^T . G as the forward tile reads them, B^T and A; sets where, from ``start``."""
+    at, g, bt = (np.array(m, np.float64) for m in winograd.cook_toom(int(layer["size"])))
+    both = np.kron(g, g)
+    parts = [pack(m, ROWS) for m in (both, both.T)]
+    parts += [m.astype(np.float32).ravel() for m in (bt, at.T)]
+    places = start + np.cumsum([0, *map(len, parts)])
+    layer["to_points"], layer["to_taps"] = places[:2]
+    passes["coefficients"] = places[[2, 3, 2]]
+    passes["taps"] = len(bt), len(at), len(bt)
+    return parts
+
+
+def _lay_out_passes(source: np.void, layer: np.void, passes: np.ndarray, biases: int) -> None:
+    """The three passes of ``layer``, on the output z of ``source`` and the gradients dz."""
+    passes["size"] = layer["size"]
+    forward, spread, backward = passes
+    _read(forward, source, "z", source["maps"], 0)
+    _read(spread, layer, "dz", layer["maps"], 0)
+    _read(backward, layer, "dz", layer["maps"], layer["size"] - 1)
+    _write(forward, layer, "z", layer["w"], layer["b"], layer["act"], 0)
+    _write(spread, layer, "dz", 0, 0, 0, 0)  # nothing: only to say how many tiles there are
+    # One bias for all maps of a gradient: the last floats of all biases, however many maps.
+    _write(backward, source, "dz", layer["back_w"], biases - source["maps"], GATE, source["z"])
+    passes["across"] = -(-passes["y_width"] // winograd.STEP)
+    passes["down"] = -(-passes["y_height"] // winograd.STEP)
+
+
+def _read(one: np.void, layer: np.void, maps: str, channels: int, margin: int) -> None:
+    one["channels"], one["x"], one["margin"] = channels, layer[maps], margin
+    for key in ("line", "pitch", "height", "width"):
+        one[key] = layer[key]
+
+
+def _write(
+    one: np.void, layer: np.void, maps: str, filters: int, bias: int, act: int, gate: int
+) -> None:
+    one["maps"], one["y"], one["act"], one["gate"] = layer["maps"], layer[maps], act, gate
+    one["filters"], one["bias"] = filters, bias
+    for key in ("line", "pitch", "height", "width"):
+        one[f"y_{key}"] = layer[key]
+
+
+def _scratch(forward: np.void, spread: np.void, backward: np.void) -> int:
+    """Floats that the passes need, one after the other: as training_winograd divides them."""
+    if not forward["size"]:
+        return 0
+    points = int(forward["size"]) + winograd.STEP - 1
+    most = [0]
+    for one in (forward, backward):
+        across = one["across"] * LANES
+        parts = one["channels"], one["maps"], winograd.STEP * one["maps"]
+        sums = points * (sum(parts) * across + len(parts) * LINE)
+        pixels = winograd.STEP**2 * one["maps"] * across
+        most.append(_line_of(one) + sums + pixels)
+    c, o = forward["channels"], spread["channels"]
+    tiles = spread["across"] * spread["down"] * LANES
+    of_point = round_up(int(o * round_up(int(c), DOT_TAPS)), LANES)
+    grads = round_up(int(forward["size"]) ** 2, ROWS) * of_point
+    of_row = max(_line_of(forward), _line_of(spread)) + points * ((c + o) * tiles + 2 * LINE)
+    most.append(points**2 * of_point + max(of_row, grads))
+    return max(most)
+
+
+def _line_of(one: np.void) -> int:
+    """Floats of a row of all maps, with the zeros around it."""
+    return one["channels"] * (winograd.STEP * one["across"] + one["size"] - 1) * LANES

@@ -1,0 +1,375 @@
+"""Winograd's short convolutions: F(4x4, KxK) for layers with many channels, F(4, 3) for the first.
+
+Four neighbouring outputs of a K-tap filter depend on K + 3 inputs d, and can be had from K + 3
+products instead of 4 K (Lavin and Gray 2016, arXiv 1509.09308)::
+
+    y = A^T [(G g) * (B^T d)]
+
+in both directions from (K + 3)^2 / 16 products an output: 4 instead of 25 for 5x5, 2.25 instead
+of 9 for 3x3. A, B and G evaluate and interpolate polynomials at chosen points (Cook and Toom);
+they are made here from the points, in exact fractions. With 0, +-1, +-2, +-1/2 and infinity every
+entry of A and B is a float32 without error.
+
+What is multiplied are maps of all channels at once, so the products are the forward tile's
+sums over channels, one for each of the (K + 3)^2 points, and the transforms around them are
+short sums with known coefficients, emitted here as straight SIMD code.
+
+The first layer has one channel, but 9x9 taps: each row of its filter is three groups of three, and
+each group F(4, 3) along the row. The sums over groups, filter rows and channels are the tile's
+again: 6 * 3 * 9 products for four outputs instead of 4 * 81, half as many.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from npsrcnn.kernels.cpu.tiles import (
+    F32,
+    I64,
+    LANES,
+    ROWS,
+    VECTOR,
+    VECTORS,
+    Emitter,
+    call_once,
+    check_range,
+    check_types,
+    pack,
+    pointer_to,
+    sum_taps,
+    tile_width,
+)
+from npsrcnn.runtime.jit import BOUNDSCHECK, helper
+
+STEP = 4
+"""Outputs of one transform, in each direction."""
+SIZES = (3, 5)
+"""Filter sizes that have a transform."""
+GROUP = 3
+"""Columns of a filter that are transformed together where only rows are."""
+UNIT = 1
+"""The point whose value every output takes as it is: what is added to its sums is a bias."""
+_POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
+
+Matrix = list[list[Fraction]]
+
+
+def cook_toom(k: int) -> tuple[Matrix, Matrix, Matrix]:
+    """A^T (4, k+3), G (k+3, k) and B^T (k+3, k+3) of F(4, k), exactly.
+
+    A filter g and four outputs are polynomials; a product of polynomials is found from its
+    values at k + 2 points and its leading coefficient (the point infinity), by Lagrange's
+    interpolation. A correlation is the transpose of that product.
+    """
+    points = _POINTS[: k + 2]
+    at = [[p**power for p in points] + [Fraction(power == STEP - 1)] for power in range(STEP)]
+    g, bt = [], []
+    for p in points:
+        others = [q for q in points if q != p]
+        scale = Fraction(1)
+        for q in others:
+            scale *= p - q
+        g.append([p**power / scale for power in range(k)])
+        bt.append([*_from_roots(others), Fraction(0)])
+    g.append([Fraction(power == k - 1) for power in range(k)])
+    bt.append(_from_roots(points))
+    return at, g, bt
+
+
+def _from_roots(roots: list[Fraction]) -> list[Fraction]:
+    """Coefficients, lowest first, of the product of (x - root)."""
+    coefficients = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *coefficients]
+        scaled = [root * c for c in coefficients] + [Fraction(0)]
+        coefficients = [a - b for a, b in zip(shifted, scaled, strict=True)]
+    return coefficients
+
+
+def is_short(shape: tuple[int, ...]) -> bool:
+    """Whether filters (O, C, K, K) are of SIZES, and so many that both directions pay."""
+    return shape[2] in SIZES and min(shape[:2]) >= 2 * ROWS
+
+
+def transform_filters(w: np.ndarray) -> np.ndarray:
+    """G w G^T of filters (O, C, K, K), packed point by point for the forward tile, flat.
+
+    Without BLAS, whose threads spin for a while after a product, on the cores that are to run the
+    network next: 9-5-5 on 256 x 256 took 21.6 ms on two cores, and takes 13.0 (OpenBLAS).
+    """
+    g = np.array(cook_toom(w.shape[2])[1], np.float64)
+    columns = np.einsum("ocuv,jv->ujoc", w.astype(np.float64), g)
+    points = np.einsum("iu,ujoc->ijoc", g, columns)
+    return np.concatenate([pack(p, ROWS) for row in points for p in row])
+
+
+def transform_filter_rows(w: np.ndarray) -> np.ndarray:
+    """G of each three columns of filters (O, C, K, K), as :func:`forward_rows` reads them, flat.
+
+    (maps / ROWS, points, taps, ROWS); the taps of a point are (C, rows, groups of columns).
+    """
+    o, c, k, _ = w.shape
+    groups = w.reshape(o, c, k, k // GROUP, GROUP).astype(np.float64)
+    points = np.einsum("ij,ocvgj->iocvg", np.array(cook_toom(GROUP)[1], np.float64), groups)
+    packed = np.stack([pack(p.reshape(o, -1), ROWS) for p in points])
+    return packed.reshape(len(points), -1, c * k * k // GROUP * ROWS).swapaxes(0, 1).ravel()
+
+
+INPUT, OUTPUT, SPREAD = 0, 1, 2
+_MATRICES: dict[tuple[int, int], Matrix] = {}
+for _k in SIZES:
+    _at, _, _bt = cook_toom(_k)
+    _a = [list(column) for column in zip(*_at, strict=True)]
+    _MATRICES |= {(INPUT, _k): _bt, (OUTPUT, _k): _at, (SPREAD, _k): _a}
+
+
+def _combine(emit: Emitter, row: list[Fraction], values: list[ir.Value]) -> ir.Value:
+    """The sum of row[k] * values[k]; the term to begin with needs no multiplication."""
+    b = emit.builder
+    terms = sorted((c != 1, k) for k, c in enumerate(row) if c)
+    total = None
+    for _, k in terms:
+        constant = ir.Constant(VECTOR, [float(row[k])] * LANES)
+        if total is None:
+            total = values[k] if row[k] == 1 else b.fmul(constant, values[k])
+        elif abs(row[k]) == 1:
+            total = (b.fadd if row[k] == 1 else b.fsub)(total, values[k])
+        else:
+            total = emit.fma(constant, values[k], total)
+    return total
+
+
+def _apply(emit: Emitter, matrix: Matrix, values: list[ir.Value]) -> list[ir.Value]:
+    """matrix @ values. Rows of points p and -p share their even and their odd part."""
+    results: dict[int, ir.Value] = {}
+    for i, row in enumerate(matrix):
+        if i in results:
+            continue
+        twins = [
+            t for t in range(i + 1, len(matrix))
+            if t not in results and [abs(c) for c in matrix[t]] == [abs(c) for c in row]
+        ]  # fmt: skip
+        if not twins:
+            results[i] = _combine(emit, row, values)
+            continue
+        twin = matrix[twins[0]]
+        even = [c if c == t else Fraction(0) for c, t in zip(row, twin, strict=True)]
+        odd = [c if c != t else Fraction(0) for c, t in zip(row, twin, strict=True)]
+        e, o = _combine(emit, even, values), _combine(emit, odd, values)
+        results[i] = emit.builder.fadd(e, o)
+        results[twins[0]] = emit.builder.fsub(e, o)
+    return [results[i] for i in range(len(matrix))]
+
+
+def _transform_body(emit: Emitter, kind: int, k: int, arguments: list) -> None:
+    """out[i, so * t] = sum over l of matrix[i][l] * x[off[l] + sx * t], t < n / LANES vectors."""
+    x, sx, off, out, so, ldo, n = arguments
+    b = emit.builder
+    matrix = _MATRICES[kind, k]
+    views = [emit.at(x, emit.scalar(off, i)) for i in range(len(matrix[0]))]
+    rows = [emit.at(out, b.mul(ldo, ir.Constant(I64, i))) for i in range(len(matrix))]
+
+    def vector(_: ir.Value, state: list) -> list:
+        there, here = state
+        results = _apply(emit, matrix, [emit.load(view, there) for view in views])
+        for row, result in zip(rows, results, strict=True):
+            emit.store(result, row, here)
+        return [b.add(there, sx, flags=["nsw"]), b.add(here, so, flags=["nsw"])]
+
+    emit.loop(n, LANES, [ir.Constant(I64, 0)] * 2, vector)
+    b.ret_void()
+
+
+@intrinsic(prefer_literal=True)
+def _transform(typing, kind, k, x, ix, sx, off, out, io, so, ldo, n):
+    """One call of a transform: INPUT (B^T), OUTPUT (A^T) or SPREAD (A) of filter size k."""
+    check_types("x off out", (x, off, out))
+    i64 = types.int64
+    signature = types.void(kind, k, x, i64, i64, off, out, i64, i64, i64, i64)
+
+    def generate(context, builder, signature, values):
+        arguments = [
+            pointer_to(context, builder, x, values[2], values[3]),
+            values[4],
+            context.make_array(off)(context, builder, values[5]).data,
+            pointer_to(context, builder, out, values[6], values[7]),
+            *values[8:],
+        ]
+        shape = kind.literal_value, k.literal_value
+        call_once(builder, "transform", _transform_body, shape, arguments)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@helper
+def transform_input(k, x, ix, sx, off, out, io, so, ldo, n):
+    """out[i, so * t] = sum over l of B^T[i, l] * x[off[l] + sx * t], i < k + 3, ``n`` floats.
+
+    ``k`` is one of SIZES, ``n`` a multiple of LANES; vector t of row i goes to
+    ``out[io + i * ldo + so * t]``. Where vectors are neighbours, ``sx`` and ``so`` are LANES.
+    """
+    if BOUNDSCHECK:
+        _check_transform(k + STEP - 1, k + STEP - 1, x, ix, sx, off, out, io, so, ldo, n)
+    if k == 3:
+        _transform(INPUT, 3, x, ix, sx, off, out, io, so, ldo, n)
+    else:
+        _transform(INPUT, 5, x, ix, sx, off, out, io, so, ldo, n)
+
+
+@helper
+def transform_output(k, x, ix, sx, off, out, io, so, ldo, n):
+    """The same with A^T: k + 3 sums to 4 outputs."""
+    if BOUNDSCHECK:
+        _check_transform(k + STEP - 1, STEP, x, ix, sx, off, out, io, so, ldo, n)
+    if k == 3:
+        _transform(OUTPUT, 3, x, ix, sx, off, out, io, so, ldo, n)
+    else:
+        _transform(OUTPUT, 5, x, ix, sx, off, out, io, so, ldo, n)
+
+
+@helper
+def spread_output(k, x, ix, sx, off, out, io, so, ldo, n):
+    """The same with A: the gradients of 4 outputs to those of k + 3 sums."""
+    if BOUNDSCHECK:
+        _check_transform(STEP, k + STEP - 1, x, ix, sx, off, out, io, so, ldo, n)
+    if k == 3:
+        _transform(SPREAD, 3, x, ix, sx, off, out, io, so, ldo, n)
+    else:
+        _transform(SPREAD, 5, x, ix, sx, off, out, io, so, ldo, n)
+
+
+def _zipped(emit: Emitter, a: ir.Value, b: ir.Value) -> list[ir.Value]:
+    """Two vectors: a[0], b[0], a[1], b[1], ..."""
+    order = [lane for k in range(LANES) for lane in (k, LANES + k)]
+    masks = (order[:LANES], order[LANES:])
+    kind = ir.VectorType(ir.IntType(32), LANES)
+    return [emit.builder.shuffle_vector(a, b, ir.Constant(kind, mask)) for mask in masks]
+
+
+def _interleaved(emit: Emitter, phases: list[ir.Value]) -> list[ir.Value]:
+    """Four vectors of phases as four of columns side by side."""
+    even, odd = (_zipped(emit, phases[p], phases[p + 2]) for p in (0, 1))
+    return [column for pair in zip(even, odd, strict=True) for column in _zipped(emit, *pair)]
+
+
+def _rows_body(emit: Emitter, rows: int, vectors: int, arguments: list) -> None:
+    """A tile of F(4, GROUP) along rows, from the sums over taps to the outputs' ReLU.
+
+    The sums of all points wait in memory, a few kilobytes, for the transform.
+    """
+    x, plane, off, taps, w, bias, out, ldo, *phase = arguments
+    b = emit.builder
+    matrix = _MATRICES[OUTPUT, GROUP]
+    points, size = len(matrix[0]), rows * vectors * LANES
+    room = b.alloca(F32, ir.Constant(I64, points * size))
+    nothing = b.alloca(F32, ir.Constant(I64, rows))
+    for m in range(rows):
+        b.store(ir.Constant(F32, 0), emit.at(nothing, m))
+
+    def point(i: ir.Value, state: list) -> list:
+        here = emit.at(x, b.mul(plane, i))
+        filters = emit.at(w, b.mul(b.mul(taps, ir.Constant(I64, rows)), i))
+        added = b.select(b.icmp_signed("==", i, ir.Constant(I64, UNIT)), bias, nothing)
+        sums = emit.at(room, b.mul(i, ir.Constant(I64, size)))
+        for place, vector in enumerate(
+            sum_taps(emit, rows, vectors, [here, off, taps, filters, added])
+        ):
+            emit.store(vector, sums, place * LANES)
+        return state
+
+    def row(m: ir.Value, state: list) -> list:
+        sums = emit.at(room, b.mul(m, ir.Constant(I64, vectors * LANES)))
+        for v in range(vectors):
+            values = [emit.load(sums, i * size + v * LANES) for i in range(points)]
+            outputs = [emit.positive(y, y) for y in _apply(emit, matrix, values)]
+            if phase:
+                width, step = LANES, phase[0]
+            else:
+                outputs = _interleaved(emit, outputs)
+                width, step = STEP * LANES, ir.Constant(I64, LANES)
+            place = b.add(b.mul(ldo, m), ir.Constant(I64, v * width))
+            for output in outputs:
+                emit.store(output, out, place)
+                place = b.add(place, step)
+        return state
+
+    emit.loop(ir.Constant(I64, points), 1, [], point)
+    emit.loop(ir.Constant(I64, rows), 1, [], row)
+    b.ret_void()
+
+
+@intrinsic(prefer_literal=True)
+def _rows_tile(typing, vectors, x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase):
+    """One call of the tile of ROWS maps and ``vectors`` (a literal) vectors of tiles."""
+    check_types("x off w bias out", (x, off, w, bias, out))
+    i64 = types.int64
+    in_phases = isinstance(phase, types.Integer)
+    signature = types.void(
+        vectors, x, i64, i64, off, i64, w, i64, bias, i64, out, i64, i64,
+        i64 if in_phases else phase,
+    )  # fmt: skip
+
+    def generate(context, builder, signature, values):
+        def pointer(array: int) -> ir.Value:
+            kind = signature.args[array]
+            return pointer_to(context, builder, kind, values[array], values[array + 1])
+
+        offsets = context.make_array(off)(context, builder, values[4]).data
+        arguments = [pointer(1), values[3], offsets, values[5], pointer(6), pointer(8),
+                     pointer(10), *values[12 : 14 if in_phases else 13]]  # fmt: skip
+        name = "rows.phases" if in_phases else "rows"
+        call_once(builder, name, _rows_body, (ROWS, vectors.literal_value), arguments)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@helper
+def forward_rows(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n):
+    """F(4, 3) along rows, then ReLU: ``maps`` maps of 4 ``n`` columns.
+
+    Point i of the transformed input lies ``plane * i`` after ``x[ix]``; map m goes to
+    ``out[io + m * ldo]``, or, if ``phase`` is not None, its columns 4 t + p to
+    ``out[io + m * ldo + p * phase + t]``. Filters are packed by :func:`transform_filter_rows`.
+    ``maps`` is a multiple of ROWS, ``n`` of LANES.
+    """
+    if BOUNDSCHECK:
+        _check_rows(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n)
+    j = 0
+    while j < n:
+        vectors = tile_width(n - j)
+        at = io + (STEP * j if phase is None else j)
+        for m in range(0, maps, ROWS):
+            xj, wm, bm, om = ix + j, iw + m * taps * (GROUP + STEP - 1), ib + m, at + m * ldo
+            if vectors == VECTORS:
+                _rows_tile(VECTORS, x, xj, plane, off, taps, w, wm, bias, bm, out, om, ldo, phase)
+            elif vectors == 2:
+                _rows_tile(2, x, xj, plane, off, taps, w, wm, bias, bm, out, om, ldo, phase)
+            else:
+                _rows_tile(1, x, xj, plane, off, taps, w, wm, bias, bm, out, om, ldo, phase)
+        j += vectors * LANES
+
+
+@helper
+def _check_rows(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n):
+    points = GROUP + STEP - 1
+    for k in range(taps):
+        check_range(x.size, ix + off[k], (points - 1) * plane + n)
+    check_range(w.size, iw, points * maps * taps)
+    check_range(bias.size, ib, maps)
+    length = STEP * n if phase is None else (STEP - 1) * phase + n
+    check_range(out.size, io, (maps - 1) * ldo + length)
+
+
+@helper
+def _check_transform(columns, rows, x, ix, sx, off, out, io, so, ldo, n):
+    last = n // LANES - 1
+    for i in range(columns):
+        check_range(x.size, ix + off[i], last * sx + LANES)
+    check_range(out.size, io, (rows - 1) * ldo + last * so + LANES)

@@ -1,0 +1,47 @@
+"""Load a trained network: from a file, or by the name of weights that ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from npsrcnn import kernels, model_files
+from npsrcnn.errors import UserError
+from npsrcnn.model import shipped
+from npsrcnn.model.network import SRCNN
+
+
+def load(path_or_name: str | Path, device: str = "cpu", padding: str | None = None) -> SRCNN:
+    """A trained network, from a file or from the weights that ship.
+
+    Parameters
+    ----------
+    path_or_name
+        A file, .npz, .mat, .pth or .pt; or a name, such as "9-1-5-x3": see
+        :func:`npsrcnn.models`. Where a file does not say its scale, a name that ends in x2, x3
+        or x4 does, as the authors' do.
+    device
+        "cpu", "reference" or "cuda".
+    padding
+        "replicate" or "zeros", what is put around the image before every layer. Default: what
+        the file says; where it does not, "replicate" for .mat (as in the authors' code) and
+        "zeros" for .pth (as in most PyTorch ports).
+
+    Raises
+    ------
+    UserError
+        No such file or name; a file that is damaged, foreign, too large or malicious; or as
+        :func:`npsrcnn.kernels.choose`.
+    """
+    kernels.choose(device)  # or it says what the device lacks, which is no fault of the file
+    path = Path(path_or_name)
+    if path.suffix.lower() not in model_files.READERS and not path.exists():
+        path = shipped.path_of(str(path_or_name))
+    layers, facts = model_files.read(path)
+    said = facts.pop("padding")
+    try:
+        with np.errstate(over="ignore"):  # float64 beyond float32 is refused as infinite
+            return SRCNN.from_layers(layers, device=device, padding=padding or said, metadata=facts)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error

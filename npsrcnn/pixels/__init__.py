@@ -1,0 +1,1 @@
+"""Arithmetic on pixels: colour, interpolation, error measures, transparency."""

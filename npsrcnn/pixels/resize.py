@@ -1,0 +1,332 @@
+"""Bicubic resampling, exactly as MATLAB's imresize: the first step of SRCNN and its yardstick.
+
+An image is resampled one axis after the other. Along an axis every output sample is a weighted
+sum of a few input samples, ``out[i] = sum_t weight[i, t] * in[index[i, t]]``; :func:`_table`
+computes the two arrays, and two compiled loops apply them, to rows and to columns.
+
+What makes it MATLAB's, and the paper's figures reproducible: Keys' cubic with a = -0.5 (Keys,
+"Cubic convolution interpolation for digital image processing", 1981); the kernel is widened by
+``1 / scale`` when shrinking (antialiasing); the axis with the smaller scale goes first, rows if
+both are equal; integer images are rounded after each axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from npsrcnn.runtime.jit import helper, jit
+from npsrcnn.runtime.threads import parallel
+
+SUPPORT = 4.0  # Keys' kernel is zero from a distance of 2 on
+PIECE = 1 << 15  # output samples that one thread takes at a time: fewer cost more than they gain
+TAPS = 4  # input samples that kernels add up at a time
+LANES = 32  # rows that are resampled side by side along the columns
+BLOCK = 64  # columns of them that are made before they are stored: they stay in the cache
+
+Span = tuple[int, int]  # start and stop, of rows or columns
+
+
+def imresize(
+    image: np.ndarray,
+    scale: float | None = None,
+    shape: tuple[int, int] | None = None,
+    edge: str = "clamp",
+    antialias: bool = True,
+) -> np.ndarray:
+    """Resize an image bicubically, as MATLAB's ``imresize`` does.
+
+    Parameters
+    ----------
+    image : ndarray, (H, W) or (H, W, C)
+        uint8 or uint16 (rounded after each axis and limited to the range of the type, as in
+        MATLAB), or float16, float32 or float64 (neither rounded nor limited).
+    scale : float
+        The result has ``ceil(scale * H)`` rows and ``ceil(scale * W)`` columns.
+    shape : (rows, columns)
+        Instead of ``scale``: the size of the result.
+    edge : "clamp" or "mirror"
+        What lies outside of the image: its outermost pixels again (MATLAB at the time of the
+        paper; all published figures), or the image mirrored (MATLAB since, BasicSR).
+    antialias : bool
+        Widen the kernel when shrinking, so that it averages instead of picking pixels.
+
+    Returns
+    -------
+    ndarray
+        The resized image, with the dtype of ``image``.
+
+    Raises
+    ------
+    TypeError
+        Both or neither of ``scale`` and ``shape``; a dtype not named above.
+    ValueError
+        A size or scale that is not positive, an empty image, an unknown ``edge``.
+    """
+    image = np.asarray(image)
+    return Resizer(image.shape[:2], scale, shape, edge, antialias)(image)
+
+
+class Resizer:
+    """The resampling of images of one size to another, with its tables worked out once.
+
+    Takes the arguments of :func:`imresize`, with the input's ``(H, W)`` in place of an image.
+    Called with an image it resizes it; with ``rows=(start, stop)`` as well, it computes those
+    rows of the result only, bit for bit the same.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        scale: float | None = None,
+        shape: tuple[int, int] | None = None,
+        edge: str = "clamp",
+        antialias: bool = True,
+    ) -> None:
+        if (scale is None) == (shape is None):
+            raise TypeError("give either scale or shape")
+        if len(size) != 2 or min(size) < 1:
+            raise ValueError(f"an image needs two axes of at least one pixel, not {tuple(size)}")
+        if edge not in ("clamp", "mirror"):
+            raise ValueError(f"edge is 'clamp' or 'mirror', not {edge!r}")
+        if scale is not None:
+            if not 0 < scale < math.inf:
+                raise ValueError(f"scale must be positive and finite, not {scale}")
+            scales = (float(scale), float(scale))
+            shape = (math.ceil(scale * size[0]), math.ceil(scale * size[1]))
+        else:
+            if len(shape) != 2 or min(shape) < 1:
+                raise ValueError(f"shape must be two positive numbers, not {tuple(shape)}")
+            scales = (shape[0] / size[0], shape[1] / size[1])
+        self.size = (int(size[0]), int(size[1]))
+        self.shape = (int(shape[0]), int(shape[1]))
+        self._rows_first = scales[0] <= scales[1]
+        self._rows = _table(self.size[0], self.shape[0], scales[0], edge, antialias)
+        self._columns = _table(self.size[1], self.shape[1], scales[1], edge, antialias)
+
+    def __call__(self, image: np.ndarray, rows: Span | None = None) -> np.ndarray:
+        image = np.asarray(image)
+        if image.ndim not in (2, 3) or image.shape[:2] != self.size:
+            raise ValueError(f"expected an image of {self.size}, not an array of {image.shape}")
+        return self.window(image, (0, 0), rows or (0, self.shape[0]), (0, self.shape[1]))
+
+    def needs(self, rows: Span, columns: Span) -> tuple[Span, Span]:
+        """Rows and columns of the image from which a window of the result is made."""
+        return _in_use(_part(self._rows, rows)), _in_use(_part(self._columns, columns))
+
+    def window(
+        self,
+        image: np.ndarray,
+        corner: tuple[int, int],
+        rows: Span,
+        columns: Span,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Some rows and columns, each (start, stop), of the result, bit for bit the same.
+
+        ``image`` may be a part of the whole image, from row and column ``corner`` on, that holds
+        what :meth:`needs` says. ``out``, contiguous, of the type of ``image`` and not
+        float16, is where the window is to be.
+        """
+        if image.dtype == np.float16:
+            image = image.astype(np.float32)
+            return self.window(image, corner, rows, columns).astype(np.float16)
+        if image.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
+            raise TypeError(f"cannot resize {image.dtype}: use uint8, uint16 or a float type")
+        down, across = _part(self._rows, rows), _part(self._columns, columns)
+        (top, bottom), (left, right) = _in_use(down), _in_use(across)
+        image = image[top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]]
+        down = Table(down.index - top, down.weight)
+        across = Table(across.index - left, across.weight)
+        if self._rows_first:
+            return _along_columns(_along_rows(image, down), across, out)
+        return _along_rows(_along_columns(image, across), down, out)
+
+
+def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
+    """Crop at the bottom and right so that height and width divide by ``scale`` (a view).
+
+    Raises
+    ------
+    ValueError
+        The image is smaller than ``scale`` pixels.
+    """
+    height, width = (size - size % scale for size in image.shape[:2])
+    if min(height, width) == 0:
+        raise ValueError(f"an image of {image.shape[:2]} is too small for scale {scale}")
+    return image[:height, :width]
+
+
+def degrade(image: np.ndarray, scale: int, edge: str = "clamp") -> np.ndarray:
+    """Bicubic down by ``1 / scale`` and up again: the blurred image that SRCNN learns to restore.
+
+    Nothing is rounded in between, as in the authors' code.
+
+    Parameters
+    ----------
+    image : ndarray, (H, W) or (H, W, C)
+        Both sides divide by ``scale`` (see :func:`modcrop`). Integers are first taken to
+        float32 in 0..1.
+    scale : int
+    edge : "clamp" or "mirror"
+        As for :func:`imresize`.
+
+    Returns
+    -------
+    ndarray
+        Float, the size of ``image``.
+    """
+    image = np.asarray(image)
+    if image.ndim < 2 or any(size % scale for size in image.shape[:2]):
+        raise ValueError(f"both sides of {image.shape[:2]} must divide by {scale}: use modcrop")
+    if image.dtype.kind == "u":
+        image = image / np.float32(np.iinfo(image.dtype).max)
+    return imresize(imresize(image, 1 / scale, edge=edge), scale, edge=edge)
+
+
+class Table(NamedTuple):
+    """Which input samples make each output sample along one axis: both arrays (outputs, taps)."""
+
+    index: np.ndarray
+    weight: np.ndarray
+
+
+@lru_cache(maxsize=8)  # those who go window by window ask again and again
+def _table(size: int, outputs: int, scale: float, edge: str, antialias: bool) -> Table:
+    """MATLAB's ``contributions``, with its one-based positions."""
+    stretch = min(scale, 1.0) if antialias else 1.0
+    support = SUPPORT / stretch
+    center = np.arange(1, outputs + 1) / scale + 0.5 * (1 - 1 / scale)
+    first = np.floor(center - support / 2)
+    index = first[:, None] + np.arange(math.ceil(support) + 2)
+    weight = _keys(stretch * (center[:, None] - index))
+    weight /= weight.sum(axis=1, keepdims=True)
+    used = np.flatnonzero(weight.any(axis=0))
+    spare = -len(used) % TAPS  # weights of zero, for kernels that take TAPS at a time
+    index = index[:, np.append(used, used[:1].repeat(spare))].astype(np.intp, order="C") - 1
+    weight = np.pad(weight[:, used], ((0, 0), (0, spare)))
+    if edge == "clamp":
+        index = index.clip(0, size - 1)
+    else:
+        index %= 2 * size
+        index = np.minimum(index, 2 * size - 1 - index)
+    return Table(index, weight)
+
+
+def _part(table: Table, span: Span) -> Table:
+    """What makes some of the output samples."""
+    return Table(table.index[slice(*span)], table.weight[slice(*span)])
+
+
+def _in_use(table: Table) -> Span:
+    """The first input sample that a table names, and the one after the last."""
+    return int(table.index.min()), int(table.index.max()) + 1
+
+
+def _keys(x: np.ndarray) -> np.ndarray:
+    """Keys' cubic convolution kernel, a = -0.5 (Keys 1981, equation 15)."""
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+
+
+def _along_rows(image: np.ndarray, table: Table, out: np.ndarray | None = None) -> np.ndarray:
+    """Resample the first axis."""
+    flat = np.require(image, requirements="CAW").reshape(len(image), -1)
+    shape = len(table.index), flat.shape[1]
+    result = np.empty(shape, image.dtype) if out is None else out.reshape(shape)
+    block = -(-PIECE // flat.shape[1])
+    _run(_rows_kernel, block, flat, table, result, (flat.shape[1],))
+    return result.reshape(len(result), *image.shape[1:])
+
+
+def _along_columns(image: np.ndarray, table: Table, out: np.ndarray | None = None) -> np.ndarray:
+    """Resample the second axis. Channels lie side by side: out[j, c] = sum_t w[j, t] in[i_t, c]."""
+    channels = math.prod(image.shape[2:])
+    index = channels * table.index[:, None] + np.arange(channels)[:, None]
+    weight = table.weight.repeat(channels, axis=0)
+    flat = np.require(image, requirements="CAW").reshape(len(image), -1)
+    shape = len(flat), len(weight)
+    result = np.empty(shape, image.dtype) if out is None else out.reshape(shape)
+    table = Table(index.reshape(weight.shape), weight)
+    _run(_columns_kernel, LANES, flat, table, result, (flat.shape[1], LANES), (BLOCK, LANES))
+    return result.reshape(len(image), len(table.index) // channels, *image.shape[2:])
+
+
+def _run(
+    kernel: Callable,
+    block: int,
+    source: np.ndarray,
+    table: Table,
+    result: np.ndarray,
+    *scratch: tuple[int, ...],
+) -> None:
+    """Call ``kernel`` for blocks of rows of ``result``; sums are float32 for float32 alone.
+
+    Each call gets arrays of the shapes ``scratch`` to work in: a kernel that makes its own takes
+    half as long again to compile. All arrays are contiguous and writable: for others Numba would
+    compile the kernel once more.
+    """
+    real = np.float32 if result.dtype == np.float32 else np.float64
+    weight = table.weight.astype(real, copy=False)
+    top = real(np.iinfo(result.dtype).max if result.dtype.kind == "u" else 0)
+
+    def piece(i: int) -> None:
+        stop = min((i + 1) * block, len(result))
+        space = [np.empty(shape, real) for shape in scratch]
+        kernel(i * block, stop, source, table.index, weight, top, real(0.5), *space, result)
+
+    parallel(piece, -(-len(result) // block))
+
+
+@jit
+def _rows_kernel(start, stop, source, index, weight, top, half, total, result):
+    for i in range(start, stop):
+        for j in range(source.shape[1]):
+            total[j] = 0
+        for t in range(0, index.shape[1], TAPS):
+            w0, w1, w2, w3 = weight[i, t], weight[i, t + 1], weight[i, t + 2], weight[i, t + 3]
+            r0, r1, r2, r3 = index[i, t], index[i, t + 1], index[i, t + 2], index[i, t + 3]
+            for j in range(source.shape[1]):
+                s = total[j] + w0 * source[r0, j] + w1 * source[r1, j]
+                total[j] = s + w2 * source[r2, j] + w3 * source[r3, j]
+        for j in range(source.shape[1]):
+            result[i, j] = _stored(total[j], top, half)
+
+
+@jit
+def _columns_kernel(start, stop, source, index, weight, top, half, turned, total, result):
+    # up to LANES rows, turned so that they lie side by side: then the inner loop is SIMD
+    for i in range(start, stop):
+        for j in range(source.shape[1]):
+            turned[j, i - start] = source[i, j]
+    lanes = total.shape[1]  # not LANES: a loop of known length is unrolled before it becomes SIMD
+    for left in range(0, result.shape[1], len(total)):
+        right = min(left + len(total), result.shape[1])
+        for j in range(left, right):
+            for i in range(lanes):
+                total[j - left, i] = 0
+            for t in range(0, index.shape[1], TAPS):
+                w0, w1, w2, w3 = weight[j, t], weight[j, t + 1], weight[j, t + 2], weight[j, t + 3]
+                c0, c1, c2, c3 = index[j, t], index[j, t + 1], index[j, t + 2], index[j, t + 3]
+                for i in range(lanes):
+                    s = total[j - left, i] + w0 * turned[c0, i] + w1 * turned[c1, i]
+                    total[j - left, i] = s + w2 * turned[c2, i] + w3 * turned[c3, i]
+        for i in range(start, stop):
+            for j in range(left, right):  # unsigned: that spares Numba's test for negative indices
+                value = total[np.uint64(j - left), i - start]
+                result[i, np.uint64(j)] = _stored(value, top, half)
+
+
+@helper
+def _stored(value, top, half):
+    """``value`` as an image holds it: if integer, rounded and limited to 0..top; top 0: float."""
+    if top == 0:
+        return value
+    value = np.floor(value + half)
+    return top if value > top else value if value > 0 else half - half

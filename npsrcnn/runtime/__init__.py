@@ -1,0 +1,1 @@
+"""What everything stands on: compiling, threads, memory, files."""

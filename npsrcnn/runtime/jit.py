@@ -1,0 +1,114 @@
+"""The only place that names Numba options.
+
+Every kernel is compiled without the GIL, so that :mod:`npsrcnn.runtime.threads` can run it on
+several Python threads, and cached on disk, so that only the first start pays for compiling.
+
+``NPSRCNN_BOUNDSCHECK=1`` in the environment compiles kernels with index checks (slow, for tests).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numba
+from numba.core import event
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+PACKAGE = Path(__file__).resolve().parents[1]
+BOUNDSCHECK = os.environ.get("NPSRCNN_BOUNDSCHECK") == "1"
+_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": BOUNDSCHECK}
+
+
+def jit(function: Callable) -> Callable:
+    """Compile ``function`` with Numba: no GIL, NumPy's error model, cached where a cache can be."""
+    kernel = numba.njit(**_OPTIONS)(function)
+    if not BOUNDSCHECK:  # checked code must not be found later by a run without checks
+        try:
+            kernel._cache = _Cache(function)  # as cache=True would do, with Numba's own
+        except RuntimeError as error:  # neither the package's folder nor the user's can be written
+            if "no locator available" not in str(error):
+                raise
+    return kernel
+
+
+def helper(function: Callable) -> Callable:
+    """Compile ``function`` as a part of kernels, which alone may call it, never Python.
+
+    Its code is in each kernel that calls it, so it has no wrapper for Python and no cache of its
+    own, which shortens compiling.
+    """
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+
+
+def inlined(function: Callable) -> Callable:
+    """A helper that is compiled as if written out where it is called."""
+    return numba.njit(inline="always")(function)
+
+
+class _Cache(FunctionCache):
+    """Numba's cache of a kernel, which also notices edits in the files of its helpers.
+
+    Numba itself looks at the kernel's own file only, and would run old code after an upgrade.
+    """
+
+    def __init__(self, function: Callable) -> None:
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp()
+        if function.__module__.startswith("npsrcnn.kernels."):
+            stamp = stamp, _all_kernels()
+        self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, stamp)
+
+    def save_overload(self, sig: object, data: object) -> None:
+        """Keep the compiled kernel; on a full disk do without, as in a folder that is read-only."""
+        with contextlib.suppress(OSError):
+            super().save_overload(sig, data)
+
+
+@functools.lru_cache(maxsize=1)
+def _all_kernels() -> str:
+    """Return a fingerprint of all files that CPU kernels are compiled from."""
+    digest = hashlib.sha256()
+    for folder in ("runtime", "kernels", "kernels/cpu"):
+        for path in sorted((PACKAGE / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def compilations() -> Iterator[list[Callable]]:
+    """Collect what is compiled meanwhile, kernels and helpers, because no cache had it."""
+    compiled: list[Callable] = []
+    with event.install_recorder("numba:compile") as recorder:
+        yield compiled
+    begun = (entry.data["dispatcher"] for _, entry in recorder.buffer if entry.is_start)
+    compiled += [one for one in begun if one.py_func.__module__.startswith("npsrcnn.")]
+
+
+class _Watcher(event.Listener):
+    """Calls ``begin`` when the first kernel begins to be compiled that a cache will keep."""
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self.begin: Callable[[], None] | None = begin
+
+    def on_start(self, event: event.Event) -> None:
+        if self.begin and cache_folders([event.data["dispatcher"]]):
+            begin, self.begin = self.begin, None
+            begin()
+
+    def on_end(self, event: event.Event) -> None:
+        pass
+
+
+def when_compiling(begin: Callable[[], None]) -> contextlib.AbstractContextManager[object]:
+    """Call ``begin`` once if meanwhile something must be compiled that the next start will find."""
+    return event.install_listener("numba:compile", _Watcher(begin))
+
+
+def cache_folders(compiled: list[Callable]) -> set[Path]:
+    """Where they are kept for the next start; empty if nowhere."""
+    return {Path(one.stats.cache_path) for one in compiled if one.stats.cache_path}

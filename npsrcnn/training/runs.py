@@ -1,0 +1,210 @@
+"""A training run: its progress, its log, and the files in its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import datetime
+import math
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from npsrcnn.errors import DataError
+from npsrcnn.evaluation.protocol import Prepared
+from npsrcnn.evaluation.scores import mean_psnr
+from npsrcnn.runtime.files import write_atomically
+from npsrcnn.training.trainer import Trainer, save_checkpoint
+
+MEASURE_EVERY, LEAST_PAUSE = 30.0, 2.0  # seconds: where an epoch takes longer; between any two
+CHECKPOINT, LOG, BEST, LAST = "checkpoint.npz", "log.csv", "best.npz", "last.npz"
+COLUMNS = ("seconds", "epoch", "step", "sub_images", "rate", "loss", "psnr", "psnr_bicubic")
+
+
+@dataclass
+class Length:
+    """How long to train: a number of epochs, or of minutes."""
+
+    epochs: int | None = None
+    minutes: float | None = None
+
+    def progress(self, step: int, steps_per_epoch: int, seconds: float) -> float:
+        """The part of the run that is over: 1 and more at its end."""
+        if self.minutes is not None:
+            return seconds / (60 * self.minutes)
+        return step / (self.epochs * steps_per_epoch)
+
+    def __str__(self) -> str:
+        if self.minutes is not None:
+            return f"{self.minutes:g} minutes"
+        return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+
+
+@dataclass
+class Run:
+    """A trainer at work in a folder.
+
+    Every measurement writes the log, the last and, if it is, the best model, and then the
+    checkpoint, each beside the old one and renamed: a kill at any moment loses at most the work
+    since the last measurement.
+    """
+
+    folder: Path
+    trainer: Trainer
+    images: list[Prepared]  # to measure PSNR on
+    length: Length
+    settings: dict[str, Any]
+    started: float  # time.monotonic() at which the run, or its resumption, began
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # A resumed run goes on with the time of its last measurement.
+        self._seconds_before = self.log[-1]["seconds"] if self.log else 0.0
+        self._losses: list[float] = []
+        self._measured = time.monotonic()
+        self._pause = 0.0  # seconds from the last measurement to the next, at least
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has lasted, not counting the time it was stopped."""
+        return self._seconds_before + time.monotonic() - self.started
+
+    def progress(self, step: int) -> float:
+        """The part of the run that is over."""
+        trainer = self.trainer
+        steps_per_epoch = len(trainer.source) // trainer.batch
+        return self.length.progress(step, steps_per_epoch, self.seconds)
+
+    def go(self, stop: threading.Event) -> None:
+        """Train until the end, or until ``stop`` is set; measure and save on the way.
+
+        Raises
+        ------
+        DataError
+            What is trained on can be read no more. All that was trained until then is saved.
+        """
+        try:
+            self._train(stop)
+        except DataError as error:
+            self.measure()
+            if not self.log:
+                raise
+            raise DataError(
+                f"{error}; {self.trainer.step:,} steps are saved: then --resume {self.folder}"
+            ) from error
+        self.measure()
+
+    def _train(self, stop: threading.Event) -> None:
+        trainer = self.trainer
+        with self._bar() as bar:
+            while self.progress(trainer.step) < 1 and not stop.is_set():
+                epoch = trainer.run_epoch(self.progress)
+                with contextlib.closing(epoch):
+                    for loss in epoch:
+                        self._losses.append(loss)
+                        self._show(bar, loss)
+                        if stop.is_set() or self.progress(trainer.step) >= 1:
+                            break
+                        if time.monotonic() - self._measured > MEASURE_EVERY:
+                            self.measure()
+                if time.monotonic() - self._measured > self._pause:
+                    self.measure()
+
+    def measure(self) -> None:
+        """Measure PSNR, say it, and save everything."""
+        if not self._losses:
+            return
+        began = time.monotonic()
+        trainer = self.trainer
+        net = trainer.averaged()
+        psnr, bicubic = mean_psnr(net, self.images)
+        best = max((row["psnr"] for row in self.log), default=-float("inf"))
+        row = {
+            "seconds": round(self.seconds, 3),
+            "epoch": trainer.epoch,
+            "step": trainer.step,
+            "sub_images": trainer.sub_images,
+            "rate": trainer.rate(trainer.step, self.progress(trainer.step)),
+            "loss": sum(self._losses) / len(self._losses),
+            "psnr": psnr,
+            "psnr_bicubic": bicubic,
+        }
+        self.log.append(row)
+        self._losses.clear()
+        tqdm.write(
+            f"{_clock(row['seconds'])}  epoch {row['epoch']}  "
+            f"{row['sub_images']:>9,} sub-images  loss {row['loss']:.4f}  "
+            f"PSNR {psnr:.2f} dB (bicubic {bicubic:.2f})"
+        )
+        found = {"psnr_validation": psnr, "psnr_bicubic_validation": bicubic}
+        net.metadata.update(
+            {name: round(value, 4) for name, value in found.items() if math.isfinite(value)},
+            sub_images=row["sub_images"],
+            minutes=round(row["seconds"] / 60, 2),
+            date=datetime.date.today().isoformat(),
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
+        self._write_log()
+        if psnr > best or not (self.folder / BEST).exists():
+            net.save(self.folder / BEST)
+        net.save(self.folder / LAST)
+        facts = {"settings": self.settings, "length": vars(self.length), "log": self.log}
+        save_checkpoint(self.folder / CHECKPOINT, trainer, facts)
+        self._measured = time.monotonic()
+        # Where epochs are short, measuring takes no more than a tenth of the time. The first one
+        # compiles what it needs: no later one takes as long.
+        cost = self._measured - began if len(self.log) > 1 else 0.0
+        self._pause = max(LEAST_PAUSE, 10 * cost)
+
+    def report(self) -> str:
+        """What came of it: the gain, every file, and how to use the model."""
+        if not self.log:
+            return f"not one step was done in {self.length}: nothing is saved"
+        folder = self.folder.resolve()
+        row = max(self.log, key=lambda row: row["psnr"])
+        scale = self.settings["scale"]
+        return "\n".join(
+            [
+                f"PSNR        {row['psnr_bicubic']:.2f} dB bicubic, {row['psnr']:.2f} dB now: "
+                f"{row['psnr'] - row['psnr_bicubic']:+.2f} dB, on {len(self.images)} images"
+                + ("" if self.settings["eval"] or self.settings["hold_out"] else " of dead leaves"),
+                f"best model  {folder / BEST}",
+                f"last model  {folder / LAST}",
+                f"log         {folder / LOG}",
+                f"checkpoint  {folder / CHECKPOINT}  (go on: --resume {folder})",
+                f"use it      npsrcnn upscale PICTURE --scale {scale} --model {folder / BEST}",
+            ]
+        )
+
+    def _write_log(self) -> None:
+        with (
+            write_atomically(self.folder / LOG) as path,
+            open(path, "w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.log)
+
+    def _bar(self) -> tqdm:
+        tqdm.set_lock(threading.RLock())  # its own is for processes, and takes one to watch it
+        return tqdm(
+            total=1.0,
+            initial=min(1.0, self.progress(self.trainer.step)),
+            bar_format="{percentage:3.0f}% {bar} {elapsed}<{remaining} {postfix}",
+            disable=None,  # where nobody watches: no bar, only a line for each measurement
+            file=sys.stderr,
+        )
+
+    def _show(self, bar: tqdm, loss: float) -> None:
+        rate = len(self._losses) * self.trainer.batch / (time.monotonic() - self._measured)
+        bar.set_postfix_str(f"loss {loss:.4f}, {rate:,.0f} sub-images/s", refresh=False)
+        bar.update(min(1.0, self.progress(self.trainer.step)) - bar.n)
+
+
+def _clock(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=int(seconds)))

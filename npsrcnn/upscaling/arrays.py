@@ -1,0 +1,164 @@
+"""From an image to a larger one: ``npsrcnn.upscale`` for arrays, ``npsrcnn upscale``.
+
+The image is enlarged by bicubic interpolation and restored by the network: of a colour image Y by
+a network of one channel, and all channels by one of three. This goes in strips of rows, each with
+as much of its surroundings as the filters see, so that memory beyond the image and its result is
+bounded and the result does not show it.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npsrcnn.errors import UserError
+from npsrcnn.model import load
+from npsrcnn.model.network import SRCNN
+from npsrcnn.model.shipped import chain_for
+from npsrcnn.pixels.resize import Span
+from npsrcnn.upscaling.enlarger import Enlarger, steps_of
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+__all__ = ["choose_models", "enlarge", "enlarge_window", "join", "split", "steps_of", "upscale"]
+
+STRIP = 1 << 23  # pixels of the result that are in work at a time: 4 x 32 MiB in floats
+
+
+def upscale(
+    image: np.ndarray | da.Array,
+    scale: float | None = None,
+    model: SRCNN | str | Path | None = None,
+) -> np.ndarray | da.Array:
+    """Enlarge an image with SRCNN.
+
+    Parameters
+    ----------
+    image : ndarray, (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4)
+        Grey, grey with alpha, RGB, or RGBA, of any size from 1 x 1 on. uint8, uint16, or a float
+        type with black at 0 and white at 1. Of a Dask array, in any chunks, the result is one
+        too, not yet computed, and the same to the last bit.
+    scale : float
+        How much larger; what the model was trained for. May be left out where the model says it.
+        Without a model any number above 1: what no shipped weights were trained for is reached
+        in steps (x6 by x2 and x3) and a last one by bicubic interpolation (x1.5 from x2).
+    model : SRCNN, name or path
+        The network, or what :func:`npsrcnn.load` takes; default: the best that ships for the
+        scale. (:func:`npsrcnn.model.ensemble.ensemble` makes a better, slower one of any network.)
+
+    Returns
+    -------
+    ndarray
+        ``ceil(scale * H)`` by ``ceil(scale * W)``, channels and dtype as given. Integers are
+        rounded and limited to their range. Floats are not limited: at sharp edges they go a
+        little below 0 and above 1. Alpha is enlarged by bicubic interpolation within its range,
+        and the colour of transparent pixels does not show in visible ones.
+
+    Raises
+    ------
+    UserError
+        No model for the scale, or one trained for another; values that are not finite.
+    TypeError, ValueError
+        No image: another dtype or shape.
+    """
+    dask = sys.modules.get("dask.array")
+    lazy = dask is not None and isinstance(image, dask.Array)
+    image = image if lazy else np.asarray(image)
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if image.ndim not in (2, 3) or channels not in (1, 2, 3, 4) or image.size == 0:
+        raise ValueError(f"expected an image (H, W) or (H, W, 1 to 4), not {image.shape}")
+    if image.dtype not in (np.uint8, np.uint16, np.float16, np.float32, np.float64):
+        raise TypeError(f"cannot enlarge {image.dtype}: use uint8, uint16 or a float type in 0..1")
+    nets, scale = choose_models(model, scale)
+    if lazy:
+        from npsrcnn.upscaling.dask_arrays import upscale
+
+        return upscale(image, nets, scale)
+    return join(*enlarge(*split(image), nets, scale), image.shape[2:])
+
+
+def split(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels (H, W) or (H, W, 3), and alpha (H, W) or None, of what :func:`upscale` takes."""
+    if image.ndim == 2:
+        return image, None
+    channels = image.shape[2]
+    pixels = image[..., 0] if channels < 3 else image[..., :3]
+    return pixels, image[..., -1] if channels in (2, 4) else None
+
+
+def join(pixels: np.ndarray, alpha: np.ndarray | None, channels: tuple[int, ...]) -> np.ndarray:
+    """The inverse of :func:`split`; ``channels`` are what follows (H, W) in the image's shape."""
+    if alpha is not None:
+        pixels = np.dstack([pixels, alpha])
+    return pixels.reshape(*pixels.shape[:2], *channels)
+
+
+def choose_models(
+    model: SRCNN | str | Path | None, scale: float | None, device: str = "cpu"
+) -> tuple[list[SRCNN], float]:
+    """The network to use, or several in turn, and the scale that is asked for.
+
+    Only where no model is named, they may make more of an image than the scale: see
+    :func:`steps_of`.
+
+    Raises
+    ------
+    UserError
+        There is none for the scale, or the two do not fit.
+    """
+    if model is None:
+        if scale is None:
+            raise UserError("neither a scale nor a model is given")
+        return [load(name, device) for name in chain_for(scale)], scale
+    net = model if isinstance(model, SRCNN) else load(model, device)
+    if scale is None:
+        if net.scale is None:
+            raise UserError("the model does not say for which scale it was trained: give the scale")
+        scale = net.scale
+    if not 1 <= scale < math.inf:
+        raise UserError(f"scale {scale:g}: to enlarge, it is at least 1")
+    if net.scale is not None and net.scale != scale:
+        raise UserError(
+            f"the model was trained for scale {net.scale:g}, not {scale:g}: "
+            f"use scale {net.scale:g}, or a model for {scale:g}"
+        )
+    return [net], scale
+
+
+def enlarge(
+    pixels: np.ndarray, alpha: np.ndarray | None, nets: Sequence[SRCNN], scale: float
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """As :func:`upscale`, with pixels (H, W) or (H, W, 3) and alpha (H, W) in two arrays."""
+    enlarger = Enlarger(pixels.shape[:2], nets, scale)
+    height, width = enlarger.shape
+    return enlarge_window(enlarger, pixels, alpha, (0, height), (0, width))
+
+
+def enlarge_window(
+    enlarger: Enlarger,
+    pixels: np.ndarray,
+    alpha: np.ndarray | None,
+    rows: Span,
+    columns: Span,
+    corner: tuple[int, int] = (0, 0),
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """As ``enlarger`` called, in strips: memory beyond arguments and result is bounded."""
+    height, width = (stop - start for start, stop in (rows, columns))
+    step = max(64, STRIP // width)
+    if step >= height:
+        return enlarger(pixels, alpha, rows, columns, corner)
+    result = np.empty((height, width, *pixels.shape[2:]), pixels.dtype)
+    opacity = None if alpha is None else np.empty((height, width), alpha.dtype)
+    for top in range(0, height, step):
+        strip = rows[0] + top, min(rows[0] + top + step, rows[1])
+        part, part_alpha = enlarger(pixels, alpha, strip, columns, corner)
+        result[top : top + step] = part
+        if opacity is not None:
+            opacity[top : top + step] = part_alpha
+    return result, opacity

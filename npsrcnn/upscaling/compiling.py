@@ -1,0 +1,107 @@
+"""The first start of all: processes compile side by side what a picture needs."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from npsrcnn import images
+from npsrcnn.kernels.cpu import inference
+from npsrcnn.kernels.cpu import inference_stages as stages
+from npsrcnn.kernels.cpu.inference_plan import make_plan
+from npsrcnn.model.network import SRCNN
+from npsrcnn.pixels.resize import imresize
+from npsrcnn.runtime.jit import compilations, when_compiling
+from npsrcnn.runtime.threads import get_num_threads
+from npsrcnn.upscaling.enlarger import pixels_of, planes_of
+
+
+def compile_kernels(nets: Sequence[SRCNN]) -> float:
+    """Compile the kernels of networks, and beside them those of pictures of 8 bits.
+
+    Numba compiles one kernel at a time in a process, so others take what this one does not. What
+    they fail at is compiled when it is called.
+
+    Returns
+    -------
+    float
+        How many seconds it took; 0 if the cache had all kernels.
+    """
+    started = time.perf_counter()
+    nets = [net for net in nets if net.device == "cpu"]
+    slowest_first = [name for name in stages.KERNELS if any(name in _stages(net) for net in nets)]
+    own, *others = _parts(slowest_first, get_num_threads())
+    with compilations() as compiled:
+        with contextlib.ExitStack() as processes, when_compiling(lambda: _begin(others, processes)):
+            if nets:
+                inference.compile_common()
+            for name in own:
+                stages.compiled(name)
+        for net in nets:
+            net.forward(np.zeros((1, net.channels, 16, 16), np.float32))
+    return time.perf_counter() - started if compiled else 0.0
+
+
+def _parts(stages: list[str], cores: int) -> list[list[str]]:
+    """Which jobs of :data:`JOBS` this process has, and each other: one for a core.
+
+    A process costs a second itself: on two cores 9-1-5 took 7.3 s with three others, 6.5 with one.
+    """
+    if cores > 3:
+        return [[], stages[::2], [*stages[1::2], "resizing"], ["pictures"]]
+    if cores == 3:
+        return [[], stages, ["resizing", "pictures"]]
+    return [stages[::2], [*stages[1::2], "resizing", "pictures"]]
+
+
+def _begin(parts: Sequence[Sequence[str]], processes: contextlib.ExitStack) -> None:
+    """Start other processes, for which ``processes`` waits at its end."""
+    for jobs in parts:
+        command = [sys.executable, "-m", "npsrcnn.upscaling.compiling", *jobs]
+        quiet = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+        processes.enter_context(subprocess.Popen(command, **quiet))
+
+
+def _stages(net: SRCNN) -> list[str]:
+    """The kernels of its stages but the last, which :func:`inference.compile_common` compiles."""
+    return stages.names(make_plan(net.layers))[:-1]
+
+
+def _resizing() -> None:
+    imresize(np.zeros((16, 15), np.float32), 3)
+
+
+def _pictures() -> None:
+    net = SRCNN("9-1-5", n=(8, 8))
+    pixels = np.zeros((16, 15, 3), np.uint8)
+    planes = planes_of(pixels, net, 255)
+    pixels_of(planes, net, 255, pixels)
+    write_and_read(pixels)
+
+
+def write_and_read(pixels: np.ndarray) -> None:
+    """Compile what reading and writing such pixels as a file takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        images.write(Path(folder) / "picture.png", pixels)
+        images.read(Path(folder) / "picture.png")
+
+
+JOBS: dict[str, Callable[[], object]] = {
+    **{name: functools.partial(stages.compiled, name) for name in stages.KERNELS},
+    "resizing": _resizing,
+    "pictures": _pictures,  # of 8 bits: with resizing all that a first start needs but the network
+}
+"""What can be compiled apart from the rest."""
+
+
+if __name__ == "__main__":
+    for job in sys.argv[1:]:
+        JOBS[job]()

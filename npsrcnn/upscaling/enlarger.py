@@ -1,0 +1,237 @@
+"""How an image is enlarged, window by window: any part of the result from a part of the image.
+
+A pixel of the result sees only what bicubic interpolation and the network's filters reach, so
+every window of it can be computed alone, from a window of the image with some more around it. It
+comes out the same to the last bit, however the result is cut: in memory, in the tiles of a scene
+that no memory holds, or on another machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from npsrcnn.model.network import SRCNN
+from npsrcnn.pixels.color import convert, peak, to_rgb, to_ycbcr
+from npsrcnn.pixels.resize import Resizer, Span
+from npsrcnn.pixels.transparency import fill
+
+_GPU = threading.Lock()  # which one window at a time may fill
+COLOR_STRIP = 1 << 18  # pixels that get their colour at a time: their planes stay in the cache
+SUPPORT = 2  # bicubic interpolation looks this far, in pixels of the small image
+
+
+def steps_of(nets: Sequence[SRCNN], scale: float) -> list[float]:
+    """By how much each network enlarges, and bicubic interpolation in the end, if it must.
+
+    [3] for x3; [2, 3] for x6; [2, 0.75] for x1.5: enlarged to x2 and reduced by 0.75.
+    """
+    steps = [scale if net.scale is None else net.scale for net in nets]
+    rest = scale / math.prod(steps)
+    return steps if rest == 1 else [*steps, rest]
+
+
+class Enlarger:
+    """The enlargement of images of one size.
+
+    Parameters
+    ----------
+    size : (H, W)
+        Of the image.
+    nets : sequence of SRCNN
+        One, or several in turn: see :func:`steps_of`. None: bicubic interpolation alone, of
+        integers rounded after each axis, as :func:`npsrcnn.pixels.resize.imresize` does.
+    scale : float
+
+    Attributes
+    ----------
+    size, shape : (rows, columns)
+        Of the image, and of the result.
+    """
+
+    def __init__(self, size: tuple[int, int], nets: Sequence[SRCNN], scale: float) -> None:
+        self._alpha = Resizer(size, scale)
+        self.size, self.shape = self._alpha.size, self._alpha.shape
+        factors = steps_of(nets, scale)
+        self._alone = len(factors) == 1
+        self._reach = _reach(nets, factors) + 1
+        self._steps: list[_Step] = []
+        for net, factor in zip(nets, factors, strict=False):
+            self._steps.append(_Step(Resizer(size, factor), net))
+            size = self._steps[-1].resizer.shape
+        if size != self.shape or not nets:
+            self._steps.append(_Step(Resizer(size, shape=self.shape), None))
+
+    def windows(self, height: int, width: int) -> Iterator[tuple[Span, Span]]:
+        """The result cut into windows (rows, columns) of at most ``height`` by ``width``."""
+        for top in range(0, self.shape[0], height):
+            for left in range(0, self.shape[1], width):
+                yield (
+                    (top, min(top + height, self.shape[0])),
+                    (left, min(left + width, self.shape[1])),
+                )
+
+    def needs(self, rows: Span, columns: Span) -> tuple[Span, Span]:
+        """Rows and columns of the image that make a window of the result."""
+        window = rows, columns
+        for step in reversed(self._steps):
+            window = step.needs(*window)
+        parts = zip(window, self._alpha.needs(rows, columns), self.size, strict=True)
+        return tuple(
+            (max(0, min(a, c) - self._reach), min(length, max(b, d) + self._reach))
+            for (a, b), (c, d), length in parts
+        )
+
+    def __call__(
+        self,
+        pixels: np.ndarray,
+        alpha: np.ndarray | None,
+        rows: Span,
+        columns: Span,
+        corner: tuple[int, int] = (0, 0),
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """A window of the result.
+
+        Parameters
+        ----------
+        pixels : ndarray, (H, W) or (H, W, 3)
+            The image, or a part that holds what :meth:`needs` says; as :func:`npsrcnn.upscale`
+            takes it.
+        alpha : ndarray, (H, W), or None
+        rows, columns : (start, stop)
+            Of the result.
+        corner : (row, column)
+            Of the image, where ``pixels`` and ``alpha`` begin.
+
+        Returns
+        -------
+        pixels, alpha
+            Of the window, with the dtype of those given.
+        """
+        (top, bottom), (left, right) = self.needs(rows, columns)
+        part = np.s_[top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]]
+        pixels, corner = pixels[part], (top, left)
+        if alpha is not None:
+            pixels = fill(pixels, alpha[part], self._reach)
+            opacity = self._alpha.window(alpha[part], corner, rows, columns)
+            alpha = opacity.clip(0, alpha.dtype.type(peak(alpha.dtype)))
+        if self._alone:
+            return self._steps[0].window(pixels, corner, rows, columns), alpha
+        white, dtype = peak(pixels.dtype), pixels.dtype
+        pixels = pixels.astype(np.float32) / np.float32(white)  # not rounded between steps
+        windows = [(rows, columns)]
+        for step in self._steps[:0:-1]:
+            windows.append(step.needs(*windows[-1]))
+        for step, window in zip(self._steps, reversed(windows), strict=True):
+            pixels = step.window(pixels, corner, *window)
+            corner = tuple(start for start, _ in window)
+        if dtype.kind == "u":
+            pixels = np.floor(pixels * white + 0.5).clip(0, white)
+        return pixels.astype(dtype), alpha
+
+
+class _Step(NamedTuple):
+    """Bicubic interpolation, and a network that restores what it lost, or none."""
+
+    resizer: Resizer
+    net: SRCNN | None
+
+    def around(self, rows: Span, columns: Span) -> tuple[Span, Span]:
+        """What the network sees of the enlarged image to restore a window of it."""
+        halo = self.net.halo if self.net else 0
+        return tuple(
+            (max(0, start - halo), min(length, stop + halo))
+            for (start, stop), length in zip((rows, columns), self.resizer.shape, strict=True)
+        )
+
+    def needs(self, rows: Span, columns: Span) -> tuple[Span, Span]:
+        """Rows and columns of this step's image that make a window of its result."""
+        return self.resizer.needs(*self.around(rows, columns))
+
+    def window(
+        self, pixels: np.ndarray, corner: tuple[int, int], rows: Span, columns: Span
+    ) -> np.ndarray:
+        """A window of the result, from pixels (H, W) or (H, W, 3) from ``corner`` on."""
+        if self.net is None:
+            return self.resizer.window(pixels, corner, rows, columns)
+        net, white = self.net, peak(pixels.dtype)
+        planes = planes_of(pixels, net, white)
+        around = self.around(rows, columns)
+        origin = tuple(start for start, _ in around)
+        seen = self._enlarged(planes[: net.channels], corner, *around)
+        with contextlib.nullcontext() if net.device in ("cpu", "reference") else _GPU:
+            restored = net.forward(seen[None], origin=origin, size=self.resizer.shape)[0]
+        (top, bottom), (left, right) = rows, columns
+        enlarged = restored[
+            :, top - origin[0] : bottom - origin[0], left - origin[1] : right - origin[1]
+        ]
+        if len(planes) == net.channels:
+            return pixels_of(enlarged, net, white, pixels)
+        result = np.empty((bottom - top, right - left, *pixels.shape[2:]), pixels.dtype)
+        step = max(1, COLOR_STRIP // (right - left))
+        for first in range(top, bottom, step):
+            strip = first, min(first + step, bottom)
+            part = slice(*(row - top for row in strip))
+            whole = self._enlarged(planes, corner, strip, columns, enlarged[:, part])
+            result[part] = pixels_of(whole, net, white, pixels)
+        return result
+
+    def _enlarged(
+        self,
+        planes: np.ndarray,
+        corner: tuple[int, int],
+        rows: Span,
+        columns: Span,
+        first: Sequence[np.ndarray] = (),
+    ) -> np.ndarray:
+        """A window of each plane, of which the ``first`` are there."""
+        shape = len(planes), rows[1] - rows[0], columns[1] - columns[0]
+        result = np.empty(shape, np.float32)
+        for i, plane in enumerate(planes):
+            if i < len(first):
+                result[i] = first[i]
+            else:
+                self.resizer.window(plane, corner, rows, columns, result[i])
+        return result
+
+
+def planes_of(pixels: np.ndarray, net: SRCNN, white: float) -> np.ndarray:
+    """What the network knows: (channels, H, W) float32, of Y, of Y, Cb, Cr, or of R, G, B."""
+    if pixels.ndim == 2 and net.channels == 1:
+        return (pixels / np.float32(white)).astype(np.float32, copy=False)[None]
+    matrix, offset = (np.eye(3), np.zeros(3)) if net.color == "rgb" else to_ycbcr(1.0)
+    color = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=2)
+    color = color.astype(np.float32) if color.dtype == np.float16 else color
+    planes = np.empty((3, *pixels.shape[:2]), np.float32)
+    convert(color.transpose(2, 0, 1), matrix / white, offset, planes.transpose(1, 2, 0))
+    return planes
+
+
+def pixels_of(enlarged: np.ndarray, net: SRCNN, white: float, like: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`planes_of`, as many channels and of the type as in ``like``."""
+    shape = (*enlarged.shape[1:], *like.shape[2:])
+    if len(enlarged) == 3:
+        back, offset = (np.eye(3), np.zeros(3)) if net.color == "rgb" else to_rgb(1.0)
+        if like.ndim == 2:  # of three channels, if the network has three, the mean
+            back, offset = back.mean(axis=0, keepdims=True), offset.mean(keepdims=True)
+        result = np.empty((*shape[:2], len(back)), np.float32 if white == 1 else like.dtype)
+        convert(enlarged, back * white, offset * white, result)
+        return result.reshape(shape).astype(like.dtype, copy=False)
+    if white == 1:
+        return enlarged[0].astype(like.dtype, copy=False)
+    return np.floor(enlarged[0] * white + 0.5).clip(0, white).astype(like.dtype)
+
+
+def _reach(nets: Sequence[SRCNN], steps: Sequence[float]) -> int:
+    """How far a pixel of the result sees, in pixels of the small image."""
+    reach, zoom = 0.0, 1.0
+    margins = [net.margin / 2 for net in nets] + [0.0] * (len(steps) - len(nets))
+    for margin, step in zip(margins, steps, strict=True):
+        reach += (SUPPORT / min(step, 1) + margin / step) / zoom
+        zoom *= step
+    return math.ceil(reach)

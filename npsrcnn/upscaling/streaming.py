@@ -1,0 +1,271 @@
+"""A TIFF file larger than memory into a larger one: block by block, and on from where it stopped.
+
+A block is a window of the result, whole tiles of the file that is written. While one is computed,
+the next is read and the last compressed. Beside the file OUT that is to be, OUT.part grows tile by
+tile, and OUT.journal says, a line for each block, which blocks are in it. A process that dies in
+the middle leaves both; ``resume`` cuts off what the journal does not know and goes on, and the
+file becomes, byte for byte, the one it would have become.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from npsrcnn.errors import UserError
+from npsrcnn.images.scenes import TILE, Scene, TiledFile, compress
+from npsrcnn.model.network import SRCNN
+from npsrcnn.pixels.resize import Span
+from npsrcnn.upscaling.enlarger import Enlarger
+
+PART, JOURNAL = ".part", ".journal"  # appended to a file's name
+BASE = 250 << 20  # bytes that Python, NumPy, Numba and the kernels take
+FLOATS = 9  # that a pixel of the result needs while it is in work
+COPIES = 4  # of the result's own samples: as computed, with alpha, in tiles, compressed
+AT_ONCE = 2  # blocks in work
+LARGEST, SMALLEST = 2048, TILE  # side of a block
+
+Block = tuple[Span, Span]  # rows and columns of the result
+Compute = Callable[["BlockJob", Sequence[Block]], Generator[list[bytes], None, None]]
+
+
+@dataclass(frozen=True)
+class BlockJob:
+    """Called with a block, computes its tiles; goes to other processes as it is."""
+
+    scene: Scene
+    nets: Sequence[SRCNN]
+    scale: float
+
+    def __call__(self, block: Block) -> list[bytes]:
+        """The compressed tiles of one block."""
+        enlarger = Enlarger(self.scene.kind.size, self.nets, self.scale)
+        rows, columns = enlarger.needs(*block)
+        pixels, alpha = self.scene.read(rows, columns)
+        return compress(*enlarger(pixels, alpha, *block, corner=(rows[0], columns[0])))
+
+
+def in_threads(job: BlockJob, blocks: Sequence[Block]) -> Generator[list[bytes], None, None]:
+    """``job(block)`` for each block, in their order, some at a time."""
+    waiting: deque[Future] = deque()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for block in blocks:
+            if len(waiting) == AT_ONCE:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(job, block))
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def enlarge_scene(
+    source: Path,
+    target: Path,
+    nets: Sequence[SRCNN],
+    scale: float,
+    *,
+    memory: int,
+    resume: bool = False,
+    compute: Compute | None = None,
+    progress: Callable[[int, int], None] = lambda done, blocks: None,
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Enlarge a TIFF file into a BigTIFF file, in bounded memory.
+
+    Parameters
+    ----------
+    source, target : Path
+    nets, scale
+        As for :class:`npsrcnn.upscaling.enlarger.Enlarger`.
+    memory : int
+        Bytes that the process may have resident, about.
+    resume : bool
+        Go on where an interrupted call has stopped, if one has.
+    compute
+        A generator: ``compute(job, blocks)`` yields ``job(block)`` for each block, in their
+        order; default: two at a time on threads of this process.
+    progress
+        Called with the number of blocks done, and of all.
+
+    Returns
+    -------
+    size, enlarged : (rows, columns)
+        Of the image, and of the result.
+
+    Raises
+    ------
+    UserError
+        A file that is not taken; too little memory; something to resume and no ``resume``, or
+        from another source, or with other weights.
+    OSError
+        The disk is full, a folder is gone. What was done is kept for ``resume``.
+    """
+    scene = Scene(source)
+    enlarger = Enlarger(scene.kind.size, nets, scale)
+    kind = scene.kind._replace(size=enlarger.shape)
+    facts = _facts(source, nets, scale)
+    journal = Journal(target)
+    try:
+        if journal.exists():
+            if not resume:
+                raise UserError(
+                    f"{target} was begun and not finished: give --resume to go on, "
+                    f"or remove {journal.path.name}"
+                )
+            journal.read(facts)
+        else:
+            side = _side(scene, enlarger, memory)
+            file = TiledFile.begin(journal.part, kind, scene.tags(scale), scene.resolution())
+            journal.begin(facts, side, file.end)
+        file = TiledFile(journal.part, journal.end)
+        blocks = list(enlarger.windows(journal.side, journal.side))
+        done = len(journal.sizes)
+        results = (compute or in_threads)(BlockJob(scene, nets, scale), blocks[done:])
+        with contextlib.closing(results):
+            for tiles in results:
+                file.append(tiles)
+                journal.add([len(tile) for tile in tiles])
+                done += 1
+                progress(done, len(blocks))
+        file.finish(*_table(kind.size, blocks, journal))
+        os.replace(journal.part, target)
+        journal.path.unlink()
+    except OSError as error:
+        if error.errno is None or error.filename == str(source):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
+    finally:
+        scene.close()
+    return scene.kind.size, kind.size
+
+
+class Journal:
+    """What is in a file that is not finished: a line of facts, then one for each block.
+
+    Attributes
+    ----------
+    path, part : Path
+        The journal itself, and the file.
+    side : int
+        Of a block.
+    sizes : list of list of int
+        How long the tiles are of each block that is done.
+    start, end : int
+        Where the first tile begins in the file, and where the last one ends.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.path, self.part = (target.with_name(target.name + end) for end in (JOURNAL, PART))
+        self.sizes: list[list[int]] = []
+
+    def exists(self) -> bool:
+        """Whether there is something to go on with."""
+        return self.path.exists() and self.part.exists()
+
+    def begin(self, facts: dict[str, object], side: int, start: int) -> None:
+        """Write the first line, over what was there."""
+        self.side, self.start, self.end = side, start, start
+        self._write({**facts, "side": side, "start": start}, "w")
+
+    def read(self, facts: dict[str, object]) -> None:
+        """Take up what is there, but for a last line or block that was cut short.
+
+        Raises
+        ------
+        UserError
+            It was begun with other ``facts``.
+        """
+        first, *lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+        try:
+            begun = json.loads(first)
+            self.side, self.start = begun["side"], begun["start"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.path}: damaged in its first line; remove it") from error
+        for key, value in facts.items():
+            if begun.get(key) != value:
+                raise UserError(
+                    f"{self.path}: begun with another {key} ({begun.get(key)}, now {value}): "
+                    "remove it to start over"
+                )
+        self.end, length = self.start, self.part.stat().st_size
+        for line in lines:
+            if not line.endswith("\n") or self.end + sum(json.loads(line)) > length:
+                break
+            self.sizes.append(json.loads(line))
+            self.end += sum(self.sizes[-1])
+        os.truncate(self.path, len("".join([first, *lines[: len(self.sizes)]]).encode()))
+
+    def add(self, sizes: list[int]) -> None:
+        """One more block is in the file."""
+        self._write(sizes, "a")
+        self.sizes.append(sizes)
+        self.end += sum(sizes)
+
+    def _write(self, value: object, mode: str) -> None:
+        with open(self.path, mode, encoding="utf-8") as file:
+            file.write(json.dumps(value, separators=(",", ":")) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _facts(source: Path, nets: Sequence[SRCNN], scale: float) -> dict[str, object]:
+    """What must be the same for an interrupted call to be gone on with."""
+    weights = hashlib.sha256()
+    for net in nets:
+        weights.update(f"{type(net).__name__} {net.color} {net.padding} {net.scale}".encode())
+        for array in (array for layer in net.layers for array in layer):
+            weights.update(f"{array.shape}".encode() + array.tobytes())
+    status = source.stat()
+    return {
+        "source": str(source.resolve()),
+        "size": status.st_size,
+        "time": status.st_mtime_ns,
+        "scale": scale,
+        "weights": weights.hexdigest()[:16],
+        "device": [net.device for net in nets],
+    }
+
+
+def _side(scene: Scene, enlarger: Enlarger, memory: int) -> int:
+    """The largest side of a block with which all fits in memory."""
+    side = LARGEST
+    while (need := memory_of(scene, enlarger, side)) > memory:
+        if side == SMALLEST:
+            raise UserError(
+                f"{scene.path}: needs {need / 1e6:.0f} MB of memory at least; --memory says "
+                f"{memory / 1e6:.0f}"
+            )
+        side //= 2
+    return side
+
+
+def memory_of(scene: Scene, enlarger: Enlarger, side: int) -> int:
+    """About how many bytes the process has resident with blocks of ``side``."""
+    (top, bottom), (left, right) = enlarger.needs((0, side), (0, side))
+    rows, columns = min(side, enlarger.shape[0]), min(side, enlarger.shape[1])
+    kind = scene.kind
+    stored = kind.samples * kind.dtype.itemsize
+    block = rows * columns * (FLOATS * 4 + COPIES * stored)
+    read = (bottom - top) * (right - left) * (4 * 4 + stored)
+    return BASE + AT_ONCE * (block + read) + scene.held(bottom - top)
+
+
+def _table(size: tuple[int, int], blocks: Sequence[Block], journal: Journal) -> tuple:
+    """Offset and length of each tile, row by row of tiles, of blocks that follow one another."""
+    down, across = (-(-length // TILE) for length in size)
+    counts = np.zeros((down, across), np.uint64)
+    offsets = np.zeros((down, across), np.uint64)
+    end = journal.start
+    for window, sizes in zip(blocks, journal.sizes, strict=True):
+        part = tuple(slice(start // TILE, -(-stop // TILE)) for start, stop in window)
+        counts[part] = np.reshape(sizes, counts[part].shape)
+        offsets[part] = np.reshape(end + np.cumsum([0, *sizes[:-1]]), counts[part].shape)
+        end += sum(sizes)
+    return offsets.ravel(), counts.ravel()

@@ -1,0 +1,325 @@
+"""`npsrcnn upscale`: files and folders, and what is wrong with them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from random_inputs import random_net
+
+from npsrcnn import images
+from npsrcnn.commands.upscale import main
+from npsrcnn.images import Picture, read, write
+from npsrcnn.images.metadata import Metadata
+from npsrcnn.model import shipped
+from npsrcnn.pixels.resize import imresize
+from npsrcnn.upscaling.arrays import enlarge, upscale
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A file of weights for scale 2."""
+    path = tmp_path / "model" / "model.npz"
+    path.parent.mkdir()
+    random_net(scale=2).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def photo(tmp_path, rng):
+    path = tmp_path / "in" / "photo.png"
+    path.parent.mkdir()
+    write(
+        path, Picture(rng.integers(0, 256, (20, 30, 3), np.uint8), None, Metadata(dpi=(300, 300)))
+    )
+    return path
+
+
+def test_a_picture_goes_beside_its_source(photo, model, capsys):
+    assert main([str(photo), "--model", model]) == 0
+    target = photo.with_name("photo_x2.png")
+    out = capsys.readouterr().out
+    assert out.startswith(f"{target}  30 x 20 -> 60 x 40  ") and out.count("\n") == 1
+    picture = read(target)
+    np.testing.assert_array_equal(picture.pixels, upscale(images.read_array(photo), 2, model))
+    assert picture.metadata.dpi == pytest.approx((300, 300), abs=0.05)
+
+
+def test_a_file_a_folder_a_suffix_a_format(photo, model, tmp_path):
+    folder = tmp_path / "new" / "deep"
+    options = ["--model", model, "--scale", "2"]
+    assert main([str(photo), *options, "-o", str(photo.parent / "result.tiff")]) == 0
+    assert main([str(photo), *options, "-o", str(folder)]) == 0
+    assert main([str(photo), *options, "--suffix=-large", "--format", "WebP"]) == 0
+    assert main([str(photo), *options, "-o", str(folder), "--suffix", "", "--format", "jpg"]) == 0
+    names = {path.name for path in photo.parent.iterdir()}
+    assert names == {"photo.png", "result.tiff", "photo-large.webp"}
+    assert {path.name for path in folder.iterdir()} == {"photo_x2.png", "photo.jpg"}
+    with Image.open(photo.parent / "result.tiff") as image:
+        assert image.format == "TIFF" and image.size == (60, 40)
+
+
+def test_a_folder_goes_into_a_new_one_and_a_bad_file_stops_no_other(photo, model, capsys):
+    (photo.parent / "bad.jpg").write_text("this is no picture")
+    write(photo.parent / "zebra.bmp", np.zeros((5, 6), np.uint8))
+    (photo.parent / "notes.txt").write_text("no image by its name")
+    assert main([str(photo.parent), "--model", model]) == 1
+    captured = capsys.readouterr()
+    folder = photo.parent.with_name("in_x2")
+    assert {p.name for p in folder.iterdir()} == {"photo_x2.png", "zebra_x2.bmp"}
+    assert captured.out.endswith("2 enlarged, 0 skipped, 1 failed\n")
+    assert captured.err == (
+        f"npsrcnn upscale: {photo.parent / 'bad.jpg'}: not an image, or of an unknown format\n"
+    )
+
+
+def test_what_is_there_is_skipped(photo, model, capsys):
+    target = photo.with_name("photo_x2.png")
+    target.write_bytes(b"precious")
+    assert main([str(photo), "--model", model, "--skip-existing"]) == 0
+    assert "is there, skipped" in capsys.readouterr().out
+    assert target.read_bytes() == b"precious"
+    assert main([str(photo), "--model", model]) == 0
+    assert target.read_bytes() != b"precious"
+
+
+def test_bicubic_beside_it(photo, model):
+    assert main([str(photo), "--model", model, "--also-bicubic"]) == 0
+    result = images.read_array(photo.with_name("photo_x2_bicubic.png"))
+    np.testing.assert_array_equal(result, imresize(images.read_array(photo), 2))
+
+
+def test_what_is_skipped_has_its_bicubic_beside_it(photo, model, capsys):
+    bicubic = photo.with_name("photo_x2_bicubic.png")
+    for options in ([], ["--also-bicubic"]):
+        assert main([str(photo), "--model", model, "--skip-existing", *options]) == 0
+        assert "is there, skipped" not in capsys.readouterr().out
+        assert bicubic.exists() == bool(options)
+    assert main([str(photo), "--model", model, "--skip-existing", "--also-bicubic"]) == 0
+    assert "is there, skipped" in capsys.readouterr().out
+
+
+def test_json(photo, model, capsys, tmp_path):
+    missing = photo.with_name("missing.png")
+    assert main([str(photo), str(missing), "--model", model, "--json", "-"]) == 1
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)  # nothing else goes there
+    assert result["scale"] == 2 and result["failed"] == 1
+    first, second = result["pictures"]
+    assert first["target"] == str(photo.with_name("photo_x2.png"))
+    assert first["size"] == [30, 20] and first["enlarged"] == [60, 40] and first["seconds"] > 0
+    assert second["source"] == str(missing) and "No such file" in second["error"]
+    assert main([str(photo), "--model", model, "--json", str(tmp_path / "a.json")]) == 0
+    assert json.loads((tmp_path / "a.json").read_text())["failed"] == 0
+
+
+def test_a_format_that_cannot_hold_the_result(tmp_path, model, rng, capsys):
+    grey = Image.fromarray(rng.integers(0, 256, (6, 7), np.uint8))
+    grey.save(tmp_path / "a.gif")
+    wide = Image.fromarray(rng.integers(0, 65536, (6, 7), np.uint16))
+    wide.save(tmp_path / "b.pgm")
+    argv = [str(tmp_path / "a.gif"), str(tmp_path / "b.pgm"), "--model", model]
+    assert main(argv) == 0
+    assert read(tmp_path / "a_x2.png").pixels.dtype == np.uint8
+    assert read(tmp_path / "b_x2.png").pixels.dtype == np.uint16
+    assert not list(tmp_path.glob("*_x2.pgm"))
+    assert main([*argv, "--skip-existing"]) == 0
+    assert "2 skipped" in capsys.readouterr().out
+    (tmp_path / "b_x2.png").unlink()
+    pictures = [str(tmp_path / name) for name in ("b.pgm", "b.png", "b_pgm.png")]
+    wide.save(pictures[1])  # whose result b_x2.png is
+    assert main([*pictures[:2], "--model", model]) == 0
+    assert read(tmp_path / "b_pgm_x2.png").pixels.dtype == np.uint16
+    wide.save(pictures[2])
+    assert main([*pictures, "--model", model]) == 1
+    assert "no room for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "made"),
+    [
+        (["pal.gif", "pal.png", "pal.jpg"], [], ["pal_gif_x2.png", "pal_x2.jpg", "pal_x2.png"]),
+        (["x.jpg", "x.png"], ["--format", "png"], ["x_jpg_x2.png", "x_x2.png"]),
+        (["x.gif", "x.pbm", "y.gif"], [], ["x_gif_x2.png", "x_pbm_x2.png", "y_x2.png"]),
+    ],
+)
+def test_results_of_one_name_keep_the_suffixes_they_had(tmp_path, model, names, options, made):
+    for name in names:
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.new("1" if name.endswith("pbm") else "L", (5, 4)).save(tmp_path / "in" / name)
+    assert main([str(tmp_path / "in"), "--model", model, *options]) == 0
+    assert sorted(path.name for path in (tmp_path / "in_x2").iterdir()) == made
+
+
+def test_sixteen_bits_orientation_and_profile_survive(tmp_path, model, rng):
+    pixels = rng.integers(0, 65536, (8, 10, 3), np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    metadata = Metadata(b"profile", exif.tobytes().removeprefix(b"Exif\0\0"))
+    write(tmp_path / "a.png", Picture(pixels, None, metadata))
+    assert main([str(tmp_path / "a.png"), "--model", model]) == 0
+    result = read(tmp_path / "a_x2.png")
+    assert result.pixels.dtype == np.uint16 and result.metadata.icc_profile == b"profile"
+    np.testing.assert_array_equal(result.pixels, upscale(np.rot90(pixels, -1), 2, model))
+
+
+def usage(argv, capsys):
+    """The one line of a command called wrongly."""
+    assert main(argv) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "Traceback" not in error
+    return error
+
+
+def test_wrong_calls(photo, model, capsys, tmp_path):
+    twin = photo.with_suffix(".jpg")
+    write(twin, np.zeros((4, 4), np.uint8))
+    one, both = [str(photo), "--model", model], [str(photo), str(twin), "--model", model]
+    (tmp_path / "file").write_text("x")
+    namesake = tmp_path / "other" / photo.name
+    wrong = {
+        "the following arguments are required: IN": [],
+        "give --scale, or --model, or both": [str(photo)],
+        "unrecognized arguments: --sharpen": [*one, "--sharpen"],
+        "'0' is not a number above 0": [*one, "--scale", "0"],
+        "'big' is not a number above 0": [*one, "--scale", "big"],
+        "'0' is not a whole number of at least 1": [*one, "--threads", "0"],
+        "cannot write .gif: use .png": [*one, "--format", "gif"],
+        "cannot write .gif": [*one, "-o", str(tmp_path / "a.gif")],
+        "choose one": [*one, "-o", str(tmp_path / "a.png"), "--format", "jpg"],
+        "names one file, but IN is several": [*both, "-o", str(tmp_path / "a.png")],
+        "would both become": [str(namesake), *one, "-o", str(tmp_path / "new")],
+        "would be overwritten": [*one, "--suffix", ""],
+        "no part of a file's name": [*one, "--suffix", "/../x"],
+        "neither a folder nor": [*one, "-o", str(tmp_path / "file")],
+    }
+    for message, argv in wrong.items():
+        assert message in usage(argv, capsys)
+    assert {path.name for path in photo.parent.iterdir()} == {"photo.png", "photo.jpg"}
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("other", "argv"),
+    [
+        ("photo_x2.png", ["photo.png", "photo_x2.png"]),
+        ("photo_x2.png", ["photo_x2.png", "../in/photo.png"]),
+        ("photo_x2.png", [".", "-o", "."]),
+        ("photo_x2_bicubic.png", ["photo.png", "photo_x2_bicubic.png", "--also-bicubic"]),
+        ("b_x2_bicubic.png", ["b.pgm", "b_x2_bicubic.png", "--also-bicubic"]),
+        ("b_bicubic.png", ["b_bicubic.png", "-o", "b.png", "--also-bicubic"]),
+    ],
+)
+def test_no_source_is_overwritten_by_the_result_of_another(
+    other, argv, photo, model, capsys, monkeypatch
+):
+    monkeypatch.chdir(photo.parent)
+    write(photo.with_name(other), np.full((4, 4), 7, np.uint8))
+    write(photo.with_name("b.pgm"), np.zeros((4, 4), np.uint8))
+    before = {path: path.read_bytes() for path in photo.parent.iterdir()}
+    line = usage([*argv, "--model", model], capsys)
+    assert f"{other} would be overwritten by the result of" in line and "give another -o" in line
+    assert {path: path.read_bytes() for path in photo.parent.iterdir()} == before
+
+
+def test_no_source_is_overwritten_where_a_result_becomes_png(photo, model, capsys):
+    deep = photo.with_name("photo.pgm")
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(deep)
+    other = photo.rename(photo.with_name("photo_x2.png"))
+    before = other.read_bytes()
+    main([str(deep), str(other), "--model", model])
+    assert other.read_bytes() == before
+
+
+def failure(argv, capsys):
+    """The one line of a command that could not do it."""
+    assert main(argv) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "Traceback" not in error
+    return error
+
+
+def test_what_cannot_be_done(photo, model, capsys, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "junk.npz").write_text("no weights")
+    one = [str(photo), "--model", model]
+    wrong = {
+        "missing.png: No such file or directory": [str(tmp_path / "missing.png"), *one[1:]],
+        "no image files in this folder": [str(tmp_path / "empty"), *one[1:]],
+        "trained for scale 2, not 3": [*one, "--scale", "3"],
+        "junk.npz": [str(photo), "--model", str(tmp_path / "junk.npz"), "--scale", "2"],
+        "nothing-like-it": [str(photo), "--model", "nothing-like-it", "--scale", "2"],
+        "JPEG holds at most": [*one, "--format", "jpg"],
+    }
+    monkeypatch.setitem(images.FORMATS, ".jpg", images.Format("JPEG", longest=50))
+    for message, argv in wrong.items():
+        assert message in failure(argv, capsys)
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "empty")
+    assert "npsrcnn.train" in failure([str(photo), "--scale", "3"], capsys)
+
+
+@pytest.mark.parametrize("option", ["--json", "-o"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    option, photo, model, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(images, "read", lambda path: pytest.fail("the work was begun"))
+    file = str(tmp_path / "nowhere" / "a.png")
+    error = failure([str(photo), "--model", model, option, file], capsys)
+    assert f"{file}: No such file or directory" in error
+    assert list(photo.parent.iterdir()) == [photo] and not Path(file).parent.exists()
+
+
+def test_a_read_only_folder(photo, model, capsys, monkeypatch):
+    def refuse(*args, **kwargs):  # as it is for everybody but root
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "somewhere")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    error = failure([str(photo), "--model", model], capsys)
+    assert f"{photo.with_name('photo_x2.png')}: Permission denied; choose a place" in error
+
+
+def test_a_full_disk(photo, model, capsys, monkeypatch):
+    def fill_up(self, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    error = failure([str(photo), "--model", model], capsys)
+    assert f"{photo.with_name('photo_x2.png')}: No space left on device; free some space" in error
+    assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
+
+
+def test_too_little_memory_is_counted_and_the_others_go_on(photo, model, capsys, monkeypatch):
+    write(photo.with_name("small.png"), np.zeros((2, 2), np.uint8))
+
+    def enlarge_small(pixels, *rest):
+        if pixels.size > 4:
+            raise MemoryError("Unable to allocate 7 TiB")
+        return enlarge(pixels, *rest)
+
+    monkeypatch.setattr(sys.modules["npsrcnn.upscaling.files"], "enlarge", enlarge_small)
+    error = failure([str(photo.parent), "--model", model], capsys)
+    assert f"{photo}: out of memory (Unable to allocate 7 TiB)" in error
+    assert (photo.parent.with_name("in_x2") / "small_x2.png").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path, model, capsys):
+    assert main([str(tmp_path / "missing.png"), "--model", model, "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_as_a_program(photo, model):
+    """No warning about an import, no traceback, the exit code."""
+    command = [sys.executable, "-W", "error", "-m", "npsrcnn", "upscale"]
+    done = subprocess.run([*command, str(photo), "--model", model], capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert done.returncode == 0 and done.stderr == "" and "60 x 40" in done.stdout
+    done = subprocess.run([*command, "--unknown"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1

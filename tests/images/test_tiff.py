@@ -1,0 +1,188 @@
+"""TIFF of 16-bit colour, read from files made tag by tag."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from npsrcnn.errors import UserError
+from npsrcnn.images import tiff
+
+NONE, LZW, DEFLATE, PACKBITS = 1, 5, 8, 32773
+
+
+def compressed(samples, compression, order):
+    """One strip or tile, (rows, columns, channels)."""
+    raw = samples.astype(order + "u2").tobytes()
+    if compression == NONE:
+        return raw
+    if compression == DEFLATE:
+        return zlib.compress(raw)
+    # Let Pillow do it, on the same bytes as 8-bit grey, and take the only strip out of its file
+    width = 2 * samples.shape[1] * samples.shape[2]
+    file = io.BytesIO()
+    name = {LZW: "tiff_lzw", PACKBITS: "packbits"}[compression]
+    image = Image.frombytes("L", (width, len(samples)), raw)
+    image.save(file, "TIFF", compression=name, tiffinfo={278: len(samples)})
+    with Image.open(file) as image:
+        start, size = image.tag_v2[273], image.tag_v2[279]
+    assert len(start) == 1
+    return file.getvalue()[start[0] : start[0] + size[0]]
+
+
+def naive_tiff(samples, order="<", compression=NONE, predictor=1, tile=None, planar=1, big=False,
+               extra=2, white_is_zero=False):  # fmt: skip
+    """TIFF 6.0, sections 2, 13, 14, 15 and 18; BigTIFF's wider fields."""
+    height, width, channels = samples.shape
+    rows, columns = tile or (7, width)
+    parts = []
+    for plane in range(channels) if planar == 2 else [slice(None)]:
+        picture = np.atleast_3d(samples[..., plane])
+        for y in range(0, height, rows):
+            for x in range(0, width, columns):
+                part = picture[y : y + rows, x : x + columns]
+                if tile:
+                    grow = ((0, rows - part.shape[0]), (0, columns - part.shape[1]), (0, 0))
+                    part = np.pad(part, grow)
+                if predictor == 2:
+                    part = np.diff(part, axis=1, prepend=np.zeros_like(part[:, :1]))
+                parts.append(compressed(part, compression, order))
+    tags = {
+        256: [width], 257: [height], 258: [16] * channels, 259: [compression],
+        262: [0 if white_is_zero else 2 if channels > 2 else 1],
+        277: [channels], 284: [planar], 317: [predictor],
+    }  # fmt: skip
+    if channels in (2, 4):
+        tags[338] = [extra]
+    head = 16 if big else 8
+    starts = [head + sum(map(len, parts[:i])) for i in range(len(parts))]
+    tags |= (
+        {322: [columns], 323: [rows], 324: starts, 325: list(map(len, parts))}
+        if tile
+        else {273: starts, 278: [rows], 279: list(map(len, parts))}
+    )
+    body = b"".join(parts)
+    offset = head + len(body)
+    mark = {"<": b"II", ">": b"MM"}[order]
+    if big:
+        file = mark + struct.pack(order + "HHHQ", 43, 8, 0, offset) + body
+        entry, count, room = "HHQ", struct.pack(order + "Q", len(tags)), 8
+    else:
+        file = mark + struct.pack(order + "HI", 42, offset) + body
+        entry, count, room = "HHI", struct.pack(order + "H", len(tags)), 4
+    entries, tail = b"", b""
+    end = offset + len(count) + len(tags) * (struct.calcsize(order + entry) + room) + room
+    for tag, values in sorted(tags.items()):
+        data = struct.pack(f"{order}{len(values)}I", *values)
+        if len(data) > room:
+            pointer = struct.pack(order + ("Q" if big else "I"), end + len(tail))
+            tail, data = tail + data, pointer
+        entries += struct.pack(order + entry, tag, 4, len(values)) + data.ljust(room, b"\0")
+    return file + count + entries + bytes(room) + tail
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {},
+        {"compression": DEFLATE},
+        {"compression": LZW},
+        {"compression": PACKBITS},
+        {"compression": DEFLATE, "predictor": 2},
+        {"compression": LZW, "predictor": 2},
+        {"tile": (16, 32)},
+        {"tile": (32, 16), "compression": DEFLATE, "predictor": 2},
+        {"planar": 2},
+        {"planar": 2, "compression": DEFLATE, "predictor": 2},
+        {"planar": 2, "tile": (16, 16)},
+        {"big": True},
+        {"big": True, "tile": (16, 16), "compression": LZW, "predictor": 2},
+    ],
+    ids=str,
+)
+def test_sixteen_bit_colour_in_every_layout(rng, channels, order, layout):
+    samples = rng.integers(0, 65536, (41, 37, channels), np.uint16)
+    samples[10:20, 5:30] = 777  # something to compress
+    data = naive_tiff(samples, order, **layout)
+    if layout.get("big") and order == ">":
+        with pytest.raises(UserError, match="BigTIFF of big-endian numbers"):
+            tiff.decode_16_bit(data)
+        return
+    result = tiff.decode_16_bit(data)
+    np.testing.assert_array_equal(result, samples)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    "layout", [{}, {"compression": DEFLATE, "predictor": 2}, {"tile": (16, 16)}, {"planar": 2}],
+    ids=str,
+)  # fmt: skip
+def test_grey_whose_white_is_zero(rng, channels, order, layout):
+    samples = rng.integers(0, 65536, (41, 37, channels), np.uint16)
+    result = tiff.decode_16_bit(naive_tiff(samples, order, white_is_zero=True, **layout))
+    np.testing.assert_array_equal(result[..., 0], 65535 - samples[..., 0])
+    np.testing.assert_array_equal(result[..., 1:], samples[..., 1:])  # alpha stays
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_colours_multiplied_with_alpha_are_divided(rng, channels):
+    samples = rng.integers(0, 65536, (41, 37, channels), np.uint16)
+    samples[:9, :9, -1] = 0
+    samples[9:20, :9, -1] = 65535
+    share = samples[..., -1:] / 65535
+    stored = samples.copy()
+    stored[..., :-1] = np.rint(samples[..., :-1] * share)
+    result = tiff.decode_16_bit(naive_tiff(stored, extra=1))
+    np.testing.assert_array_equal(result[..., -1], samples[..., -1])
+    np.testing.assert_array_equal(result[:9, :9], stored[:9, :9])  # of which nothing is known
+    error = np.abs(result[..., :-1] - samples[..., :-1].astype(float))
+    seen = share[..., 0] > 0
+    assert (error[seen] <= 0.5 / share[seen] + 0.5).all()  # both were rounded
+    stored[..., :-1] = 65535  # which cannot be
+    assert (tiff.decode_16_bit(naive_tiff(stored, extra=1))[..., :-1] == 65535).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_what_is_written_reads_back(rng, channels, dtype):
+    samples = rng.integers(0, np.iinfo(dtype).max, (900, 150, channels), dtype, endpoint=True)
+    data = tiff.encode(samples, {270: "what it shows"})
+    if dtype == np.uint16 and channels > 1:
+        np.testing.assert_array_equal(tiff.decode_16_bit(data), samples)
+        if channels == 2:
+            return  # which Pillow does not know
+    else:
+        assert tiff.decode_16_bit(data) is None  # Pillow's work
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.tag_v2[270] == "what it shows"
+        assert len(image.tag_v2[273]) > 1 or samples.nbytes < tiff.STRIP
+        pixels = np.asarray(image).reshape(samples.shape)
+    shift = 8 if dtype == np.uint16 and channels > 1 else 0
+    np.testing.assert_array_equal(pixels, samples >> shift)
+
+
+def test_other_kinds_are_left_to_pillow_or_refused(rng):
+    samples = rng.integers(0, 65536, (8, 8, 3), np.uint16)
+    signed = naive_tiff(samples)
+    with pytest.raises(UserError, match="a TIFF of RGB, 3 channels of int16: taken are"):
+        place = signed.index(struct.pack("<HHI", 284, 4, 1))  # planar 1: signed, if it says so
+        tiff.decode_16_bit(
+            signed[:place] + struct.pack("<HHII", 339, 4, 1, 2) + signed[place + 12 :]
+        )
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(file, "TIFF")
+    assert tiff.decode_16_bit(file.getvalue()) is None
+
+
+def test_a_file_beyond_four_gigabytes_is_refused(monkeypatch):
+    monkeypatch.setattr(tiff, "LARGEST", (1 << 24) + 10)
+    with pytest.raises(UserError, match="too large for TIFF"):
+        tiff.encode(np.zeros((8, 8, 3), np.uint8), {})

@@ -1,0 +1,205 @@
+"""Fused inference against the reference in float64: every pixel, every size, every edge."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from npsrcnn.kernels import reference
+from npsrcnn.kernels.cpu import inference, winograd
+from npsrcnn.kernels.cpu import inference_plan as plan
+from npsrcnn.runtime import threads
+
+NETWORKS = {
+    "9-1-5": ((9, 1, 5), (64, 32), 1),
+    "9-1-5 of three channels": ((9, 1, 5), (64, 32), 3),
+    "9-3-5": ((9, 3, 5), (64, 32), 1),
+    "9-5-5": ((9, 5, 5), (64, 32), 1),
+    "9-5-5 of three channels": ((9, 5, 5), (32, 16), 3),
+    "9-3-1-5": ((9, 3, 1, 5), (64, 32, 16), 1),
+    "9-1-1-5": ((9, 1, 1, 5), (19, 18, 17), 1),
+    "Winograd twice, last layer 3": ((5, 5, 3, 3), (16, 24, 17), 2),
+    "along rows and phases, 1x1": ((9, 1, 5, 3), (24, 16, 17), 1),
+    "along rows, nothing between": ((6, 4, 5), (9, 5), 2),
+    "even sizes, few maps": ((4, 3, 2), (7, 5), 3),
+    "not along rows, 1x1": ((5, 1, 3), (9, 5), 2),
+    "one layer": ((6,), (), 2),
+    "all 1x1": ((1, 1), (3,), 1),
+}
+SIZES = ((1, 1), (1, 17), (13, 1), (2, 3), (7, 5), (31, 29), (64, 48))
+
+
+def network(name, seed=0):
+    """Random signed layers whose maps stay about as large as the image."""
+    rng = np.random.default_rng(seed)
+    sizes, maps, c = NETWORKS[name]
+    layers = []
+    for k, i, o in zip(sizes, (c, *maps), (*maps, c), strict=True):
+        w = rng.standard_normal((o, i, k, k)) * np.sqrt(2 / (i * k * k))
+        layers.append((w.astype(np.float32), rng.standard_normal(o).astype(np.float32) / 10))
+    return layers
+
+
+def image(layers, height, width, count=1, seed=1):
+    shape = (count, layers[0][0].shape[1], height, width)
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def exact(layers, images, padding):
+    return reference.forward([(w.astype(float), b.astype(float)) for w, b in layers],
+                             images.astype(float), padding)  # fmt: skip
+
+
+@pytest.mark.parametrize("padding", ["replicate", "zeros"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_pixel_is_the_references(name, padding):
+    layers = network(name)
+    for height, width in SIZES:
+        x = image(layers, height, width, count=2)
+        y, right = inference.forward(layers, x, padding), exact(layers, x, padding)
+        assert y.dtype == np.float32
+        # Sums of up to 1,600 products; Winograd's float32 transforms add as much again.
+        atol = 1e-5 * np.abs(right).max()
+        np.testing.assert_allclose(y, right, rtol=0, atol=atol, err_msg=f"{height} x {width}")
+
+
+@pytest.mark.parametrize("k", winograd.SIZES)
+def test_winograds_matrices_are_exact(k):
+    at, g, bt = winograd.cook_toom(k)
+    points = range(k + 3)
+    for output in range(4):
+        for tap in range(k):
+            for pixel in points:
+                found = sum(at[output][j] * g[j][tap] * bt[j][pixel] for j in points)
+                assert found == (pixel == output + tap)
+    for row in (*at, *bt):
+        assert all(float(np.float32(float(c))) == c for c in row), "not a float32"
+
+
+@pytest.mark.parametrize("name", ["9-1-5", "9-3-5", "9-5-5", "Winograd twice, last layer 3"])
+def test_winograd_errs_not_much_more_than_the_direct_layer(name):
+    layers = network(name)
+    x = image(layers, 60, 70)
+    right = exact(layers, x, "replicate")
+    scale = np.sqrt(np.mean(right**2))
+    direct, short = (
+        np.sqrt(np.mean((inference.forward(layers, x, use_winograd=on) - right) ** 2)) / scale
+        for on in (False, True)
+    )
+    assert direct < 1e-6  # sums of 1,600 products, each rounded to 24 bits: 6e-8 of the sum
+    assert short != direct, "the same code ran twice"
+    assert short < 8 * direct  # white noise is the worst case: on photographs it is 1.2 times
+
+
+def run_with(count, layers, x, **options):
+    before = threads.get_num_threads()
+    threads.set_num_threads(count)
+    try:
+        return inference.forward(layers, x, **options)
+    finally:
+        threads.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "name", ["9-1-5", "9-5-5", "along rows, nothing between", "even sizes, few maps"]
+)
+def test_same_bits_on_any_number_of_threads_and_pieces(name, monkeypatch):
+    layers = network(name)
+    x = image(layers, 131, 149)
+    once = run_with(1, layers, x)
+    for count in (2, 3, 4, 64):
+        np.testing.assert_array_equal(run_with(count, layers, x), once)
+    for cache, strips in ((0, 37), (4_000, 3)):  # strips of four columns, and of more
+        monkeypatch.setattr(plan, "CACHE", cache)
+        monkeypatch.setattr(plan, "WINOGRAD_CACHE", cache)
+        assert len(plan.cut(plan.make_plan(layers), x.shape, 1)[1]) >= strips
+        np.testing.assert_array_equal(run_with(2, layers, x), once)
+
+
+@pytest.mark.parametrize("padding", ["replicate", "zeros"])
+@pytest.mark.parametrize(
+    "name", ["9-1-5", "9-5-5", "9-3-1-5", "along rows, nothing between", "even sizes, few maps"]
+)
+def test_strips_of_an_image_have_its_bits(name, padding):
+    layers = network(name)
+    x = image(layers, 90, 83)
+    whole = inference.forward(layers, x, padding)
+    margin = inference.halo(layers)
+    for y0, y1, x0, x1 in ((0, 30, 0, 83), (30, 61, 5, 37), (61, 90, 37, 83), (42, 43, 41, 42)):
+        top, left = max(0, y0 - margin), max(0, x0 - margin)
+        strip = x[:, :, top : y1 + margin, left : x1 + margin]
+        y = inference.forward(layers, strip, padding, origin=(top, left))
+        np.testing.assert_array_equal(
+            y[:, :, y0 - top : y1 - top, x0 - left : x1 - left], whole[:, :, y0:y1, x0:x1]
+        )
+
+
+def test_images_of_a_batch_are_computed_each_for_itself():
+    layers = network("9-3-5")
+    x = image(layers, 20, 33, count=5)
+    y = inference.forward(layers, x)
+    for n in range(5):
+        np.testing.assert_array_equal(inference.forward(layers, x[n : n + 1])[0], y[n])
+
+
+def test_views_and_other_types_are_converted():
+    layers = network("9-1-5")
+    x = image(layers, 40, 50)
+    y = inference.forward(layers, x)
+    np.testing.assert_array_equal(inference.forward(layers, x.astype(np.float64)), y)
+    view = np.repeat(x, 2, axis=3)[:, :, :, ::2]
+    view.flags.writeable = False
+    np.testing.assert_array_equal(inference.forward(layers, view), y)
+    double = [(w.astype(np.float64), b.astype(np.float64)) for w, b in layers]
+    np.testing.assert_array_equal(inference.forward(double, x), y)
+
+
+def test_nothing_in_nothing_out_and_wrong_channels_are_refused():
+    layers = network("9-1-5")
+    assert inference.forward(layers, np.zeros((0, 1, 5, 5), np.float32)).shape == (0, 1, 5, 5)
+    assert inference.forward(layers, np.zeros((2, 1, 0, 5), np.float32)).shape == (2, 1, 0, 5)
+    with pytest.raises(ValueError, match="3 channels"):
+        inference.forward(layers, np.zeros((1, 3, 5, 5), np.float32))
+
+
+def test_memory_beyond_input_and_output_does_not_grow_with_the_image():
+    code = """
+import resource
+import numpy as np
+from npsrcnn.runtime import threads
+import test_inference as t
+layers = t.network("9-5-5")
+threads.set_num_threads(4)
+t.inference.forward(layers, t.image(layers, 300, 300))  # compiled, and threads started
+x = np.zeros((1, 1, 300, 8_000), np.float32)
+x[:] = 0.5
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+y = t.inference.forward(layers, x)
+extra = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before - y.nbytes
+assert extra < 64 * 2**20, extra
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_tile_reaches_outside_its_arrays_and_float32_is_kept():
+    code = """
+import re
+from npsrcnn.kernels.cpu import inference_stages as stages
+import test_inference as t
+for name in t.NETWORKS:
+    layers = t.network(name)
+    for height, width in t.SIZES[:-1]:
+        for padding in ("replicate", "zeros"):
+            x = t.image(layers, height, width)
+            y = t.inference.forward(layers, x, padding, origin=(3, 2))
+            t.np.testing.assert_allclose(y, t.exact(layers, x, padding), atol=1e-4)
+for kernel in (t.inference._run, *stages.KERNELS.values()):
+    (code,) = kernel.inspect_llvm().values()  # each was called
+    assert "float" in code and not re.search(r"\\bdouble\\b", code), "computes in float64"
+"""
+    environment = {**os.environ, "NPSRCNN_BOUNDSCHECK": "1"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

@@ -1,0 +1,339 @@
+"""The register tiles: what they compute, and what the compiler makes of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+from numba.core.errors import TypingError
+
+from npsrcnn.kernels.cpu import tiles, winograd
+from npsrcnn.kernels.cpu.tiles import (
+    DOT_TAPS,
+    FEW_ROWS,
+    FEW_VECTORS,
+    GATE,
+    HAS_FMA,
+    LANES,
+    LINEAR,
+    RELU,
+    ROWS,
+    THIN_DOT_TAPS,
+    THIN_VECTORS,
+    VECTORS,
+    pack,
+    round_up,
+)
+
+
+@numba.njit
+def run_forward(rows, x, ix, off, w, bias, out, io, maps, n, act, gate):
+    flat, ldo = out.ravel(), out.shape[1]
+    if rows == ROWS:
+        tiles.forward(x, ix, off, off.size, w, 0, bias, 0, flat, io, ldo, maps, n, act,
+                      gate.ravel(), io)  # fmt: skip
+    else:
+        tiles.forward_few(x, ix, off, off.size, w, 0, bias, 0, flat, io, ldo, maps, n)
+
+
+def forward_problem(rng, rows, maps, taps, n):
+    """Random signed operands: x, off, w (maps, taps), bias, gate (maps, n)."""
+    x = rng.standard_normal(3 * taps + n).astype(np.float32)
+    off = rng.integers(0, 3 * taps, taps)
+    w = rng.standard_normal((maps, taps)).astype(np.float32)
+    bias = rng.standard_normal(round_up(maps, rows)).astype(np.float32)
+    gate = rng.standard_normal((round_up(maps, rows), n)).astype(np.float32)
+    return x, off, w, bias, gate
+
+
+@pytest.mark.parametrize(
+    ("rows", "act"), [(ROWS, LINEAR), (ROWS, RELU), (ROWS, GATE), (FEW_ROWS, LINEAR)]
+)
+@pytest.mark.parametrize("vectors", [1, VECTORS, 2 * VECTORS + 1])
+def test_forward_tile_is_its_formula(rng, rows, vectors, act):
+    maps, taps, n = 2 * rows - 1, 37, vectors * LANES
+    x, off, w, bias, gate = forward_problem(rng, rows, maps, taps, n)
+    out = np.full((round_up(maps, rows), n), np.nan, np.float32)
+    run_forward(rows, x, 0, off, pack(w, rows), bias, out, 0, len(out), n, act, gate)
+    windows = np.stack([x[o : o + n] for o in off]).astype(np.float64)
+    exact = bias[:maps, None] + w.astype(np.float64) @ windows
+    exact = {LINEAR: exact, RELU: np.maximum(exact, 0), GATE: exact * (gate[:maps] > 0)}[act]
+    # 37 sums of products of size 1, each rounded to 24 bits: 37 * 6e-8 * |sum| at the very worst
+    np.testing.assert_allclose(out[:maps], exact, rtol=0, atol=2e-5)
+
+
+def test_forward_tile_writes_its_own_lanes_only(rng):
+    n = LANES * (VECTORS + 1)
+    x, off, w, bias, _ = forward_problem(rng, ROWS, ROWS, 5, n)
+    out = np.full((ROWS, n + 7), 9, np.float32)
+    run_forward(ROWS, x, 0, off, pack(w, ROWS), bias, out, 3, ROWS, n, LINEAR, out)
+    assert np.all(out[:, :3] == 9)
+    assert np.all(out[:, n + 3 :] == 9)
+    assert not np.any(out[:, 3 : n + 3] == 9)
+
+
+def test_every_lane_has_the_same_bits_whichever_tile_computes_it(rng):
+    n = LANES * 4 * VECTORS
+    x, off, w, bias, gate = forward_problem(rng, ROWS, ROWS, 81, n)
+    whole = np.empty((ROWS, n), np.float32)
+    run_forward(ROWS, x, 0, off, pack(w, ROWS), bias, whole, 0, ROWS, n, RELU, gate)
+    for start in range(0, n - LANES, 5):  # one vector at a time, at any alignment
+        part = np.empty((ROWS, LANES), np.float32)
+        run_forward(ROWS, x, start, off, pack(w, ROWS), bias, part, 0, ROWS, LANES, RELU, gate)
+        np.testing.assert_array_equal(part, whole[:, start : start + LANES])
+
+
+def test_float64_and_strided_arrays_do_not_compile(rng):
+    x, off, w, bias, gate = forward_problem(rng, ROWS, ROWS, 5, LANES)
+    arguments = [ROWS, x, 0, off, pack(w, ROWS), bias, gate.copy(), 0, ROWS, LANES, LINEAR, gate]
+    for place, wrong in (
+        (1, x.astype(np.float64)),
+        (1, np.repeat(x, 2)[::2]),
+        (3, off.astype("f")),
+    ):
+        bad = arguments.copy()
+        bad[place] = wrong
+        with pytest.raises(TypingError, match="C-contiguous"):
+            run_forward(*bad)
+
+
+def test_pack_lays_weights_out_as_the_tile_reads_them():
+    w = np.arange(6 * 3, dtype=np.float32).reshape(6, 3)
+    packed = pack(w, 4).reshape(2, 3, 4)
+    for m in range(8):
+        expected = w[m] if m < 6 else np.zeros(3)
+        np.testing.assert_array_equal(packed[m // 4, :, m % 4], expected)
+
+
+@numba.njit
+def run_dots(thin, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw):
+    if thin:
+        tiles._dot_tile(1, THIN_DOT_TAPS, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n,
+                        dw, iw, ldw)  # fmt: skip
+        tiles._dot_tile(1, 1, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw)
+    else:
+        tiles._dot_tile(ROWS, DOT_TAPS, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n,
+                        dw, iw, ldw)  # fmt: skip
+
+
+def dot_problem(rng, rows, taps):
+    """Random signed operands of three lines of five vectors, with gaps between everything."""
+    n, lines = 5 * LANES, 3
+    ldy, sy, sx = n + 3, rows * (n + 3) + 5, 2 * n + 7
+    dy = rng.standard_normal(4 + lines * sy).astype(np.float32)
+    x = rng.standard_normal(3 * n + lines * sx).astype(np.float32)
+    off = rng.integers(0, n, 2 + taps)
+    dw = rng.standard_normal(3 + rows * (taps + 2)).astype(np.float32)
+    return dy, 4, ldy, sy, x, n, off, 2, sx, lines, n, dw, 3, taps + 2
+
+
+@pytest.mark.parametrize("thin", [False, True])
+def test_dot_tile_adds_its_formula(rng, thin):
+    rows, taps = (1, THIN_DOT_TAPS) if thin else (ROWS, DOT_TAPS)
+    dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw = dot_problem(rng, rows, taps)
+    exact = dw.astype(np.float64)
+    for m, k, r in np.ndindex(rows, taps, lines):
+        left = dy[iy + m * ldy + r * sy :][:n]
+        right = x[ix + off[ik + k] + r * sx :][:n]
+        product = np.dot(left.astype(np.float64), right)
+        exact[iw + m * ldw + k] += product
+        if thin and k == 0:  # the tile of one tap adds the same once more
+            exact[iw] += product
+    run_dots(thin, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw)
+    # 5 * 3 sums in each lane, of products of size 1, rounded to 24 bits, then the lanes' sum
+    np.testing.assert_allclose(dw, exact, rtol=0, atol=4e-5)
+
+
+@numba.njit
+def run_thin_forward(x, off, w, bias, out):
+    for start in range(0, out.size, THIN_VECTORS * LANES):
+        tiles._forward_tile(1, THIN_VECTORS, x, start, off, off.size, w, 0, bias, 0, out, start, 0,
+                            LINEAR, out, 0)  # fmt: skip
+
+
+def test_forward_tile_of_a_single_map_is_its_formula(rng):
+    n, taps = 2 * THIN_VECTORS * LANES, 37
+    x, off, w, bias, _ = forward_problem(rng, 1, 1, taps, n)
+    out = np.full(n, np.nan, np.float32)
+    run_thin_forward(x, off, w.ravel(), bias, out)
+    exact = bias[0] + sum(w[0, k].astype(np.float64) * x[o : o + n] for k, o in enumerate(off))
+    np.testing.assert_allclose(out, exact, rtol=0, atol=2e-5)
+
+
+def compiled_tile(assembly: str, rows: int, vectors: int, kind: str) -> str:
+    """The assembly of one tile's function."""
+    name = rf"npsrcnn\.{kind}\.{rows}x{vectors}"
+    found = re.search(rf"^{name}:\n(.*?)^\s*\.size\s+{name}", assembly, re.M | re.S)
+    assert found, f"no function {name} in the assembly"
+    return found[1]
+
+
+def inner_loop(code: str) -> str:
+    """Of instructions that end in a jump back to their beginning, those with most multiply-adds."""
+    bodies = re.findall(r"^(\.?\w+):\n((?:(?!^\.?\w+:).*\n)*?)\s+j\w+\s+\1$", code, re.M)
+    return max((body for _, body in bodies), key=lambda body: len(re.findall(FMA, body, re.M)))
+
+
+FMA = r"^\s+vfn?madd\d+ps\s"
+SPILL = r"\(%[re]?sp\)|\(%[re]?bp\)"
+DOUBLE = r"^\s+v?(?:(?:add|sub|mul|div|min|max|sqrt|fn?m[a-z]+\d+)[sp]d|cvt\w+)\s"
+
+
+def check_tile(
+    assembly: str, rows: int, vectors: int, register: str, kind: str = "forward"
+) -> None:
+    """Packed multiply-adds on the wide registers, and nothing of the loop in memory."""
+    code = compiled_tile(assembly, rows, vectors, kind)
+    loop = inner_loop(code)
+    adds = re.findall(FMA + r".*", loop, re.M)
+    assert adds and len(adds) % (rows * vectors) == 0
+    assert all(register in line for line in adds)
+    assert not re.search(SPILL, loop), "sums spilled to the stack"
+    assert not re.search(DOUBLE, code, re.M), "float64 in a float32 tile"
+
+
+@pytest.mark.skipif(not HAS_FMA or LANES == 4, reason="reads the assembly of x86 with AVX2 alone")
+def test_tiles_compile_to_packed_multiply_adds_without_spills(rng):
+    x, off, w, bias, gate = forward_problem(rng, ROWS, ROWS, 5, LANES)
+    out = gate.copy()
+    run_forward(ROWS, x, 0, off, pack(w, ROWS), bias, out, 0, ROWS, LANES, LINEAR, gate)
+    (assembly,) = run_forward.inspect_asm().values()
+    check_tile(assembly, ROWS, VECTORS, "%zmm" if LANES == 16 else "%ymm")
+    check_tile(assembly, ROWS, 2, "%zmm" if LANES == 16 else "%ymm")
+    check_tile(assembly, FEW_ROWS, FEW_VECTORS, "%zmm" if LANES == 16 else "%ymm")
+
+
+@pytest.mark.skipif(not HAS_FMA or LANES == 4, reason="reads the assembly of x86 with AVX2 alone")
+def test_tiles_of_training_compile_to_packed_multiply_adds_without_spills(rng):
+    register = "%zmm" if LANES == 16 else "%ymm"
+    run_dots(False, *dot_problem(rng, ROWS, DOT_TAPS))
+    (assembly,) = run_dots.inspect_asm().values()
+    check_tile(assembly, ROWS, DOT_TAPS, register, "dot")
+    check_tile(assembly, 1, THIN_DOT_TAPS, register, "dot")
+    x, off, w, bias, _ = forward_problem(rng, 1, 1, 5, THIN_VECTORS * LANES)
+    run_thin_forward(x, off, w.ravel(), bias, x[: THIN_VECTORS * LANES].copy())
+    (assembly,) = run_thin_forward.inspect_asm().values()
+    check_tile(assembly, 1, THIN_VECTORS, register)
+
+
+@pytest.mark.skipif(not HAS_FMA or LANES == 4, reason="reads the assembly of x86 with AVX2 alone")
+@pytest.mark.parametrize("phase", [None, LANES])
+def test_tiles_along_rows_compile_to_packed_multiply_adds_without_spills(phase):
+    x, off = np.zeros(LANES, np.float32), np.zeros(1, np.int64)
+    run = numba.njit(run_rows.py_func)
+    run(x, 1, off, x, x, np.zeros((ROWS, 4 * LANES), np.float32), 0, phase, LANES)
+    (assembly,) = run.inspect_asm().values()
+    name = "rows" if phase is None else "rows.phases"
+    check_tile(assembly, ROWS, VECTORS, "%zmm" if LANES == 16 else "%ymm", name)
+
+
+@pytest.mark.parametrize("in_phases", [False, True])
+@pytest.mark.parametrize("vectors", [1, 2, VECTORS, VECTORS + 1])
+def test_rows_tile_is_the_convolution(rng, vectors, in_phases):
+    maps, n = 2 * ROWS, vectors * LANES
+    w = rng.standard_normal((maps - 1, 2, 6, 6)).astype(np.float32)
+    bias = rng.standard_normal(maps).astype(np.float32)
+    image = rng.standard_normal((2, 6, 4 * n + 5))
+    _, _, bt = (np.array(m, float) for m in winograd.cook_toom(winograd.GROUP))
+    # (channels, rows, groups, points, tiles): what the tile reads
+    windows = np.stack([image[..., 3 * g + k :][..., : 4 * n : 4] for g in (0, 1)
+                        for k in range(6)])  # fmt: skip
+    x = np.einsum("ij,gjcvt->cvgit", bt, windows.reshape(2, 6, 2, 6, n)).astype(np.float32)
+    off = np.arange(2 * 6 * 2) * 6 * n
+    out = np.full((maps, 4 * n), np.nan, np.float32)
+    run_rows(x.ravel(), n, off, winograd.transform_filter_rows(w), bias, out, maps,
+             n if in_phases else None, n)  # fmt: skip
+    if in_phases:
+        out = out.reshape(maps, 4, n).swapaxes(1, 2).reshape(maps, 4 * n)
+    views = np.lib.stride_tricks.sliding_window_view(image, (6, 6), (1, 2))[:, 0]
+    exact = np.einsum("ocuv,cjuv->oj", w, views) + bias[: maps - 1, None]
+    np.testing.assert_allclose(out[:-1], np.maximum(exact, 0), rtol=0, atol=2e-4)
+    np.testing.assert_array_equal(out[-1], max(bias[-1], 0))
+
+
+@numba.njit
+def run_rows(x, plane, off, w, bias, out, maps, phase, n):
+    winograd.forward_rows(x, 0, plane, off, off.size, w, 0, bias, 0, out.ravel(), 0, out.shape[1],
+                          phase, maps, n)  # fmt: skip
+
+
+OTHER = """
+import numpy as np
+import test_tiles
+from npsrcnn.kernels.cpu import tiles
+from numba import types
+
+f32, i64 = types.float32, types.int64
+floats = types.Array(f32, 1, "C")
+maps = types.Array(f32, 2, "C")
+offsets = types.Array(i64, 1, "C")
+signature = (i64, floats, i64, offsets, floats, floats, maps, i64, i64, i64, i64, maps)
+test_tiles.run_forward.compile(signature)
+four = [i64] * 4
+signature = (types.boolean, floats, *four[1:], floats, i64, offsets, *four, floats, i64, i64)
+test_tiles.run_dots.compile(signature)
+signature = (floats, i64, offsets, floats, floats, maps, i64, types.none, i64)
+test_tiles.run_rows.compile(signature)
+"""
+
+
+def run_as(cpu: str, features: str, code: str) -> None:
+    """Run ``code`` where Numba compiles for another processor of the same kind."""
+    environment = {
+        **os.environ, "NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features,
+        "NUMBA_CACHE_DIR": "", "NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING": "1",
+    }  # fmt: skip
+    subprocess.run([sys.executable, "-c", OTHER + code], env=environment, check=True)
+
+
+@pytest.mark.skipif(not HAS_FMA or LANES == 4, reason="needs an x86 with AVX2")
+def test_tiles_for_avx512_compile_without_spills():
+    run_as("skylake-avx512", "+avx512f,+avx512vl,+avx512dq,+avx2,+fma", """
+assert (tiles.LANES, tiles.ROWS, tiles.VECTORS) == (16, 8, 3)
+(assembly,) = test_tiles.run_forward.inspect_asm().values()
+test_tiles.check_tile(assembly, 8, 3, "%zmm")
+(assembly,) = test_tiles.run_dots.inspect_asm().values()
+test_tiles.check_tile(assembly, 8, 3, "%zmm", "dot")
+(assembly,) = test_tiles.run_rows.inspect_asm().values()
+test_tiles.check_tile(assembly, 8, 3, "%zmm", "rows")
+""")  # fmt: skip
+
+
+@pytest.mark.skipif(LANES == 4, reason="needs an x86 that has more than SSE2")
+def test_tiles_work_without_avx():
+    run_as("x86-64", "+sse2", """
+assert (tiles.LANES, tiles.ROWS, tiles.VECTORS, tiles.HAS_FMA) == (4, 4, 3, False)
+rng = np.random.default_rng(0)
+for rows, act in ((4, 0), (5, 0), (4, 2)):
+    test_tiles.test_forward_tile_is_its_formula(rng, rows, 7, act)
+for thin in (False, True):
+    test_tiles.test_dot_tile_adds_its_formula(rng, thin)
+for in_phases in (False, True):
+    test_tiles.test_rows_tile_is_the_convolution(rng, 4, in_phases)
+""")  # fmt: skip
+
+
+def test_bounds_are_checked_where_asked_for(tmp_path):
+    code = """
+import numpy as np, pytest
+import test_tiles as t
+rng = np.random.default_rng(0)
+x, off, w, bias, gate = t.forward_problem(rng, t.ROWS, t.ROWS, 5, t.LANES)
+good = [t.ROWS, x, 0, off, t.pack(w, t.ROWS), bias, gate.copy(), 0, t.ROWS, t.LANES, 2, gate]
+t.run_forward(*good)
+for place, wrong in (
+    (1, x[:-15]), (2, 16), (2, -1 - off.min()), (4, good[4][:-1]), (5, bias[:-1]),
+    (6, gate[:-1].copy()), (7, 1), (7, -1), (11, gate[:-1].copy()),
+):
+    bad = good.copy()
+    bad[place] = wrong
+    with pytest.raises(IndexError, match="out of bounds"):
+        t.run_forward(*bad)
+"""
+    environment = {**os.environ, "NPSRCNN_BOUNDSCHECK": "1"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

@@ -1,0 +1,351 @@
+"""PyTorch's files, read without PyTorch: every port's names, and never any code of the file.
+
+Files are made here by Python's own pickler with stand-ins under PyTorch's names, so that these
+tests need no PyTorch; where it is installed, it writes the same and more.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+import pickle
+import struct
+import sys
+import types
+import zipfile
+
+import numpy as np
+import pytest
+
+from npsrcnn.errors import UserError
+from npsrcnn.model_files import formats as model_files
+from npsrcnn.model_files.formats import pth
+
+STORAGES = {"f4": "FloatStorage", "f8": "DoubleStorage", "f2": "HalfStorage", "i8": "LongStorage"}
+
+
+@pytest.fixture
+def torch_names(monkeypatch):
+    """Modules torch and torch._utils that have the names which pickles mention."""
+    torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+    for name in STORAGES.values():
+        setattr(torch, name, type(name, (), {"__module__": "torch"}))
+    for name in ("_rebuild_tensor_v2", "_rebuild_parameter"):
+        function = types.FunctionType((lambda *a: None).__code__, {}, name)
+        function.__module__, function.__qualname__ = "torch._utils", name
+        setattr(utils, name, function)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "torch._utils", utils)
+    return torch, utils
+
+
+class _Pickler(pickle.Pickler):
+    """Writes arrays as PyTorch writes tensors: a storage beside, and how to look at it."""
+
+    def __init__(self, file, names, protocol, legacy=False):
+        super().__init__(file, protocol)
+        self.torch, self.utils = names
+        self.legacy, self.arrays = legacy, []
+
+    def persistent_id(self, value):
+        if not isinstance(value, _Flat):
+            return None
+        kind = getattr(self.torch, STORAGES[value.array.dtype.str[1:]])
+        self.arrays.append(value.array)
+        identity = ("storage", kind, str(len(self.arrays) - 1), "cpu", value.array.size)
+        return (*identity, None) if self.legacy else identity
+
+    def reducer_override(self, value):
+        if not isinstance(value, np.ndarray):
+            return NotImplemented
+        base = value if value.base is None else value.base
+        offset = (value.ctypes.data - base.ctypes.data) // value.itemsize
+        strides = tuple(s // value.itemsize for s in value.strides)
+        flat = _Flat(base.ravel(order="K"))
+        hooks = collections.OrderedDict()
+        return self.utils._rebuild_tensor_v2, (flat, offset, value.shape, strides, False, hooks)
+
+
+class _Flat:
+    def __init__(self, array):
+        self.array = array
+
+
+def write_zip(path, value, names, protocol=2, order=None):
+    stream = io.BytesIO()
+    pickler = _Pickler(stream, names, protocol)
+    pickler.dump(value)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", stream.getvalue())
+        for i, array in enumerate(pickler.arrays):
+            stored = array.astype(array.dtype.newbyteorder(">")) if order == "big" else array
+            archive.writestr(f"archive/data/{i}", stored.tobytes())
+        if order:
+            archive.writestr("archive/byteorder", order)
+        archive.writestr("archive/version", "3\n")
+
+
+def write_legacy(path, value, names):
+    with open(path, "wb") as file:
+        for header in (pth.MAGIC, 1001, {"protocol_version": 1001, "little_endian": True}):
+            pickle.dump(header, file, protocol=2)
+        pickler = _Pickler(file, names, 2, legacy=True)
+        pickler.dump(value)
+        pickle.dump([str(i) for i in range(len(pickler.arrays))], file, protocol=2)
+        for array in pickler.arrays:
+            file.write(struct.pack("<q", array.size) + array.tobytes())
+
+
+def arrays_of(rng, dtype="f4"):
+    """Three layers with asymmetric filters, as the arrays of a state_dict."""
+    shapes = [(4, 1, 5, 5), (4,), (2, 4, 1, 1), (2,), (1, 2, 3, 3), (1,)]
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def state_of(arrays, *names):
+    keys = [f"{name}.{part}" for name in names for part in ("weight", "bias")]
+    state = collections.OrderedDict(zip(keys, arrays, strict=True))
+    state._metadata = collections.OrderedDict({"": {"version": 1}})
+    return state
+
+
+def assert_holds(path, arrays):
+    net = model_files.load(path)
+    assert net.padding == "zeros"
+    for (w, b), w2, b2 in zip(net.layers, arrays[::2], arrays[1::2], strict=True):
+        np.testing.assert_array_equal(w, w2.astype(np.float32))
+        np.testing.assert_array_equal(b, b2.astype(np.float32))
+
+
+PORTS = [
+    ("conv1", "conv2", "conv3"),
+    ("module.conv1", "module.conv2", "module.conv3"),
+    ("features.0", "features.2", "features.4"),
+    ("features.0", "map.0", "reconstruction"),
+    ("patch_extraction", "non_linear_mapping", "reconstruction"),
+    ("net.9.conv", "net.10.conv", "net.11.conv"),
+]
+
+
+@pytest.mark.parametrize("names", PORTS, ids=lambda names: names[0])
+def test_layers_are_found_by_any_ports_names(names, rng, tmp_path, torch_names):
+    arrays = arrays_of(rng)
+    write_zip(tmp_path / "net.pth", state_of(arrays, *names), torch_names)
+    assert_holds(tmp_path / "net.pth", arrays)
+
+
+def test_numbers_tell_the_order_where_they_alone_differ(rng, tmp_path, torch_names):
+    arrays = arrays_of(rng)
+    shuffled = [arrays[i] for i in (4, 5, 0, 1, 2, 3)]
+    state = state_of(shuffled, "conv10", "conv2", "conv9")
+    write_zip(tmp_path / "net.pth", state, torch_names)
+    assert_holds(tmp_path / "net.pth", arrays)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_precisions_and_protocols(dtype, protocol, rng, tmp_path, torch_names):
+    arrays = arrays_of(rng, dtype)
+    state = state_of(arrays, "conv1", "conv2", "conv3")
+    write_zip(tmp_path / "net.pt", state, torch_names, protocol)
+    assert_holds(tmp_path / "net.pt", arrays)
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", "params"])
+def test_checkpoints_hold_more_than_a_state_dict(key, rng, tmp_path, torch_names):
+    arrays = arrays_of(rng)
+    moments = {0: {"step": 7, "exp_avg": arrays[0] * 2}}
+    checkpoint = {
+        "epoch": 12, "loss": 0.25, "done": True, "name": None, "sizes": (9, 1, 5),
+        "optimizer": {"state": moments, "param_groups": [{"lr": 1e-4, "params": [0, 1]}]},
+        key: state_of(arrays, "conv1", "conv2", "conv3"),
+    }  # fmt: skip
+    write_zip(tmp_path / "net.pth", checkpoint, torch_names)
+    assert_holds(tmp_path / "net.pth", arrays)
+
+
+def test_views_of_a_storage(rng, tmp_path, torch_names):
+    """Tensors may be transposed or parts of larger ones: offset and strides count."""
+    arrays = arrays_of(rng)
+    swapped = np.ascontiguousarray(arrays[0].swapaxes(2, 3)).swapaxes(2, 3)
+    part = np.concatenate([np.full(3, 9, np.float32), arrays[1]])[3:]
+    state = state_of([swapped, part, *arrays[2:]], "conv1", "conv2", "conv3")
+    assert not swapped.flags.c_contiguous
+    assert part.base is not None
+    write_zip(tmp_path / "net.pth", state, torch_names)
+    assert_holds(tmp_path / "net.pth", arrays)
+
+
+def test_big_endian_files(rng, tmp_path, torch_names):
+    arrays = arrays_of(rng)
+    state = state_of(arrays, "conv1", "conv2", "conv3")
+    write_zip(tmp_path / "net.pth", state, torch_names, order="big")
+    assert_holds(tmp_path / "net.pth", arrays)
+
+
+def test_files_from_before_pytorch_1_6(rng, tmp_path, torch_names):
+    arrays = arrays_of(rng)
+    write_legacy(tmp_path / "net.pth", state_of(arrays, "a1", "a2", "a3"), torch_names)
+    assert_holds(tmp_path / "net.pth", arrays)
+
+
+def test_convolutions_without_bias(rng, tmp_path, torch_names):
+    arrays = arrays_of(rng)
+    state = collections.OrderedDict(zip(["a.weight", "b.weight"], arrays[::4], strict=True))
+    state["b.weight"] = rng.standard_normal((1, 4, 3, 3)).astype("f4")
+    write_zip(tmp_path / "net.pth", state, torch_names)
+    net = model_files.load(tmp_path / "net.pth")
+    assert all(not b.any() for _, b in net.layers)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_what_pytorch_itself_writes(legacy, tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(5)
+    layers = [torch.nn.Conv2d(1, 6, 9), torch.nn.ReLU(), torch.nn.Conv2d(6, 1, 5)]
+    model = torch.nn.Sequential(*layers)
+    arrays = [value.numpy() for value in model.state_dict().values()]
+    options = {"_use_new_zipfile_serialization": not legacy}
+    torch.save(model.state_dict(), tmp_path / "net.pth", **options)
+    assert_holds(tmp_path / "net.pth", arrays)
+    torch.save({"model": dict(model.named_parameters())}, tmp_path / "net.pth", **options)
+    assert_holds(tmp_path / "net.pth", arrays)
+    model.bfloat16()
+    torch.save(model.state_dict(), tmp_path / "net.pth", **options)
+    assert_holds(tmp_path / "net.pth", [v.float().numpy() for v in model.state_dict().values()])
+    torch.save(model, tmp_path / "net.pth", **options)
+    with pytest.raises(UserError, match=r"names 'torch\.nn.*nothing of it was run.*state_dict"):
+        model_files.load(tmp_path / "net.pth")
+
+
+# what is no SRCNN
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"bn1.running_mean": (4,)}, r"bn1\.running_mean \(4,\) is no part of an SRCNN"),
+        ({"prelu.weight": (1,)}, r"prelu\.weight"),
+        ({"fc.weight": (10, 20)}, r"fc\.weight"),
+        ({"conv4.weight": (1, 7, 3, 3)}, "layer 4 takes 7 channels"),
+        ({"conv4.weight": (1, 1, 3, 5)}, "layer 4 has weights"),
+        ({"conv1.bias": (5,)}, "layer 1 has weights"),
+    ],
+)
+def test_other_networks_are_refused_by_name(more, says, rng, tmp_path, torch_names):
+    state = state_of(arrays_of(rng), "conv1", "conv2", "conv3")
+    state.update({key: np.ones(shape, np.float32) for key, shape in more.items()})
+    write_zip(tmp_path / "net.pth", state, torch_names)
+    with pytest.raises(UserError, match=says):
+        model_files.load(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("value", [{}, [], 5, {"a": {"b": 1}}, {"conv1.weight": "no tensor"}])
+def test_files_without_a_state_dict(value, tmp_path, torch_names):
+    write_zip(tmp_path / "net.pth", value, torch_names)
+    with pytest.raises(UserError, match="holds no state_dict"):
+        model_files.load(tmp_path / "net.pth")
+
+
+# what would run code, or fill memory
+
+
+def archive_of(path, program, **members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data.pkl", program)
+        for name, content in members.items():
+            archive.writestr(f"x/data/{name.removeprefix('_')}", content)
+
+
+TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n"
+STORAGE = (
+    b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
+)
+LAUGHS = b"]" + b"".join(b"q%c(h%ch%ch%cl" % (i, i, i, i) for i in range(100))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"\x80\x02cposix\nsystem\nX\x0a\x00\x00\x00touch OWNED\x85R.",
+        b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x0btouch OWNED\x85R.",
+        b"\x80\x02cbuiltins\neval\nX\x01\x00\x00\x001\x85R.",
+        b"(S'touch OWNED'\nios\nsystem\n.",
+        b"(cos\nsystem\nS'touch OWNED'\no.",
+        b"\x80\x02ctorch\nload\n.",
+        b"\x80\x02ctorch\n__builtins__\n.",
+        b"\x80\x02ctorch.FloatStorage\n__init__\n.",
+        b"\x80\x02ccollections\nOrderedDict\n)\x81.",  # NEWOBJ
+        b"\x80\x02\x82\x01.",  # EXT1
+        b"\x80\x02ccollections\nOrderedDict\n}X\x01\x00\x00\x00aK\x01sb.",  # BUILD on a class
+        b"\x80\x02" + TENSOR + b"}X\x0c\x00\x00\x00__defaults__K\x01sb.",
+        b"\x80\x02" + STORAGE + b"}b.",
+        b"\x80\x02ccollections\nOrderedDict\nccollections\nOrderedDict\n\x85R.",
+        b"\x80\x02K\x01)R.",
+        b"\x80\x02" + TENSOR + b")R.",
+        b"\x80\x02" + TENSOR + b"(K\x01K\x00K\x04\x85K\x01\x85tR.",  # a number for a storage
+        b"\x80\x02" + TENSOR + b"(" + STORAGE + b"K\x00J\xff\xff\xff\xff\x85K\x01\x85tR.",
+        b"\x80\x02(X\x07\x00\x00\x00storageccollections\nOrderedDict\nK\x00NK\x04tQ.",
+        b"\x80\x02h\x05.",  # a memo that is not there
+        b"\x80\x02r\xff\xff\xff\xff.",  # on an empty stack
+        b"\x80\x02K\x01r\xff\xff\xff\xff.",  # memory for 4 billion memos, of the usual unpickler
+        b"\x80\x02t.",
+        b"\x80\x02].e.",
+        b"\x80\x02}((((u.",
+        b"\x80\x02}]]s.",  # an unhashable key
+        LAUGHS + b"\x85}h\x05K\x01s.",  # a key whose hash takes for ever
+        b"\x80\x02\x8b\xff\xff\xff\x7f.",
+        b"\x80\x02X\xff\xff\xff\xffabc.",
+        b"\x80\x02",
+        b"",
+        b"\xff\xfe not a pickle",
+    ],
+    ids=lambda program: repr(program)[2:30],
+)
+def test_a_pickle_runs_nothing(program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    archive_of("bad.pth", program, _0=np.ones(4, "f4").tobytes())
+    with pytest.raises(UserError) as caught:
+        model_files.load("bad.pth")
+    assert len(str(caught.value)) < 400
+    assert not (tmp_path / "OWNED").exists()
+
+
+def program_of_tensor(count, size, stride, offset=0):
+    """A state_dict of one tensor, in pickle's own words."""
+    number = lambda n: b"J" + struct.pack("<i", n)  # noqa: E731
+    numbers = lambda ns: b"(" + b"".join(map(number, ns)) + b"t"  # noqa: E731
+    storage = STORAGE.replace(b"K\x04tQ", number(count) + b"tQ")
+    tensor = TENSOR + b"(" + storage + number(offset) + numbers(size) + numbers(stride) + b"tR"
+    return b"\x80\x02}X\x08\x00\x00\x00a.weight" + tensor + b"s."
+
+
+def test_a_tensor_lies_within_its_storage(tmp_path):
+    stored = {"_0": np.arange(4, dtype="f4").tobytes()}
+    archive_of(tmp_path / "a.pth", program_of_tensor(4, (1, 1, 2, 2), (4, 4, 2, 1)), **stored)
+    net = model_files.load(tmp_path / "a.pth")
+    np.testing.assert_array_equal(net.layers[0][0].ravel(), [0, 1, 2, 3])
+    for arguments in (
+        (4, (1, 1, 2, 2), (4, 4, 2, 1), 1),  # begins too late
+        (4, (1, 1, 2, 2), (4, 4, 3, 1)),  # steps too far
+        (4, (1, 1, 2, 2), (4, 4, 2**30, 1)),
+        (5, (1, 1, 2, 2), (4, 4, 2, 1)),  # the storage is shorter than said
+        (4, (1, 1, 2), (4, 4, 2, 1)),
+        (4, (1, 1, 2, 2), (4, 4, -2, 1)),
+    ):
+        archive_of(tmp_path / "a.pth", program_of_tensor(*arguments), **stored)
+        with pytest.raises(UserError):
+            model_files.load(tmp_path / "a.pth")
+
+
+def test_strides_of_zero_make_no_mountain(tmp_path):
+    huge = program_of_tensor(4, (1, 1, 2**20, 2**20), (0, 0, 0, 0))
+    archive_of(tmp_path / "a.pth", huge, _0=bytes(16))
+    with pytest.raises(UserError, match="too large for an SRCNN"):
+        model_files.load(tmp_path / "a.pth")
+
+
+def test_a_pickle_of_millions_of_operations_is_left_alone(tmp_path):
+    archive_of(tmp_path / "a.pth", b"\x80\x02" + b"}" * (1 << 21) + b".")
+    with pytest.raises(UserError, match="its pickle is too large"):
+        model_files.load(tmp_path / "a.pth")

@@ -1,0 +1,242 @@
+"""Training that is killed, or loses its data, its disk or its folder: one line, nothing lost.
+
+The runs train on a prepared set. Each is compared, bit for bit, with a run that nothing befell.
+"""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import random
+import shutil
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from npsrcnn.commands import train
+from npsrcnn.datasets import dead_leaves, prepare
+from npsrcnn.model_files import formats as model_files
+from npsrcnn.training.optimizers import parameters
+from npsrcnn.training.runs import Run
+
+EPOCHS = 40
+STEPS = EPOCHS * 9
+KILLS = 10
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="processes of POSIX")
+
+
+@pytest.fixture(scope="module")
+def leaves():
+    return list(dead_leaves(4, (111, 111), seed=3))
+
+
+@pytest.fixture(scope="module")
+def original(leaves, tmp_path_factory):
+    """A folder with a prepared set of 4 x 36 sub-images, 9 batches, in two shards; and an image."""
+    folder = tmp_path_factory.mktemp("original")
+    mend(leaves, folder / "shards")
+    Image.fromarray(leaves[0][:40, :40]).save(folder / "eval.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def straight(original):
+    """The weights of the run that nothing befell."""
+    assert train.main(arguments(original / "shards", original / "straight")) == 0
+    assert last_step(original / "straight") == STEPS
+    return weights(original / "straight")
+
+
+@pytest.fixture
+def shards(original, tmp_path):
+    """A copy of the prepared set."""
+    shutil.copy(original / "eval.png", tmp_path)
+    return shutil.copytree(original / "shards", tmp_path / "shards")
+
+
+def mend(leaves, folder):
+    prepare(leaves, folder, 3, shard_bytes=60 * 2182)
+
+
+def arguments(shards, out, epochs=EPOCHS):
+    return [
+        "--data", str(shards), "--out", str(out), "--network", "5-3", "--batch", "16",
+        "--epochs", str(epochs), "--eval", str(shards.parent / "eval.png"),
+    ]  # fmt: skip
+
+
+def weights(out):
+    return parameters(model_files.load(out / "last.npz").layers)
+
+
+def same(a, b):
+    return all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
+
+
+def last_step(out):
+    with open(out / "log.csv", encoding="utf-8") as file:
+        return int(list(csv.DictReader(file))[-1]["step"])
+
+
+def one_line(capsys, *words):
+    """The error that was printed, which has these words."""
+    line = capsys.readouterr().err.strip()
+    assert "\n" not in line and "Traceback" not in line, line
+    for word in words:
+        assert word in line, line
+    return line
+
+
+@pytest.fixture(scope="module")
+def fork():
+    """Start a training in a process of its own, from a server that has imported all of it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["npsrcnn.train", "npsrcnn.kernels.cpu"])
+
+    def start(target, *args):
+        process = context.Process(target=target, args=args)
+        process.start()
+        return process
+
+    return start
+
+
+@POSIX
+def test_killed_at_ten_random_moments(shards, straight, tmp_path, fork):
+    """Some moments lie in steps, some in measuring, some in writing one of the four files."""
+    out, moments, killed = tmp_path / "killed", random.Random(10), []
+    checkpoint = out / "checkpoint.npz"
+    while len(killed) < KILLS:
+        begun = checkpoint.exists()
+        before = checkpoint.stat().st_mtime_ns if begun else None
+        process = fork(train.main, ["--resume", str(out)] if begun else arguments(shards, out))
+        while process.is_alive() and len(killed) % 3:  # every third may die before it has begun
+            if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
+                break
+            time.sleep(0.001)
+        process.join(moments.uniform(0, 0.04))
+        process.kill()
+        process.join()
+        assert process.exitcode == -9, "it ended before it was killed ten times"
+        killed.append(last_step(out) if (out / "log.csv").exists() else 0)
+    assert killed == sorted(killed) and killed[-1] > killed[0]
+    assert train.main(["--resume", str(out)]) == 0
+    assert same(straight, weights(out))
+    assert last_step(out) == STEPS
+
+
+def test_a_damaged_sub_image_ends_the_run_with_all_its_steps_saved(
+    shards, leaves, straight, tmp_path, capsys
+):
+    out, path = tmp_path / "out", shards / "00001.bin"
+    good = path.read_bytes()
+    path.write_bytes(good[:70_000] + bytes([good[70_000] ^ 1]) + good[70_001:])
+    capsys.readouterr()
+    assert train.main(arguments(shards, out)) == 1
+    line = one_line(capsys, f"{path}: the checksum of sub-image 32 is wrong: repeat the command")
+    steps = last_step(out)
+    assert 0 < steps < 9  # of the first epoch
+    assert f"{steps} steps are saved: then --resume {out}" in line
+    assert train.main(["--resume", str(out)]) == 1
+    mend(leaves, shards)
+    assert path.read_bytes() == good
+    assert train.main(["--resume", str(out)]) == 0
+    assert same(straight, weights(out))
+
+
+def test_a_set_that_is_removed_while_training(shards, straight, tmp_path, capsys, monkeypatch):
+    out, away, epochs = tmp_path / "out", tmp_path / "away", []
+    measure = Run.measure
+
+    def spy(self):
+        measure(self)
+        epochs.append(self.trainer.epoch)
+        if len(epochs) == 1:
+            shards.rename(away)
+
+    monkeypatch.setattr(Run, "measure", spy)
+    capsys.readouterr()
+    assert train.main(arguments(shards, out)) == 1
+    one_line(capsys, f"{shards / '00000.bin'}: no such file", "steps are saved")
+    assert 0 < last_step(out) < STEPS
+    assert train.main(["--resume", str(out)]) == 1
+    one_line(capsys, f"{shards}: ")
+    away.rename(shards)
+    assert train.main(["--resume", str(out)]) == 0
+    assert same(straight, weights(out))
+
+
+def test_a_run_whose_folder_is_removed_makes_it_again(
+    shards, straight, tmp_path, capsys, monkeypatch
+):
+    out, measured = tmp_path / "out", []
+    measure = Run.measure
+
+    def spy(self):
+        if len(measured) == 1:
+            shutil.rmtree(out)
+        measured.append(self.trainer.step)
+        measure(self)
+
+    monkeypatch.setattr(Run, "measure", spy)
+    monkeypatch.setattr("npsrcnn.training.runs.LEAST_PAUSE", 0.0)
+    assert train.main(arguments(shards, out)) == 0
+    assert len(measured) > 2
+    assert same(straight, weights(out))
+    for line in capsys.readouterr().out.splitlines():
+        if line.startswith(("best model", "last model", "log")):
+            assert os.path.exists(line.split()[-1]), line
+
+
+def limited(largest, argv, file):
+    """The command where no file can become larger than so many bytes; its error goes to a file."""
+    import contextlib
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    with open(file, "w") as errors, contextlib.redirect_stderr(errors):
+        code = train.main(argv)
+    os._exit(code)
+
+
+@POSIX
+def test_a_disk_that_fills_up_while_the_checkpoint_is_written(shards, tmp_path, fork):
+    out = tmp_path / "out"
+    assert train.main([*arguments(shards, out, 2), "--decay", "none"]) == 0
+    kept = (out / "checkpoint.npz").read_bytes()
+    largest = len(kept) - 1000
+    assert (out / "last.npz").stat().st_size < largest  # it is the checkpoint that fails
+    argv = ["--resume", str(out), "--epochs", "4"]
+    process = fork(limited, largest, argv, tmp_path / "errors")
+    process.join()
+    assert process.exitcode == 1
+    (line,) = (tmp_path / "errors").read_text().splitlines()
+    assert f"{out / 'checkpoint.npz'}: File too large" in line
+    assert (out / "checkpoint.npz").read_bytes() == kept
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["best.npz", "last.npz", "log.csv", "checkpoint.npz"]
+    )
+    assert train.main(argv) == 0
+    assert train.main([*arguments(shards, tmp_path / "whole", 4), "--decay", "none"]) == 0
+    assert same(weights(tmp_path / "whole"), weights(out))
+
+
+def test_a_prepared_set_is_used_as_it_was_prepared(shards, tmp_path, capsys):
+    def fails(*more):
+        capsys.readouterr()
+        assert train.main([*arguments(shards, tmp_path / "out", 1), *map(str, more)]) == 2
+        return one_line(capsys)
+
+    assert "prepared for x3 in y: give --scale 3 --channels y" in fails("--scale", 2)
+    assert "prepared for x3 in y" in fails("--channels", "rgb")
+    assert "prepare --rescale" in fails("--rescale", "0.9")
+    assert "use --eval" in fails("--hold-out", 1)
+    assert "prepare --size" in fails("--sub-image", 36)
+    assert "trained on alone" in fails("--data", shards, "dead-leaves")
+    (shards / "shards.json").write_text("{}")
+    assert train.main(arguments(shards, tmp_path / "out", 1)) == 1
+    one_line(capsys, "shards.json: damaged")
