@@ -24,8 +24,8 @@ from npsrcnn.commands import frame as commands
 from npsrcnn.errors import UserError
 from npsrcnn.kernels import cuda as kernels
 from npsrcnn.kernels.cuda import device, inference, planes, steps, training
-from npsrcnn.kernels.cuda import tf32 as tensor_cores
-from npsrcnn.model.network import Layers
+from npsrcnn.layers import Layers
+from npsrcnn.runtime.files import write_atomically
 from npsrcnn.training.optimizers import parameters
 
 SIZES = {"1080p": (1080, 1920), "4K": (2160, 3840)}
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
         rows.append(row)
         print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
         if options.json:
-            with commands.write_atomically(options.json) as path:
+            with write_atomically(options.json) as path:
                 path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     if failed := sum("error" in row for row in rows):
         raise UserError(f"{failed} of {len(rows)} rows have no time: their errors are above")
@@ -227,15 +227,6 @@ def check(result: np.ndarray, expected: np.ndarray, tf32: bool) -> None:
         raise UserError(f"results differ by {distance:.1e}: nothing to compare the speed of")
 
 
-def knows_tf32() -> bool:
-    """Whether this GPU's tensor cores do."""
-    try:
-        tensor_cores.require()
-    except UserError:
-        return False
-    return True
-
-
 Contestant = tuple[str, Callable[[], float]]  # a name, and what measures its milliseconds
 
 
@@ -253,18 +244,16 @@ def inferences(
     expected = infer(model).cpu().numpy()
     x, rows = planes.upload(pixels), (0, pixels.shape[2])
 
-    def measure_ours(tf32: bool) -> float:
-        network = inference.Network(net.layers, net.padding, tf32=tf32)
-        check(network.run(x, rows, rows[1]).download(), expected, tf32)
+    def measure_ours() -> float:
+        network = inference.Network(net.layers, net.padding)
+        check(network.run(x, rows, rows[1]).download(), expected, False)
         return ours(lambda: network.run(x, rows, rows[1]), repeats, IMAGES)
 
     def measure_theirs(variant: Any, tf32: bool) -> float:
         check(infer(variant).cpu().numpy(), expected, tf32)
         return theirs(torch, lambda: infer(variant), repeats, IMAGES)
 
-    yield "npsrcnn", lambda: measure_ours(tf32=False)
-    if knows_tf32():
-        yield "npsrcnn TF32", lambda: measure_ours(tf32=True)
+    yield "npsrcnn", measure_ours
     for name, variant, tf32 in variants(torch, model, compiled):
         yield name, functools.partial(measure_theirs, variant, tf32)
 

@@ -26,7 +26,7 @@ part() { # NAME SECONDS COMMAND...
 }
 
 on_gpu() { # OPTIONS...: the tests
-    python -m pytest tests/test_cuda_gpu.py -m cuda -W default -rs "$@"
+    python -m pytest tests/kernels/cuda/test_gpu.py -m cuda -W default -rs "$@"
 }
 export -f on_gpu
 
@@ -45,7 +45,7 @@ try:
 except UserError as error:
     raise SystemExit(str(error)) from None
 VERSIONS
-part smoke 90 bash -c 'on_gpu -v -k "an_image and 9-1-5-1 or tensor_cores and 9-1-5-1 or two_trainings"'
+part smoke 90 bash -c 'on_gpu -v -k "an_image and 9-1-5-1 or two_trainings"'
 part figures 200 python -m benchmarks cuda --json "$folder/figures.json"
 part tests 240 bash -c 'OMP_NUM_THREADS=1 on_gpu -n 8 -v --durations=10'
 run=$(mktemp -d)

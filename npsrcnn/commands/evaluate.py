@@ -42,8 +42,7 @@ def _network(options: argparse.Namespace) -> tuple[Method, int, str, bool]:
     if options.model is None and options.scale is None:
         raise UsageError("give --scale, or --model, or both")
     names = [options.model] if options.model else chain_for(options.scale)
-    device = frame.device_of(options)
-    nets = [load(name, device, options.padding) for name in names]
+    nets = [load(name, options.device, options.padding) for name in names]
     scale = options.scale
     if options.model:
         nets, scale = choose_models(nets[0], scale)
@@ -67,7 +66,7 @@ def _network(options: argparse.Namespace) -> tuple[Method, int, str, bool]:
 def _by_patches(options: argparse.Namespace) -> tuple[Method, int, str, bool]:
     """Any other --method: the super-resolver, trained on --train-data unless it was before."""
     given = [name for name in ("model", "padding", "ensemble") if getattr(options, name)]
-    if frame.device_of(options) != "cpu":
+    if options.device != "cpu":
         given.append("device")
     if given:
         raise UsageError(f"--{given[0]} is for --method srcnn, not {options.method}")
@@ -150,7 +149,6 @@ def make_parser() -> argparse.ArgumentParser:
         dest="device",
         help="the same as --device cuda",
     )
-    frame.add_precision(parser)
     result = parser.add_argument_group("results in files")
     result.add_argument("--json", metavar="FILE", help="all figures as JSON; - is the output")
     result.add_argument("--csv", metavar="FILE", help="the same as CSV; - is the output")

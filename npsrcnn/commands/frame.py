@@ -62,27 +62,6 @@ def positive_floats(text: str) -> list[float]:
     return [positive_float(part) for part in text.split(",") if part]
 
 
-def add_precision(parser: argparse.ArgumentParser) -> None:
-    """The option ``--precision`` of commands that restore images."""
-    parser.add_argument(
-        "--precision", choices=("float32", "tf32"), default="float32",
-        help="tf32: on tensor cores of a GPU, off by 0.1 to 0.3 of 255 grey levels (rms) "
-        "(default: float32)",
-    )  # fmt: skip
-
-
-def device_of(options: argparse.Namespace) -> str:
-    """What ``--device`` and ``--precision`` mean together; see :func:`npsrcnn.kernels.choose`."""
-    if options.precision == "float32":
-        return options.device
-    if options.device != "cuda":
-        raise UsageError(
-            f"--precision tf32 is for a GPU's tensor cores, not for --device {options.device}: "
-            "add --cuda, or leave it out"
-        )
-    return f"{options.device}-{options.precision}"
-
-
 def run(
     make_parser: Callable[[], argparse.ArgumentParser],
     body: Callable[[argparse.Namespace], int | None],

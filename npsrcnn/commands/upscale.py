@@ -94,7 +94,6 @@ def make_parser() -> argparse.ArgumentParser:
         "--cuda", action="store_const", const="cuda", dest="device",
         help="the same as --device cuda",
     )  # fmt: skip
-    frame.add_precision(parser)
     return parser
 
 
@@ -112,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
         check_writable(options.output)
     if options.json not in (None, "-"):
         check_writable(options.json)
-    nets, scale = choose_models(options.model, options.scale, frame.device_of(options))
+    nets, scale = choose_models(options.model, options.scale, options.device)
     steps = steps_of(nets, scale)
     if options.ensemble:
         nets = [ensemble(net) for net in nets]

@@ -148,6 +148,8 @@ def test_the_command(small, monkeypatch, tmp_path, capsys, leaves):
     assert evaluate.main(arguments) == 2
     assert evaluate.main([*arguments, "--scale", "3", "--model", "x.npz"]) == 2
     assert "--model is for --method srcnn" in capsys.readouterr().err
+    assert evaluate.main([*arguments, "--scale", "3", "--cuda"]) == 2
+    assert "--device is for --method srcnn" in capsys.readouterr().err
 
 
 def test_what_is_refused(leaves):

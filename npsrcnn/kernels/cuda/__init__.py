@@ -12,9 +12,6 @@ N batch, C channels in, O channels out, H W height and width, K kernel size. Arr
 ``convolution``      one convolution: a layer, or the gradient to its input
 ``gradients``        the gradients to weights and biases
 ``fused``            the first two layers in one pass: inference
-``tensor_tiles``     tiles on tensor cores, in TF32
-``tensor_fused``     the first two layers in one pass, on tensor cores
-``tf32``             the contract again, with tensor cores in ``forward``
 ``inference``        whole images, in strips where they do not fit
 ``steps``            ReLU, loss, the optimizer's step, drawing of sub-images
 ``soap``             the steps of SOAP, which are more than elementwise

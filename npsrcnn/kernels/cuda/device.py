@@ -85,8 +85,8 @@ def inline(function: Callable) -> Callable:
 
 
 @functools.cache
-def require(oldest: tuple[int, int] = OLDEST, name: str = "Turing", advice: str = _CPU[3:]) -> None:
-    """Make sure that kernels can run here, on a GPU of the compute capability ``oldest`` at least.
+def require() -> None:
+    """Make sure that kernels can run here, on a GPU of the compute capability ``OLDEST`` at least.
 
     Raises
     ------
@@ -100,10 +100,10 @@ def require(oldest: tuple[int, int] = OLDEST, name: str = "Turing", advice: str 
         return
     with errors_for_people():
         capability = tuple(cuda.get_current_device().compute_capability)
-    if capability < oldest:
+    if capability < OLDEST:
         raise UserError(
             f"this GPU has compute capability {capability[0]}.{capability[1]}, and "
-            f"{oldest[0]}.{oldest[1]} is needed ({name} or newer); {advice}"
+            f"{OLDEST[0]}.{OLDEST[1]} is needed (Turing or newer); {_CPU[3:]}"
         )
     from numba.cuda.cudadrv import nvvm
 

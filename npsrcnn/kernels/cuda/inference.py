@@ -1,7 +1,7 @@
 """The whole network on whole images, in strips where they do not fit in the GPU's memory.
 
-The first two layers go in one pass (:mod:`npsrcnn.kernels.cuda.fused`, or ``tensor_fused``), what
-follows layer by layer. A strip takes with it the rows that the filters reach around it; every
+The first two layers go in one pass (:mod:`npsrcnn.kernels.cuda.fused`), what follows
+layer by layer. A strip takes with it the rows that the filters reach around it; every
 kernel pads only where the image ends, so strips come out identical, to the last bit, to one piece.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.kernels.cuda import device, fused, planes, tensor_fused
+from npsrcnn.kernels.cuda import device, fused, planes
 from npsrcnn.kernels.cuda.convolution import convolve
 from npsrcnn.kernels.cuda.fused import before
 from npsrcnn.kernels.cuda.planes import ALIGNED, Planes, allocate, upload
@@ -34,16 +34,9 @@ class Network:
     ----------
     layers : list of (w, b)
     padding : "replicate" or "zeros"
-    tf32 : bool
-        The first two layers on tensor cores, in TF32.
-
-    Raises
-    ------
-    UserError
-        No kernel in TF32 for the network.
     """
 
-    def __init__(self, layers: Layers, padding: str = "replicate", *, tf32: bool = False) -> None:
+    def __init__(self, layers: Layers, padding: str = "replicate") -> None:
         self.weights = Weights(layers)
         zeros = {"replicate": False, "zeros": True}[padding]
         self.shapes = [shape._replace(zeros=zeros) for shape in self.weights.shapes]
@@ -51,17 +44,7 @@ class Network:
         if len(layers) > 2:  # both of the two have a ReLU behind them
             (c, n1, f1, *_), (_, n2, f2, *_) = self.shapes[:2]
             pair = fused.Pair(c, n1, f1, n2, f2, zeros)
-            blocking = tensor_fused.blocking if tf32 else fused.blocking
-            self.pair = pair if blocking(pair) is not None else None
-        self._two_layers, self._first_two = fused.two_layers, self.weights.layers[:2]
-        if tf32:
-            if self.pair is None:
-                raise UserError(
-                    "TF32 is for three layers or more, the first two with filters of up to 9 x 9 "
-                    "and 64 maps: leave --precision out"
-                )
-            self._two_layers = tensor_fused.two_layers
-            self._first_two = tensor_fused.pack(layers[:2], self.pair)
+            self.pair = pair if fused.blocking(pair) is not None else None
         self._rooms: dict[int, Planes] = {}
 
     def ranges(self, rows: Rows, height: int) -> list[Rows]:
@@ -92,8 +75,8 @@ class Network:
         if self.pair is not None:
             (start, _), (top, bottom) = ranges[0], ranges[2]
             y = self._room(1, x.n, bottom - top, x.columns)
-            x = self._two_layers(
-                x, *self._first_two, self.pair, y, shift=top - start, top=top, rows=height
+            x = fused.two_layers(
+                x, *layers[:2], self.pair, y, shift=top - start, top=top, rows=height
             )
             first = 2
         for i in range(first, len(shapes)):
@@ -134,15 +117,13 @@ class Network:
             yield rows, self.run(upload(images[:, :, start:stop]), rows, height).download()
 
 
-def forward(
-    layers: Layers, images: np.ndarray, padding: str = "replicate", *, tf32: bool = False
-) -> np.ndarray:
+def forward(layers: Layers, images: np.ndarray, padding: str = "replicate") -> np.ndarray:
     """The whole network on (N, C, H, W), its size kept: edges padded before every layer.
 
     Threads take turns: each is to find the memory free.
     """
     with _TURN:
-        return _forward(Network(layers, padding, tf32=tf32), images)
+        return _forward(Network(layers, padding), images)
 
 
 def _forward(network: Network, images: np.ndarray) -> np.ndarray:

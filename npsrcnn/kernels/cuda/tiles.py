@@ -158,21 +158,20 @@ class Emitter:
         """``count`` floats, four to a load."""
         values = []
         for first in range(0, count, 4):
-            four = self.builder.load(self._vector(4, pointer, self.at(index, first)))
+            four = self.builder.load(self._four_at(pointer, self.at(index, first)))
             four.align = 16
             values += [self.builder.extract_element(four, _I32(k)) for k in range(4)]
         return values
 
     def store(self, values: list[ir.Value], pointer: ir.Value, index: ir.Value) -> None:
-        """Four values, or two, at once."""
-        vector = ir.VectorType(_F32, len(values))(ir.Undefined)
+        """Four values at once."""
+        vector = ir.VectorType(_F32, 4)(ir.Undefined)
         for k, value in enumerate(values):
             vector = self.builder.insert_element(vector, value, _I32(k))
-        place = self._vector(len(values), pointer, index)
-        self.builder.store(vector, place).align = 4 * len(values)
+        self.builder.store(vector, self._four_at(pointer, index)).align = 16
 
-    def _vector(self, count: int, pointer: ir.Value, index: ir.Value) -> ir.Value:
-        kind = ir.VectorType(_F32, count).as_pointer()
+    def _four_at(self, pointer: ir.Value, index: ir.Value) -> ir.Value:
+        kind = ir.VectorType(_F32, 4).as_pointer()
         return self.builder.bitcast(self.builder.gep(pointer, [index]), kind)
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
@@ -282,9 +281,7 @@ def _emit_add_tile(e, n, acc, y, yi, fresh):
 
 # Both under one name ------------------------------------------------------------------------
 
-_CONSTANTS = (
-    "maps", "rows", "columns", "channels", "high", "size", "skew", "act", "count", "tall", "wide",
-)  # fmt: skip
+_CONSTANTS = ("maps", "rows", "columns", "channels", "high", "size", "skew", "act", "count")
 
 
 def tile(meaning: Callable, emit: Callable) -> Callable:

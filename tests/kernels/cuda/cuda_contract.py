@@ -13,7 +13,6 @@ import threading
 
 import numpy as np
 import pytest
-import tf32_emulation
 
 from npsrcnn import SRCNN, datasets
 from npsrcnn.errors import UserError
@@ -29,8 +28,6 @@ from npsrcnn.kernels.cuda import (
     planes,
     soap,
     steps,
-    tensor_fused,
-    tf32,
     training,
     weights,
 )
@@ -91,11 +88,10 @@ def small_tiles(monkeypatch):
         (gradients, "THREADS", 8), (gradients, "BAND", 8), (gradients, "SUMS", 12),
         (gradients, "GROUPS", 2), (steps, "THREADS", 8), (steps, "SLICES", 2),
         (soap, "THREADS", 8), (soap, "SLICES", 2), (soap, "PARTS", 2),
-        (tensor_fused, "WARPS", 2), (tensor_fused, "HIDDEN", ((16, 4),)),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, value)
     # How work was cut for other sizes of tiles.
-    for module in (convolution, fused, gradients, tensor_fused):
+    for module in (convolution, fused, gradients):
         module.blocking.cache_clear()
 
 
@@ -221,46 +217,6 @@ def test_strips_are_identical_to_one_piece(rng, padding):
     assert np.array_equal(result, kernels.forward(layers, image, padding))
     with pytest.raises(UserError, match="too little free memory"):
         next(network.strips(image, 1000))
-
-
-TENSOR_CASES = [  # padding, channels, widths, sizes, image: one ragged end of blocks in each
-    ("replicate", 1, (20, 3), (3, 1, 3), (3, 19)),
-    ("zeros", 3, (4, 18), (3, 3, 1), (2, 19)),
-    ("replicate", 1, (4, 5, 2), (5, 2, 1, 3), (9, 9)),
-]
-
-
-@pytest.mark.parametrize("case", TENSOR_CASES)
-def test_tensor_cores(rng, case):
-    padding, channels, widths, sizes, shape = case
-    layers = layers_of(rng, channels, widths, sizes)
-    image = normal(rng, 1, channels, *shape)
-    result = tf32.forward(layers, image, padding)
-    assert result.dtype == np.float32 and result.flags.c_contiguous
-    double = exact(layers), image.astype(np.float64), padding
-    # Sums in float32 may round to the other of two neighbours, 2^-10 apart: of few maps.
-    expected = tf32_emulation.forward(*double)
-    assert np.median(np.abs(result - expected)) < 2e-6
-    np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-3)
-    error = np.abs(result - reference.forward(*double))
-    assert (error <= tf32_emulation.bound(*double) + TOLERANCE["atol"]).all()
-    assert error.max() > 5 * TOLERANCE["atol"]  # float32 is much closer: this was TF32
-
-
-def test_tensor_cores_give_the_same_in_pieces(rng):
-    layers = layers_of(rng, 1, (4, 2), (1, 3, 3))
-    image = normal(rng, 1, 1, 11, 5)
-    network = inference.Network(layers, tf32=True)
-    memory = 4 * (1 + 2 + 1) * 8 * (8 + 4 + 2 * planes.ALIGNED)
-    strips = [strip for _, strip in network.strips(image, memory)]
-    assert len(strips) == 2
-    assert np.array_equal(np.concatenate(strips, axis=2), tf32.forward(layers, image))
-
-
-def test_tensor_cores_refuse_what_they_cannot_run(rng):
-    for widths, sizes in (((3,), (3, 3)), ((3, 65), (3, 1, 3)), ((16, 3), (9, 21, 3))):
-        with pytest.raises(UserError, match="leave --precision out"):
-            tf32.forward(layers_of(rng, 1, widths, sizes), normal(rng, 1, 1, 5, 5))
 
 
 def test_loss_and_gradients(rng):

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import tf32_emulation
 from cuda_contract import *  # noqa: F403
 from cuda_contract import after, exact, normal, trainers
 
@@ -20,7 +19,7 @@ from npsrcnn import SRCNN
 from npsrcnn.errors import UserError
 from npsrcnn.kernels import cuda as kernels
 from npsrcnn.kernels import reference
-from npsrcnn.kernels.cuda import device, inference, tf32
+from npsrcnn.kernels.cuda import device, inference
 
 HERE = device.cuda is not None and not device.SIMULATED and device.cuda.is_available()
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not HERE, reason="no CUDA GPU here")]
@@ -61,23 +60,6 @@ def test_the_papers_networks_on_an_image(rng, name, channels, padding):
     assert np.array_equal(kernels.forward(layers, image, padding), result)
     row = 4 * 200 * 160  # bytes: enough for strips of a few dozen rows
     strips = list(inference.Network(layers, padding).strips(image, row * 60))
-    assert len(strips) > 1
-    assert np.array_equal(np.concatenate([strip for _, strip in strips], axis=2), result)
-
-
-@pytest.mark.parametrize("padding", ["replicate", "zeros"])
-@pytest.mark.parametrize(("name", "channels"), NETWORKS)
-def test_the_papers_networks_on_tensor_cores(rng, name, channels, padding):
-    layers = network(name, channels)
-    image = normal(rng, 1, channels, 123, 157)
-    double = exact(layers), image.astype(np.float64), padding
-    result = tf32.forward(layers, image, padding)
-    # Sums in float32 round some maps to the other of two TF32 neighbours.
-    assert distance(result, tf32_emulation.forward(*double)) < 1e-4
-    assert 1e-4 < distance(result, reference.forward(*double)) < 2e-3
-    assert (np.abs(result - reference.forward(*double)) < tf32_emulation.bound(*double)).all()
-    assert np.array_equal(tf32.forward(layers, image, padding), result)
-    strips = list(inference.Network(layers, padding, tf32=True).strips(image, 4 * 200 * 160 * 60))
     assert len(strips) > 1
     assert np.array_equal(np.concatenate([strip for _, strip in strips], axis=2), result)
 

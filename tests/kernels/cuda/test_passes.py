@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -25,7 +26,6 @@ CONTRACT = Path(__file__).with_name("cuda_contract.py")
 PARTS = [
     "convolution or relu or filter",
     "forward or strips or loss_and_gradients",
-    "tensor_cores",
     "follows_the_cpus or by_soap",
     "goes_on or divergence",
 ]
@@ -187,6 +187,15 @@ except npsrcnn.errors.UserError as line:
     assert "pip install" in run.stdout
 
 
+def test_a_gpu_that_is_too_old_is_named(monkeypatch):
+    volta = SimpleNamespace(compute_capability=(7, 0))
+    monkeypatch.setattr(device, "cuda", SimpleNamespace(get_current_device=lambda: volta))
+    monkeypatch.setattr(device, "SIMULATED", False)
+    device.require.cache_clear()
+    with pytest.raises(UserError, match=r"has compute capability 7\.0, and 7\.5 is needed"):
+        device.require()
+
+
 def test_without_a_gpu_the_commands_say_so_and_never_use_the_cpu(tmp_path):
     if device.cuda is not None and device.cuda.is_available():
         pytest.skip("there is a GPU")
@@ -199,7 +208,7 @@ def test_without_a_gpu_the_commands_say_so_and_never_use_the_cpu(tmp_path):
         ["upscale", "--device", "cuda", *model, "--scale", "3", "picture.png"],
     ):
         run = subprocess.run(
-            [sys.executable, "-m", f"npsrcnn.{words[0]}", *words[1:]],
+            [sys.executable, "-m", "npsrcnn", *words],
             capture_output=True, text=True, check=False, cwd=tmp_path,
         )  # fmt: skip
         assert run.returncode == 1 and "or use --device cpu" in run.stderr, run

@@ -29,12 +29,10 @@ from npsrcnn.kernels.cuda import (
     gradients,
     soap,
     steps,
-    tensor_fused,
     tiles,
 )
 from npsrcnn.kernels.cuda.convolution import Shape
 from npsrcnn.kernels.cuda.device import cuda
-from npsrcnn.kernels.cuda.tensor_tiles import mma_tile, round_tile
 
 ARCHITECTURES = ((7, 5), (8, 0), (9, 0))
 FLOATS, NUMBERS = types.float32[::1], types.int64[::1]
@@ -50,9 +48,6 @@ class Case(NamedTuple):
     loads: int = 0  # of four floats from shared memory, at least
     stores: int = 0  # of four floats to global memory, at least
     resident: int = 1  # blocks for which registers must suffice
-    tensor: int = 0  # products on tensor cores, at least
-    weights: int = 0  # loads of four floats from global memory for them, at least
-    rounded: int = 0  # floats that become TF32, at least
 
 
 def _convolution(shape: Shape, rows: int, columns: int, skew: int = 0) -> Case:
@@ -89,17 +84,6 @@ def _fused(*pair: int) -> Case:
     return Case(
         fused.kernel(pair, parts), (*[FLOATS] * 6, NUMBERS), parts.threads, products, loads,
         parts.maps * pixels // 4, parts.resident,
-    )  # fmt: skip
-
-
-def _tensor(*pair: int) -> Case:
-    pair = fused.Pair(*pair)
-    parts = tensor_fused.blocking(pair)
-    tall = parts.hidden // 16, -(-pair.n2 // 16)
-    return Case(
-        tensor_fused.kernel(pair, parts), (*[FLOATS] * 6, NUMBERS), parts.threads,
-        resident=parts.resident(pair), tensor=tall[0] * parts.deep + tall[1] * tensor_fused.SIDE,
-        weights=sum(tall), rounded=4 + 4 * tall[0] * parts.deep,
     )  # fmt: skip
 
 
@@ -173,17 +157,6 @@ MORE = {
     "31 x 31": lambda: _convolution(Shape(1, 4, 31), 200, 200),
     "31 x 31, dw": lambda: _gradient(Shape(1, 4, 31), 200),
 }
-# In TF32, which sm_75 does not have.
-TENSOR = {
-    "9-1-5, TF32": lambda: _tensor(1, 64, 9, 32, 1),
-    "9-5-5, TF32": lambda: _tensor(1, 64, 9, 32, 5),
-}
-MORE_TENSOR = {
-    "9-3-5, TF32": lambda: _tensor(1, 64, 9, 32, 3),
-    "9-1-5 in color, TF32": lambda: _tensor(3, 64, 9, 32, 1),
-    "9-5-5 in color, TF32": lambda: _tensor(3, 64, 9, 32, 5),
-}
-
 
 REQUIRED = os.environ.get("NPSRCNN_PTX") == "required"
 
@@ -253,8 +226,7 @@ def resources(ptx: str, architecture: tuple[int, int], threads: int, folder: Pat
 CASES = [
     pytest.param(make, architecture, id=f"{name}, sm_{architecture[0]}{architecture[1]}")
     for table, architectures in (
-        (MAIN, ARCHITECTURES), (MORE, [(8, 0)]), (TENSOR, [(8, 0), (9, 0)]),
-        (MORE_TENSOR, [(8, 0)]),
+        (MAIN, ARCHITECTURES), (MORE, [(8, 0)]),
     )
     for name, make in table.items()
     for architecture in architectures
@@ -274,10 +246,7 @@ def test_compiled_kernel(make, architecture, monkeypatch, tmp_path):
     assert ptx.count("fma.rn.f32") >= case.products
     assert ptx.count("ld.shared.v4.") >= case.loads
     assert ptx.count("st.global.v4.") >= case.stores
-    assert ptx.count("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 ") >= case.tensor
-    assert ptx.count("cvt.rna.tf32.f32") >= case.rounded
-    assert ptx.count("ld.global.v4.") >= case.weights
-    assert ("tf32" in ptx) == bool(case.tensor), "float32 throughout, unless asked for"
+    assert "tf32" not in ptx, "float32 throughout"
     if case.loads:  # vectors need it
         assert set(re.findall(r"\.shared \.align (\d+)", ptx)) == {"16"}
     if case.products:  # what the tiles read comes four floats at a time: loads of one are few
@@ -295,27 +264,3 @@ def test_what_nvidias_packages_raise_is_known():
     pytest.importorskip("numba_cuda")
     names = {error.__name__ for error in device._cuda_errors()}
     assert {"CUDAError", "nvJitLinkError"} <= names
-
-
-def test_operands_of_a_product_on_tensor_cores(monkeypatch):
-    """In the order of the PTX ISA: d0 to d3, a0 to a3, b0 and b1, c0 to c3."""
-
-    @device.jit(32)
-    def twice(w, x, y):
-        acc = tiles.zero_tile(1, 1, 4)
-        acc = mma_tile(acc, 1, 1, w, 4, x, 5, 7, 8)
-        acc = mma_tile(acc, 1, 1, w, 8, x, 9, 3, 8)
-        tiles.add_tile(acc, 1, 1, 4, y, 0, True)
-        round_tile(y, 40)
-
-    ptx = compiled(Case(twice, (FLOATS,) * 3, 32), (8, 0), monkeypatch)
-    ptx = re.sub(r"\s+", " ", ptx)
-    loads = re.findall(r"ld\.global\S* ([^;]+), \[%rd\d+\+(\d+)\];", ptx)
-    loaded = {at: names for names, at in loads}
-    stored = dict(re.findall(r"st\.global\.f32 \[%rd\d+(?:\+(\d+))?\], (%f\d+);", ptx))
-    products = re.findall(r"tf32\.f32 ({[^}]+}), ({[^}]+}), {([^}]+)}, ({[^}]+});", ptx)
-    (d1, a1, b1, _), (d2, a2, b2, c2) = products
-    assert [a1, a2] == [loaded[str(4 * at)] for at in (4, 8)]
-    assert [b1, b2] == [f"{loaded[str(4 * i)]}, {loaded[str(4 * j)]}" for i, j in ((5, 7), (9, 3))]
-    assert c2 == d1
-    assert d2 == "{" + ", ".join(stored[at] for at in ("", "4", "8", "12")) + "}"
