@@ -20,6 +20,7 @@ from benchmarks.measure import REPEATS, Row, machine
 from benchmarks.peers import PEERS
 from npsrcnn.commands import frame as commands
 from npsrcnn.errors import UserError
+from npsrcnn.runtime.files import write_atomically
 from npsrcnn.runtime.threads import get_num_threads
 
 SUBJECTS: dict[str, ModuleType] = {
@@ -91,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
             print(", ".join(text for make in COLUMNS.values() if (text := make(row))), flush=True)
     print("\n" + report(facts, rows))
     if options.json:
-        with commands.write_atomically(options.json) as path:
+        with write_atomically(options.json) as path:
             document = {"machine": facts, "rows": [row.as_dict() for row in rows]}
             path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     if options.plot:

@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from npsrcnn import datasets
-from npsrcnn.commands import evaluate
 from npsrcnn.commands import frame as commands
-from npsrcnn.commands.train import optimizer_of
+from npsrcnn.datasets.paths import paths_of
+from npsrcnn.evaluation import scores
 from npsrcnn.model.network import SRCNN
+from npsrcnn.training.build import optimizer_of
 from npsrcnn.training.optimizers import rate_at
 from npsrcnn.training.recipes import OPTIMIZERS, RECIPES
 from npsrcnn.training.trainer import Trainer
@@ -56,8 +57,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def measure(options: argparse.Namespace) -> None:
     """Print every run while it goes on."""
-    source = datasets.sub_images(evaluate.paths_of(options.data), options.scale, orientations=True)
-    measured = [evaluate.read(path, options.scale) for path in evaluate.paths_of(options.measured)]
+    source = datasets.sub_images(paths_of(options.data), options.scale, orientations=True)
+    measured = [scores.read(path, options.scale) for path in paths_of(options.measured)]
     bicubic = np.mean([image.psnr_bicubic for image in measured])
     print(f"{len(source):,} sub-images at x{options.scale}; PSNR on {len(measured)} images, "
           f"bicubic {bicubic:.3f} dB")  # fmt: skip
@@ -93,7 +94,7 @@ def _trained(source, measured, batch: int, rate: float, options: argparse.Namesp
     for _ in trainer.train(steps):
         if trainer.step in moments:
             run["seen"].append(trainer.sub_images)
-            run["psnr"].append(evaluate.mean_psnr(trainer.averaged(), measured)[0])
+            run["psnr"].append(scores.mean_psnr(trainer.averaged(), measured)[0])
             print(f" {run['psnr'][-1]:.3f}", end="", flush=True)
     print(flush=True)
     return run

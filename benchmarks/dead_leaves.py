@@ -13,12 +13,13 @@ import functools
 import sys
 from collections.abc import Sequence
 
-from npsrcnn import datasets
-from npsrcnn.commands import evaluate
+from npsrcnn import datasets, load
 from npsrcnn.commands import frame as commands
+from npsrcnn.datasets.paths import paths_of
+from npsrcnn.evaluation.protocol import prepare
+from npsrcnn.evaluation.scores import mean_psnr
 from npsrcnn.images import read_array
 from npsrcnn.model.network import SRCNN
-from npsrcnn.model_files import formats as model_files
 from npsrcnn.training.optimizers import Adam, paper_factors, rate_at
 from npsrcnn.training.trainer import Trainer
 
@@ -73,12 +74,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 def measure(options: argparse.Namespace) -> None:
     """Print a table: each case's mean PSNR, and its distance to the default's."""
-    paths = evaluate.paths_of(options.measured)[:: options.every]
-    measured = [evaluate.prepare(read_array(path), options.scale) for path in paths]
+    paths = paths_of(options.measured)[:: options.every]
+    measured = [prepare(read_array(path), options.scale) for path in paths]
     print(f"PSNR on {len(paths)} images at x{options.scale}, after {options.steps} steps of 128")
     default = None
     for case in options.cases:
-        psnr, bicubic = evaluate.mean_psnr(_trained(CASES[case], options), measured)
+        psnr, bicubic = mean_psnr(_trained(CASES[case], options), measured)
         default = psnr if default is None else default
         print(f"{case:25} {psnr:.3f} dB  {psnr - default:+.3f}  bicubic {bicubic:.3f}", flush=True)
 
@@ -86,7 +87,7 @@ def measure(options: argparse.Namespace) -> None:
 def _trained(changes: dict, options: argparse.Namespace) -> SRCNN:
     style = datasets.Style(**changes)
     leaves = datasets.dead_leaves(options.images, seed=1, style=style)
-    net = SRCNN("9-1-5", seed=0) if options.init is None else model_files.load(options.init)
+    net = SRCNN("9-1-5", seed=0) if options.init is None else load(options.init)
     trainer = Trainer(
         net,
         datasets.sub_images(leaves, options.scale, orientations=True),

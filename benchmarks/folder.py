@@ -23,8 +23,8 @@ import numpy as np
 
 from npsrcnn import images, load
 from npsrcnn.commands.upscale import main as upscale
-from npsrcnn.images import luma
 from npsrcnn.model.network import SRCNN
+from npsrcnn.pixels.color import luma
 from npsrcnn.pixels.resize import imresize
 from npsrcnn.runtime.threads import get_num_threads, limited, set_num_threads
 

@@ -19,8 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from npsrcnn import datasets
-from npsrcnn.commands import evaluate
 from npsrcnn.commands import frame as commands
+from npsrcnn.datasets.paths import paths_of
+from npsrcnn.evaluation import scores
+from npsrcnn.evaluation.protocol import PEAK
 from npsrcnn.model import inspection
 from npsrcnn.model.network import SRCNN
 from npsrcnn.sparse_coding.as_network import residual
@@ -92,10 +94,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def measure(options: argparse.Namespace) -> None:
     """Print every run as it ends, then the best rate of each case."""
-    sharp, paths = [], evaluate.paths_of(options.data)
+    sharp, paths = [], paths_of(options.data)
     for path in paths:
-        sharp.append(evaluate.read(path, options.scale).truth / np.float32(evaluate.PEAK))
-    measured = [evaluate.read(path, options.scale) for path in evaluate.paths_of(options.measured)]
+        sharp.append(scores.read(path, options.scale).truth / np.float32(PEAK))
+    measured = [scores.read(path, options.scale) for path in paths_of(options.measured)]
     source = datasets.sub_images(paths, options.scale, orientations=True)
     bicubic = np.mean([image.psnr_bicubic for image in measured])
     print(f"{len(source):,} sub-images of {len(paths)} images at x{options.scale}; PSNR on "
@@ -139,7 +141,7 @@ def _trained(start: SRCNN, source, measured, rate: float, options: argparse.Name
         while moments and trainer.sub_images + options.batch > moments[0]:
             moments.pop(0)
             seen.append(trainer.sub_images)
-            psnr.append(evaluate.mean_psnr(trainer.averaged(), measured)[0])
+            psnr.append(scores.mean_psnr(trainer.averaged(), measured)[0])
 
     look()
     for _ in trainer.train(steps):

@@ -16,7 +16,8 @@ CODE = """
 import sys
 import numpy as np
 from benchmarks import peers
-from npsrcnn import SRCNN, memory
+from npsrcnn import SRCNN
+from npsrcnn.runtime import memory
 
 name, by, threads, *shape = sys.argv[1:]
 net = SRCNN(name, seed=1, padding="zeros")

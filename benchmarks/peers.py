@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from npsrcnn import SRCNN
-from npsrcnn.model_files.formats import onnx as onnx_file
 
 Run = Callable[[], np.ndarray]
 PEERS = ("ONNX Runtime", "PyTorch", "PyTorch channels_last", "OpenCV dnn")
@@ -34,7 +33,7 @@ def inference(net: SRCNN, x: np.ndarray, threads: int) -> Iterator[tuple[str, Ru
 def _onnx_bytes(net: SRCNN) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.onnx"
-        onnx_file.write(net, path)
+        net.save(path)
         return path.read_bytes()
 
 

@@ -26,11 +26,11 @@ import numpy as np
 from benchmarks.measure import seconds
 from benchmarks.peers import npsrcnn_threads, torch_network
 from npsrcnn import datasets
-from npsrcnn.commands import evaluate
 from npsrcnn.commands import frame as commands
-from npsrcnn.commands.train import optimizer_of
+from npsrcnn.datasets.paths import paths_of
 from npsrcnn.model.network import SRCNN
 from npsrcnn.runtime.threads import get_num_threads
+from npsrcnn.training.build import optimizer_of
 from npsrcnn.training.optimizers import paper_factors, rate_at
 from npsrcnn.training.recipes import OPTIMIZERS, RECIPES
 from npsrcnn.training.trainer import BURST, Trainer, prefetch
@@ -93,7 +93,7 @@ def _training(minutes: float) -> list[dict[str, float]]:
 def _speeds(turns: int) -> tuple[float, float]:
     """Sub-images a second here and in PyTorch: medians of turns, after one uncounted."""
     source = datasets.sub_images(
-        evaluate.paths_of("t91"), SCALE, orientations=True, rescale=(1.0, *RECIPE.rescale)
+        paths_of("t91"), SCALE, orientations=True, rescale=(1.0, *RECIPE.rescale)
     )
     threads = get_num_threads()
     with npsrcnn_threads(threads):

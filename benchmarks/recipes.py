@@ -20,11 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from npsrcnn import datasets
-from npsrcnn.commands import evaluate
 from npsrcnn.commands import frame as commands
-from npsrcnn.commands.train import optimizer_of
+from npsrcnn.datasets.paths import paths_of
 from npsrcnn.errors import UsageError
+from npsrcnn.evaluation import scores
 from npsrcnn.model.network import SRCNN
+from npsrcnn.training.build import optimizer_of
 from npsrcnn.training.optimizers import rate_at
 from npsrcnn.training.recipes import OPTIMIZERS, RECIPES, Recipe
 from npsrcnn.training.trainer import Trainer
@@ -105,8 +106,8 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def _measured(options: argparse.Namespace) -> list[dict]:
-    paths = evaluate.paths_of(options.data)
-    measured = [evaluate.read(path, options.scale) for path in evaluate.paths_of(options.measured)]
+    paths = paths_of(options.data)
+    measured = [scores.read(path, options.scale) for path in paths_of(options.measured)]
     runs = []
     for case in options.cases:
         runs.append(_trained(case, paths, measured, options))
@@ -143,7 +144,7 @@ def _trained(case: str, paths: list[Path], measured: list, options: argparse.Nam
         if trainer.step in moments:
             begin = time.process_time()
             run["seen"].append(trainer.sub_images)
-            run["psnr"].append(evaluate.mean_psnr(trainer.averaged(), measured)[0])
+            run["psnr"].append(scores.mean_psnr(trainer.averaged(), measured)[0])
             looked += time.process_time() - begin
     return run | {"seconds": time.process_time() - began - looked}
 

@@ -21,11 +21,11 @@ from pathlib import Path
 
 from benchmarks.measure import seconds
 from npsrcnn.commands import frame as commands
-from npsrcnn.commands.train import optimizer_of
 from npsrcnn.datasets import Shards, dead_leaves, is_prepared, prepare, sub_images
 from npsrcnn.datasets.cutting import Cut
 from npsrcnn.images import list_images, write
 from npsrcnn.model.network import SRCNN
+from npsrcnn.training.build import optimizer_of
 from npsrcnn.training.recipes import RECIPES
 from npsrcnn.training.trainer import Source, Trainer
 
@@ -35,8 +35,8 @@ BATCH = 128
 MEMORY = """
 import itertools, sys
 from benchmarks.shards import steps
-from npsrcnn import memory
 from npsrcnn.datasets import Shards
+from npsrcnn.runtime import memory
 source = Shards(sys.argv[1], orientations=True)
 for _ in itertools.islice(steps(source), int(sys.argv[2])):
     pass
