@@ -23,7 +23,7 @@ import contextlib
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict, replace
 from io import FileIO
 from pathlib import Path
@@ -170,7 +170,7 @@ class Shards:
 
     def batches(
         self, seed: int, epoch: int, batch_size: int, start: int = 0, rows: Rows = ALL
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         """As :meth:`npsrcnn.datasets.SubImages.batches`, and in the same order.
 
         Raises

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -233,7 +233,7 @@ class Stream:
 
     def batches(
         self, seed: int, epoch: int, batch_size: int, start: int = 0, rows: Rows = ALL
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         """As :meth:`SubImages.batches`; ``start`` costs reading one group, and ``rows`` saves
         nothing: images are read whole."""
         check_batch_size(len(self), batch_size)
