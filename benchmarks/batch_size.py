@@ -22,6 +22,7 @@ from npsrcnn import datasets
 from npsrcnn.commands import frame as commands
 from npsrcnn.datasets.paths import paths_of
 from npsrcnn.evaluation import scores
+from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.model.network import SRCNN
 from npsrcnn.training.build import optimizer_of
 from npsrcnn.training.optimizers import rate_at
@@ -58,7 +59,9 @@ def make_parser() -> argparse.ArgumentParser:
 def measure(options: argparse.Namespace) -> None:
     """Print every run while it goes on."""
     source = datasets.sub_images(paths_of(options.data), options.scale, orientations=True)
-    measured = [scores.read(path, options.scale) for path in paths_of(options.measured)]
+    measured = [
+        EvaluationImage.from_file(path, options.scale) for path in paths_of(options.measured)
+    ]
     bicubic = np.mean([image.psnr_bicubic for image in measured])
     print(f"{len(source):,} sub-images at x{options.scale}; PSNR on {len(measured)} images, "
           f"bicubic {bicubic:.3f} dB")  # fmt: skip

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from npsrcnn import datasets, load
 from npsrcnn.commands import frame as commands
 from npsrcnn.datasets.paths import paths_of
-from npsrcnn.evaluation.protocol import prepare
+from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.evaluation.scores import mean_psnr
 from npsrcnn.images import read_array
 from npsrcnn.model.network import SRCNN
@@ -75,7 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
 def measure(options: argparse.Namespace) -> None:
     """Print a table: each case's mean PSNR, and its distance to the default's."""
     paths = paths_of(options.measured)[:: options.every]
-    measured = [prepare(read_array(path), options.scale) for path in paths]
+    measured = [EvaluationImage.from_array(read_array(path), options.scale) for path in paths]
     print(f"PSNR on {len(paths)} images at x{options.scale}, after {options.steps} steps of 128")
     default = None
     for case in options.cases:

@@ -22,7 +22,7 @@ from npsrcnn import datasets
 from npsrcnn.commands import frame as commands
 from npsrcnn.datasets.paths import paths_of
 from npsrcnn.evaluation import scores
-from npsrcnn.evaluation.protocol import PEAK
+from npsrcnn.evaluation.protocol import PEAK, EvaluationImage
 from npsrcnn.model import inspection
 from npsrcnn.model.network import SRCNN
 from npsrcnn.sparse_coding.as_network import residual
@@ -96,8 +96,10 @@ def measure(options: argparse.Namespace) -> None:
     """Print every run as it ends, then the best rate of each case."""
     sharp, paths = [], paths_of(options.data)
     for path in paths:
-        sharp.append(scores.read(path, options.scale).truth / np.float32(PEAK))
-    measured = [scores.read(path, options.scale) for path in paths_of(options.measured)]
+        sharp.append(EvaluationImage.from_file(path, options.scale).truth / np.float32(PEAK))
+    measured = [
+        EvaluationImage.from_file(path, options.scale) for path in paths_of(options.measured)
+    ]
     source = datasets.sub_images(paths, options.scale, orientations=True)
     bicubic = np.mean([image.psnr_bicubic for image in measured])
     print(f"{len(source):,} sub-images of {len(paths)} images at x{options.scale}; PSNR on "

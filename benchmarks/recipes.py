@@ -24,6 +24,7 @@ from npsrcnn.commands import frame as commands
 from npsrcnn.datasets.paths import paths_of
 from npsrcnn.errors import UsageError
 from npsrcnn.evaluation import scores
+from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.model.network import SRCNN
 from npsrcnn.training.build import optimizer_of
 from npsrcnn.training.optimizers import rate_at
@@ -107,7 +108,9 @@ def measure(options: argparse.Namespace) -> None:
 
 def _measured(options: argparse.Namespace) -> list[dict]:
     paths = paths_of(options.data)
-    measured = [scores.read(path, options.scale) for path in paths_of(options.measured)]
+    measured = [
+        EvaluationImage.from_file(path, options.scale) for path in paths_of(options.measured)
+    ]
     runs = []
     for case in options.cases:
         runs.append(_trained(case, paths, measured, options))

@@ -23,8 +23,8 @@ import numpy as np
 from npsrcnn.commands import frame
 from npsrcnn.datasets.paths import paths_of
 from npsrcnn.errors import UsageError, UserError, describe
-from npsrcnn.evaluation.protocol import PEAK, Prepared, prepare, protocol
-from npsrcnn.evaluation.scores import Method, by_network, by_steps, read, score, summary
+from npsrcnn.evaluation.protocol import PEAK, EvaluationImage, protocol
+from npsrcnn.evaluation.scores import Method, by_network, by_steps, score, summary
 from npsrcnn.kernels import DEVICES, PADDINGS
 from npsrcnn.model import load
 from npsrcnn.model.ensemble import ensemble
@@ -75,9 +75,13 @@ def _by_patches(options: argparse.Namespace) -> tuple[Method, int, str, bool]:
     if options.train_data == "dead-leaves":
         from npsrcnn import datasets
 
-        pictures = [prepare(image, options.scale) for image in datasets.dead_leaves()]
+        pictures = [
+            EvaluationImage.from_array(image, options.scale) for image in datasets.dead_leaves()
+        ]
     else:
-        pictures = [read(path, options.scale) for path in paths_of(options.train_data)]
+        pictures = [
+            EvaluationImage.from_file(path, options.scale) for path in paths_of(options.train_data)
+        ]
     sharp = [picture.truth / np.float32(PEAK) for picture in pictures]
     made = methods.super_resolver(
         options.method, sharp, options.scale, cache=methods.default_cache()
@@ -219,11 +223,11 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _readable(paths: Iterable[Path], scale: int, edge: str) -> Iterator[Prepared | None]:
+def _readable(paths: Iterable[Path], scale: int, edge: str) -> Iterator[EvaluationImage | None]:
     """Each image prepared, or None and a line for one that cannot be."""
     for path in paths:
         try:
-            yield read(path, scale, edge)
+            yield EvaluationImage.from_file(path, scale, edge)
         except (UserError, OSError, MemoryError) as error:
             print(f"skipped: {describe(error)}", file=sys.stderr)
             yield None

@@ -18,7 +18,7 @@ from npsrcnn.commands import frame
 from npsrcnn.datasets import sub_images
 from npsrcnn.datasets.leaves import dead_leaves
 from npsrcnn.errors import UserError
-from npsrcnn.evaluation.protocol import prepare
+from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.evaluation.scores import by_network, score
 from npsrcnn.kernels import cpu
 from npsrcnn.model.network import SRCNN
@@ -56,7 +56,7 @@ def _evaluation() -> None:
     for shape, writeable in itertools.product(((64, 63), (64, 63, 3)), (True, False)):
         pixels = np.zeros(shape, np.uint8)
         pixels.flags.writeable = writeable
-        image = prepare(pixels, 3)
+        image = EvaluationImage.from_array(pixels, 3)
         for color in COLORS:
             restored = by_network(_network(color))(image)
             score(image, restored, color=True)

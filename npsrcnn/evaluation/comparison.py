@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from npsrcnn.errors import UserError
-from npsrcnn.evaluation.protocol import Prepared, rounded
+from npsrcnn.evaluation.protocol import EvaluationImage, rounded
 from npsrcnn.pixels.color import ycbcr2rgb
 from npsrcnn.runtime.files import write_atomically
 
@@ -53,7 +53,7 @@ def files_of(paths: Sequence[Path], folder: Path, method: str) -> dict[Path, lis
 def save(
     files: Sequence[Path],
     method: str,
-    image: Prepared,
+    image: EvaluationImage,
     restored: np.ndarray,
     scores: dict[str, float],
 ) -> None:
@@ -81,14 +81,14 @@ def save(
             Image.fromarray(picture).save(temporary)
 
 
-def picture_of(image: Prepared, restored: np.ndarray) -> np.ndarray:
+def picture_of(image: EvaluationImage, restored: np.ndarray) -> np.ndarray:
     """The restored image, uint8, grey or RGB as the original."""
     if image.picture.ndim == 2:
         return rounded(restored if restored.ndim == 2 else restored[..., 0])
     return rounded(ycbcr2rgb(np.asarray(image.in_color(restored), np.float64)))
 
 
-def hardest(image: Prepared, side: int = SIDE) -> tuple[slice, slice]:
+def hardest(image: EvaluationImage, side: int = SIDE) -> tuple[slice, slice]:
     """The square of an image, ``side`` pixels wide or all there are, that bicubic fails most."""
     error = np.square(image.bicubic - image.truth / 255)
     sums = np.pad(error, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)

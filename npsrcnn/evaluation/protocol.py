@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
+from npsrcnn import images
 from npsrcnn.errors import UserError
 from npsrcnn.pixels.color import luma, rgb2ycbcr, ycbcr2rgb
 from npsrcnn.pixels.metrics import WINDOW, psnr, shave, ssim
@@ -21,17 +23,64 @@ PEAK = 255
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """An image ready to be compared with: what a method gets, and what it should make of it.
+class EvaluationImage:
+    """One test image: the input that a method enlarges, and the original it is measured against.
 
-    All is worked out when first asked for, and kept: evaluating many times, as in training, costs
-    no more than the network. Floats are float64, 0 black and 1 white of the 8 bits.
+    Each property is computed when first read, and kept: evaluating many times, as in training,
+    costs no more than the network. Floats are float64, 0 black and 1 white of the 8 bits.
     """
 
     name: str
     picture: np.ndarray  # uint8 (H, W) or (H, W, 3), both sides multiples of the scale
     scale: int
     edge: str = "clamp"
+
+    @classmethod
+    def from_array(
+        cls, image: np.ndarray, scale: int, edge: str = "clamp", name: str = ""
+    ) -> EvaluationImage:
+        """Crop an image to whole multiples of ``scale``, and convert it to 8 bits.
+
+        Parameters
+        ----------
+        image
+            (H, W) or (H, W, 3), uint8, uint16, or a float type in 0..1.
+        scale
+            2 or more.
+        edge
+            "clamp" or "mirror": how bicubic interpolation extends the image at its edges.
+        name
+            Of the image, for rows of results and errors.
+
+        Raises
+        ------
+        UserError
+            The image is too small to be compared at this scale.
+        """
+        image = np.asarray(image)
+        if image.dtype.kind == "f":
+            image = rounded(image)
+        elif image.dtype == np.uint16:
+            image = rounded(image / np.iinfo(np.uint16).max)
+        height, width = image.shape[:2]
+        least = 2 * scale + WINDOW
+        if min(height - height % scale, width - width % scale) < least:
+            raise UserError(
+                f"{name or 'image'}: {width} x {height} pixels are too few to compare at "
+                f"x{scale}; it takes {-(-least // scale) * scale} on each side"
+            )
+        return cls(name, modcrop(image, scale), scale, edge)
+
+    @classmethod
+    def from_file(cls, path: Path, scale: int, edge: str = "clamp") -> EvaluationImage:
+        """Read an image file; see :meth:`from_array`.
+
+        Raises
+        ------
+        UserError
+            The file is no image that can be read, or one that is too small.
+        """
+        return cls.from_array(images.read_array(path), scale, edge, path.name)
 
     @cached_property
     def truth(self) -> np.ndarray:
@@ -112,38 +161,6 @@ class Prepared:
     def _down_up(self, image: np.ndarray) -> np.ndarray:
         small = imresize(image / PEAK, 1 / self.scale, edge=self.edge)
         return imresize(small, self.scale, edge=self.edge)
-
-
-def prepare(image: np.ndarray, scale: int, edge: str = "clamp", name: str = "") -> Prepared:
-    """Crop an image to whole multiples of ``scale``, and take it to 8 bits.
-
-    Parameters
-    ----------
-    image
-        (H, W) or (H, W, 3), uint8, uint16, or a float type in 0..1.
-    scale
-        2 or more.
-    edge
-        "clamp" or "mirror": what lies outside of the image, for bicubic interpolation.
-
-    Raises
-    ------
-    UserError
-        The image is too small to be compared at this scale.
-    """
-    image = np.asarray(image)
-    if image.dtype.kind == "f":
-        image = rounded(image)
-    elif image.dtype == np.uint16:
-        image = rounded(image / np.iinfo(np.uint16).max)
-    height, width = image.shape[:2]
-    least = 2 * scale + WINDOW
-    if min(height - height % scale, width - width % scale) < least:
-        raise UserError(
-            f"{name or 'image'}: {width} x {height} pixels are too few to compare at x{scale}; "
-            f"it takes {-(-least // scale) * scale} on each side"
-        )
-    return Prepared(name, modcrop(image, scale), scale, edge)
 
 
 def rounded(image: np.ndarray) -> np.ndarray:

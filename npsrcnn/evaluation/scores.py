@@ -8,22 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from npsrcnn import images
 from npsrcnn.datasets.paths import paths_of
-from npsrcnn.evaluation.protocol import Prepared, prepare, protocol
+from npsrcnn.evaluation.protocol import EvaluationImage, protocol
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.color import rgb2ycbcr
 from npsrcnn.upscaling.arrays import choose_models, enlarge
 
-# A method enlarges: from what a Prepared offers (low, bicubic, scale) to Y, (H, W), or to Y, Cb
-# and Cr, (H, W, 3), floats in 0..1. It must not look at picture or truth.
-Method = Callable[[Prepared], np.ndarray]
+Method = Callable[[EvaluationImage], np.ndarray]
+"""A method enlarges: it takes ``low``, ``bicubic`` and ``scale`` of an image, never ``picture`` or
+``truth``, and returns Y, (H, W), or Y, Cb and Cr, (H, W, 3), floats in 0..1."""
 
 
 def by_network(net: SRCNN) -> Method:
     """The method that a network is, for any colours that it works in."""
 
-    def restore(image: Prepared) -> np.ndarray:
+    def restore(image: EvaluationImage) -> np.ndarray:
         if net.color == "y":
             return net.forward(image.bicubic)
         blurred = image.bicubic_rgb if net.color == "rgb" else image.bicubic_ycbcr
@@ -38,25 +37,28 @@ def by_network(net: SRCNN) -> Method:
 
 
 def by_steps(nets: Sequence[SRCNN]) -> Method:
-    """Several networks in turn, from the small image on; see :func:`npsrcnn.upscaling.enlarger.steps_of`."""
+    """Return the method that applies several networks in turn, beginning at the small image.
 
-    def restore(image: Prepared) -> np.ndarray:
+    See :func:`npsrcnn.upscaling.enlarger.steps_of`.
+    """
+
+    def restore(image: EvaluationImage) -> np.ndarray:
         return enlarge(image.low.astype(np.float32), None, nets, image.scale)[0]
 
     return restore
 
 
-def mean_psnr(net: SRCNN, prepared: Sequence[Prepared]) -> tuple[float, float]:
+def mean_psnr(net: SRCNN, prepared: Sequence[EvaluationImage]) -> tuple[float, float]:
     """Mean PSNR in dB of Y over images: by the network, and by bicubic interpolation."""
     method = by_network(net)
     restored = [image.psnr(_luma_of(method(image))) for image in prepared]
     return float(np.mean(restored)), float(np.mean([image.psnr_bicubic for image in prepared]))
 
 
-def score(image: Prepared, restored: np.ndarray, color: bool = False) -> dict[str, Any]:
-    """One image's row: its name, then PSNR and SSIM of Y, bicubic and restored.
+def score(image: EvaluationImage, restored: np.ndarray, color: bool = False) -> dict[str, Any]:
+    """Measure one image: its name, then PSNR and SSIM of Y, bicubic and restored.
 
-    With ``color``, also PSNR of Cb, Cr, YCbCr and RGB (see :meth:`Prepared.psnr_color`), unless
+    With ``color``, also PSNR of Cb, Cr, YCbCr and RGB (:meth:`EvaluationImage.psnr_color`), unless
     the image is grey. Of a method that restores Y alone, Cb and Cr are bicubic.
     """
     y = _luma_of(restored)
@@ -90,7 +92,7 @@ def evaluate(
     Parameters
     ----------
     method
-        A network, or a function from a :class:`Prepared` to Y or YCbCr.
+        A network, or a function from a :class:`EvaluationImage` to Y or YCbCr.
     folder
         A folder of images, or one image.
     scale
@@ -116,13 +118,8 @@ def evaluate(
         choose_models(method, scale)  # refuses a network for another scale
         color = method.channels == 3 if color is None else color
         method = by_network(method)
-    prepared = (read(path, scale, edge) for path in paths_of(folder))
+    prepared = (EvaluationImage.from_file(path, scale, edge) for path in paths_of(folder))
     return summary(scale, edge, [score(p, method(p), bool(color)) for p in prepared])
-
-
-def read(path: Path, scale: int, edge: str = "clamp") -> Prepared:
-    """Read an image file and prepare it."""
-    return prepare(images.read_array(path), scale, edge, path.name)
 
 
 def _luma_of(restored: np.ndarray) -> np.ndarray:

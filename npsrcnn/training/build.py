@@ -18,8 +18,7 @@ from npsrcnn import datasets
 from npsrcnn.datasets.cutting import check_batch_size
 from npsrcnn.datasets.paths import paths_of
 from npsrcnn.errors import UsageError, UserError
-from npsrcnn.evaluation.protocol import Prepared, prepare
-from npsrcnn.evaluation.scores import read
+from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.model import load
 from npsrcnn.model.dead_maps import renewed
 from npsrcnn.model.network import INITS, SRCNN
@@ -213,7 +212,7 @@ def optimizer_of(net: SRCNN, recipe: Recipe, lr_factors: Sequence[float] | None)
     return {"adam": Adam, "soap": SOAP}[recipe.optimizer](net.layers, factors)
 
 
-def images_of(settings: dict[str, Any]) -> tuple[list[np.ndarray | Path], list[Prepared]]:
+def images_of(settings: dict[str, Any]) -> tuple[list[np.ndarray | Path], list[EvaluationImage]]:
     """What to train on, images or their files; and the images to measure PSNR on."""
     scale, seed = settings["scale"], settings["seed"]
     folders = [] if prepared_set(settings) else settings["data"]
@@ -229,10 +228,10 @@ def images_of(settings: dict[str, Any]) -> tuple[list[np.ndarray | Path], list[P
         measured += [paths[i] for i in np.sort(order[: settings["hold_out"]])]
         paths = [paths[i] for i in np.sort(order[settings["hold_out"] :])]
     leaves = datasets.dead_leaves(DEAD_LEAVES_TRAINED, seed=seed) if generated else []
-    prepared = [read(path, scale) for path in measured]
+    prepared = [EvaluationImage.from_file(path, scale) for path in measured]
     if not prepared:
         unseen = datasets.dead_leaves(DEAD_LEAVES_MEASURED, seed=seed + 1)
-        prepared = [prepare(image, scale) for image in unseen]
+        prepared = [EvaluationImage.from_array(image, scale) for image in unseen]
     return [*leaves, *paths], prepared
 
 

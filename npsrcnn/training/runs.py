@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from npsrcnn.errors import DataError
-from npsrcnn.evaluation.protocol import Prepared
+from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.evaluation.scores import mean_psnr
 from npsrcnn.runtime.files import write_atomically
 from npsrcnn.training.trainer import Trainer, save_checkpoint
@@ -56,7 +56,7 @@ class Run:
 
     folder: Path
     trainer: Trainer
-    images: list[Prepared]  # to measure PSNR on
+    images: list[EvaluationImage]  # to measure PSNR on
     length: Length
     settings: dict[str, Any]
     started: float  # time.monotonic() at which the run, or its resumption, began

@@ -14,19 +14,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npsrcnn import SRCNN
+from npsrcnn import SRCNN, load
 from npsrcnn.commands import evaluate
 from npsrcnn.commands.evaluate import main
 from npsrcnn.errors import UserError
-from npsrcnn.evaluation import comparison, protocol
-from npsrcnn.evaluation.protocol import prepare
+from npsrcnn.evaluation import comparison, protocol, scores
+from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.evaluation.scores import by_network, mean_psnr, score
 from npsrcnn.model import shipped
-from npsrcnn.model_files import formats as model_files
 from npsrcnn.pixels.color import luma, rgb2ycbcr
 from npsrcnn.pixels.metrics import psnr, shave, ssim
 from npsrcnn.pixels.resize import degrade, imresize, modcrop
 
+KEYS = ("psnr_bicubic", "psnr", "ssim_bicubic", "ssim")
+COLOR_KEYS = ("cb", "cr", "ycbcr", "rgb")
 DB, SSIM = 0.005, 0.0002  # a usual mistake costs more: see each paper's table against another code
 
 # file, set, scale: bicubic PSNR and SSIM, network PSNR and SSIM. ECCV 2014 Tables 1 and 2, TPAMI
@@ -42,7 +43,7 @@ PRINTED = [
 
 
 def authors(data_folder, name="9-1-5_91-images_x3", **options):
-    return model_files.load(data_folder / "authors" / f"{name}.mat", **options)
+    return load(data_folder / "authors" / f"{name}.mat", **options)
 
 
 def identity(channels=1, **metadata):
@@ -92,7 +93,7 @@ def model(rng, tmp_path):
 def test_the_authors_weights_give_the_authors_figures(
     name, images, scale, psnr_bicubic, ssim_bicubic, psnr_net, ssim_net, data_folder
 ):
-    result = evaluate.evaluate(authors(data_folder, name), data_folder / images, scale)
+    result = scores.evaluate(authors(data_folder, name), data_folder / images, scale)
     mean = result["mean"]
     assert mean["psnr_bicubic"] == pytest.approx(psnr_bicubic, abs=DB)
     assert mean["ssim_bicubic"] == pytest.approx(ssim_bicubic, abs=SSIM)
@@ -104,7 +105,7 @@ def test_the_authors_weights_give_the_authors_figures(
 def test_table_5_of_the_paper(data_folder):
     """Set5 x3. Its column "RGB" is the PSNR of Y, Cb and Cr together: so, and only so, it fits."""
     net = authors(data_folder)
-    mean = evaluate.evaluate(net, data_folder / "Set5", 3, color=True)["mean"]
+    mean = scores.evaluate(net, data_folder / "Set5", 3, color=True)["mean"]
     printed = {
         "psnr_bicubic": 30.39, "psnr_cb_bicubic": 45.44, "psnr_cr_bicubic": 45.42,
         "psnr_ycbcr_bicubic": 34.57,
@@ -116,7 +117,7 @@ def test_table_5_of_the_paper(data_folder):
 
 
 def test_mirrored_edges_are_another_protocol(data_folder):
-    result = evaluate.evaluate(authors(data_folder), data_folder / "Set5", 3, edge="mirror")
+    result = scores.evaluate(authors(data_folder), data_folder / "Set5", 3, edge="mirror")
     assert result["mean"]["psnr_bicubic"] == pytest.approx(30.392, abs=0.0015)
     assert result["mean"]["psnr"] == pytest.approx(32.390, abs=0.0015)
     assert "mirrored" in result["protocol"]
@@ -124,7 +125,7 @@ def test_mirrored_edges_are_another_protocol(data_folder):
 
 def test_zero_padding_costs_what_is_known(data_folder):
     net = authors(data_folder, padding="zeros")
-    butterfly = evaluate.evaluate(net, data_folder / "Set5" / "butterfly_GT.bmp", 3)
+    butterfly = scores.evaluate(net, data_folder / "Set5" / "butterfly_GT.bmp", 3)
     assert butterfly["mean"]["psnr"] < 27.58 - 1
 
 
@@ -133,7 +134,7 @@ def test_zero_padding_costs_what_is_known(data_folder):
 
 @pytest.mark.parametrize("scale", [2, 3, 5])
 def test_what_is_prepared_is_the_protocol_step_by_step(scale, picture):
-    image = prepare(picture, scale, name="a.png")
+    image = EvaluationImage.from_array(picture, scale, name="a.png")
     truth = modcrop(luma(picture), scale)
     blurred = degrade(truth / 255, scale)
     np.testing.assert_array_equal(image.truth, truth)
@@ -152,28 +153,28 @@ def test_what_is_prepared_is_the_protocol_step_by_step(scale, picture):
 
 
 def test_any_depth_of_bits(picture):
-    image = prepare(picture, 3)
+    image = EvaluationImage.from_array(picture, 3)
     for same in (picture.astype(np.uint16) * 257, picture / 255, (picture / 255).astype("f4")):
-        np.testing.assert_array_equal(prepare(same, 3).picture, image.picture)
+        np.testing.assert_array_equal(EvaluationImage.from_array(same, 3).picture, image.picture)
 
 
 def test_a_grey_image_is_taken_as_it_is(picture):
     grey = picture[..., 0]
-    image = prepare(grey, 3)
+    image = EvaluationImage.from_array(grey, 3)
     np.testing.assert_array_equal(image.truth, modcrop(grey, 3))
-    assert set(score(image, image.bicubic, color=True)) == {"name", *evaluate.KEYS}
+    assert set(score(image, image.bicubic, color=True)) == {"name", *KEYS}
 
 
 @pytest.mark.parametrize("color", ["rgb", "ycbcr"])
 @pytest.mark.parametrize("grey", [False, True])
 def test_networks_of_three_channels(color, grey, picture):
     """The identity gives bicubic interpolation back, in every channel."""
-    image = prepare(picture[..., 1] if grey else picture, 3)
+    image = EvaluationImage.from_array(picture[..., 1] if grey else picture, 3)
     restored = by_network(identity(3, color=color))(image)
     row = score(image, restored, color=True)
     # RGB is rounded to 8 bits before it is reduced, Y after: half a grey level apart at most.
     assert row["psnr"] == pytest.approx(row["psnr_bicubic"], abs=0.05)
-    for key in () if grey else evaluate.COLOR_KEYS:
+    for key in () if grey else COLOR_KEYS:
         tolerance = 1e-3 if color == "ycbcr" else 0.5
         assert row[f"psnr_{key}"] == pytest.approx(row[f"psnr_{key}_bicubic"], abs=tolerance)
 
@@ -183,7 +184,8 @@ def test_channels_are_not_confused(picture):
     for channel, key in ((0, "psnr"), (1, "psnr_cb"), (2, "psnr_cr")):
         net = identity(3, color="ycbcr")
         net.layers[0][0][[channel, channel + 3]] *= 0.9
-        row = score(prepare(picture, 3), by_network(net)(prepare(picture, 3)), color=True)
+        image = EvaluationImage.from_array(picture, 3)
+        row = score(image, by_network(net)(image), color=True)
         for other in ("psnr", "psnr_cb", "psnr_cr"):
             change = abs(row[other] - row[f"{other}_bicubic"])
             assert change > 1 if other == key else change < 1e-3
@@ -191,8 +193,8 @@ def test_channels_are_not_confused(picture):
 
 def test_many_measurements_prepare_once(picture, model, monkeypatch):
     """Training measures again and again: only the network's work is repeated."""
-    net = model_files.load(model)
-    prepared = [prepare(picture, 3), prepare(picture[::-1], 3)]
+    net = load(model)
+    prepared = [EvaluationImage.from_array(x, 3) for x in (picture, picture[::-1])]
     calls = []
 
     def counted(*arguments, **options):
@@ -210,32 +212,32 @@ def test_many_measurements_prepare_once(picture, model, monkeypatch):
 
 
 def test_the_result_has_exactly_these_keys(folder, model):
-    result = evaluate.evaluate(model_files.load(model), folder, 3)
+    result = scores.evaluate(load(model), folder, 3)
     assert list(result) == ["scale", "protocol", "images", "mean"]
     assert result["scale"] == 3
-    assert [list(row) for row in result["images"]] == [["name", *evaluate.KEYS]] * 2
-    assert list(result["mean"]) == list(evaluate.KEYS)
+    assert [list(row) for row in result["images"]] == [["name", *KEYS]] * 2
+    assert list(result["mean"]) == list(KEYS)
     assert [row["name"] for row in result["images"]] == ["a.png", "b.png"]
-    for key in evaluate.KEYS:
+    for key in KEYS:
         assert result["mean"][key] == np.mean([row[key] for row in result["images"]])
 
 
 def test_any_function_is_a_method(folder):
-    result = evaluate.evaluate(lambda image: image.bicubic, folder, 4)
+    result = scores.evaluate(lambda image: image.bicubic, folder, 4)
     assert result["mean"]["psnr"] == result["mean"]["psnr_bicubic"]
 
 
 @pytest.mark.parametrize(("shape", "least"), [((16, 40), 18), ((40, 17), 18), ((1, 1), 18)])
 def test_images_too_small_are_refused(shape, least):
     with pytest.raises(UserError, match=f"x3; it takes {least} on each side"):
-        prepare(np.zeros(shape, np.uint8), 3, name="small.png")
-    image = prepare(np.zeros((least, least), np.uint8), 3)
+        EvaluationImage.from_array(np.zeros(shape, np.uint8), 3, name="small.png")
+    image = EvaluationImage.from_array(np.zeros((least, least), np.uint8), 3)
     assert math.isinf(score(image, image.bicubic)["psnr"])
 
 
 def test_another_scale_than_the_models_is_refused(folder, model):
     with pytest.raises(UserError, match="trained for scale 3, not 2"):
-        evaluate.evaluate(model_files.load(model), folder, 2)
+        scores.evaluate(load(model), folder, 2)
 
 
 # pictures to compare
@@ -244,7 +246,7 @@ def test_another_scale_than_the_models_is_refused(folder, model):
 def test_the_crop_is_where_bicubic_fails_most(rng):
     truth = np.full((300, 280), 100, np.uint8)
     truth[120:160, 30:70] = rng.integers(0, 255, (40, 40))
-    rows, columns = comparison.hardest(prepare(truth, 2), side=60)
+    rows, columns = comparison.hardest(EvaluationImage.from_array(truth, 2), side=60)
     assert rows.start <= 122 and rows.stop >= 158 and rows.stop - rows.start == 60
     assert columns.start <= 32 and columns.stop >= 68 and columns.stop - columns.start == 60
 
@@ -284,7 +286,7 @@ def test_the_table(folder, model, capsys):
     assert lines[0] == f"SRCNN 1-1 ({model}, edges replicated)"
     assert lines[1].startswith("x3; Y as MATLAB's rgb2ycbcr; modcrop; bicubic down and up")
     assert lines[3].split() == ["image", "bicubic", "PSNR", "gain", "bicubic", "SSIM", "gain"]
-    mean = evaluate.evaluate(model_files.load(model), folder, 3)["mean"]
+    mean = scores.evaluate(load(model), folder, 3)["mean"]
     cells = lines[-1].split()
     assert cells[0] == "mean" and len(lines) == 7
     assert float(cells[1]) == pytest.approx(mean["psnr_bicubic"], abs=0.0006)
@@ -294,7 +296,7 @@ def test_the_table(folder, model, capsys):
 
 
 def test_json_and_csv(folder, model, tmp_path, capsys):
-    expected = evaluate.evaluate(model_files.load(model), folder, 3)
+    expected = scores.evaluate(load(model), folder, 3)
     out, err = run(["--model", model, "--data", folder, "--json", "-"], capsys)
     assert json.loads(out) == expected
     assert "bicubic" in err
@@ -340,7 +342,7 @@ def test_pictures_are_saved(folder, model, tmp_path, capsys):
     assert names == [
         f"{stem}_{kind}.png" for stem in "ab" for kind in ("bicubic", "compared", "srcnn")
     ]
-    truth = prepare(np.asarray(Image.open(folder / "a.png")), 3).picture
+    truth = EvaluationImage.from_array(np.asarray(Image.open(folder / "a.png")), 3).picture
     with Image.open(tmp_path / "out" / "put" / "a_bicubic.png") as saved:
         assert psnr(np.asarray(saved), truth, 255) > 15
     with Image.open(tmp_path / "out" / "put" / "b_srcnn.png") as saved:

@@ -1,4 +1,4 @@
-"""The gradients of whole networks in float64, in the three ways of ``npsrcnn.commands.gradcheck``."""
+"""The gradients of whole networks in float64, checked in three ways."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 
 from npsrcnn.commands import gradcheck
 from npsrcnn.kernels import cpu, reference
+from npsrcnn.model import gradients
 
 NETWORKS = [  # name, channels, filters, (N, H, W) of the labels
     ("9-1-5", 1, (4, 3), (2, 3, 5)),
@@ -18,7 +19,7 @@ NETWORKS = [  # name, channels, filters, (N, H, W) of the labels
 @pytest.fixture(params=NETWORKS, ids=lambda case: case[0])
 def rows(request):
     name, channels, n, shape = request.param
-    return gradcheck.check(*gradcheck.random_problem(name, channels, n, shape, seed=7))
+    return gradients.check(*gradients.random_problem(name, channels, n, shape, seed=7))
 
 
 def test_every_gradient_is_right(rows):
@@ -27,9 +28,9 @@ def test_every_gradient_is_right(rows):
 
 def test_no_check_is_left_out(rows):
     for row in rows:
-        expected = {gradcheck.IDENTITY, gradcheck.KERNELS}
+        expected = {gradients.IDENTITY, gradients.KERNELS}
         if row.gradient != "dx":
-            expected |= {gradcheck.DIFFERENCES, gradcheck.FUSED}
+            expected |= {gradients.DIFFERENCES, gradients.FUSED}
         assert set(row.errors) == expected
     assert [(row.layer, row.gradient) for row in rows] == [
         (layer, gradient)
@@ -39,16 +40,16 @@ def test_no_check_is_left_out(rows):
 
 
 def test_relus_are_on_and_off_in_what_is_checked():
-    layers, inputs, labels = gradcheck.random_problem("9-1-5", 1, (4, 3), (2, 3, 5), seed=7)
-    _, switches = gradcheck.loss_and_switches(layers, inputs, labels)
+    layers, inputs, labels = gradients.random_problem("9-1-5", 1, (4, 3), (2, 3, 5), seed=7)
+    _, switches = gradients.loss_and_switches(layers, inputs, labels)
     for switch in switches:
         assert 0.1 < switch.mean() < 0.9
 
 
 def test_differences_restore_what_they_move():
-    layers, inputs, labels = gradcheck.random_problem("3-1", 1, (2,), (2, 3, 4), seed=3)
+    layers, inputs, labels = gradients.random_problem("3-1", 1, (2,), (2, 3, 4), seed=3)
     before = [array.copy() for layer in layers for array in layer]
-    gradcheck.differences(layers, layers[0][0], inputs, labels)
+    gradients.differences(layers, layers[0][0], inputs, labels)
     for array, old in zip((a for layer in layers for a in layer), before, strict=True):
         np.testing.assert_array_equal(array, old)
 
@@ -73,7 +74,7 @@ def test_a_wrong_gradient_is_found_even_if_both_kernel_sets_have_it(monkeypatch,
     _break(monkeypatch, cpu, FAULTS[fault])
     if both:
         _break(monkeypatch, reference, FAULTS[fault])
-    rows = gradcheck.check(*gradcheck.random_problem("3-3", 1, (2,), (2, 3, 4), seed=7))
+    rows = gradients.check(*gradients.random_problem("3-3", 1, (2,), (2, 3, 4), seed=7))
     lines = []
     assert not gradcheck.report(rows, lines.append)
     assert lines[-1].startswith("WRONG: ")

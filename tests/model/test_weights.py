@@ -15,7 +15,7 @@ def test_the_file_says_how_it_was_made(model):
     facts = model.facts
     for key in ("recipe", "data", "date", "command", "psnr", "psnr_validation", "licence"):
         assert facts.get(key), f"{model.name} does not say its {key}"
-    assert facts["command"].startswith("npsrcnn train ")
+    assert facts["command"].startswith(("python -m npsrcnn.train ", "npsrcnn train "))
     assert model.name.startswith(f"{model.network}-x{model.scale}")
     measured_on = " ".join(facts["eval"])
     assert "Set5" not in measured_on and "Set14" not in measured_on

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from test_formats import asymmetric
 
+from npsrcnn import load
 from npsrcnn.errors import UserError
-from npsrcnn.model_files import formats as model_files
 from npsrcnn.model_files.common import LIMIT
 
 
 def refused(path, says=None):
     with pytest.raises(UserError, match=says) as caught:
-        model_files.load(path)
+        load(path)
     message = str(caught.value)
     assert message.startswith(str(path))
     assert len(message) < 500
@@ -57,7 +57,7 @@ def test_files_with_any_byte_changed(suffix, good, rng):
         changed[place] ^= int(rng.integers(1, 256))
         path.write_bytes(changed)
         try:
-            model_files.load(path)
+            load(path)
         except UserError:
             refusals += 1
     assert refusals > 100  # both formats have checksums
@@ -87,7 +87,7 @@ def test_files_too_large_are_not_read(suffix, tmp_path):
 def test_files_one_may_not_read(good):
     (good / "good.npz").chmod(0)
     with pytest.raises(PermissionError):
-        model_files.load(good / "good.npz")
+        load(good / "good.npz")
 
 
 # .npz

@@ -17,9 +17,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from npsrcnn import load
 from npsrcnn.errors import UserError
-from npsrcnn.model_files import formats as model_files
-from npsrcnn.model_files.formats import pth
+from npsrcnn.model_files import pth
 
 STORAGES = {"f4": "FloatStorage", "f8": "DoubleStorage", "f2": "HalfStorage", "i8": "LongStorage"}
 
@@ -110,7 +110,7 @@ def state_of(arrays, *names):
 
 
 def assert_holds(path, arrays):
-    net = model_files.load(path)
+    net = load(path)
     assert net.padding == "zeros"
     for (w, b), w2, b2 in zip(net.layers, arrays[::2], arrays[1::2], strict=True):
         np.testing.assert_array_equal(w, w2.astype(np.float32))
@@ -194,7 +194,7 @@ def test_convolutions_without_bias(rng, tmp_path, torch_names):
     state = collections.OrderedDict(zip(["a.weight", "b.weight"], arrays[::4], strict=True))
     state["b.weight"] = rng.standard_normal((1, 4, 3, 3)).astype("f4")
     write_zip(tmp_path / "net.pth", state, torch_names)
-    net = model_files.load(tmp_path / "net.pth")
+    net = load(tmp_path / "net.pth")
     assert all(not b.any() for _, b in net.layers)
 
 
@@ -215,7 +215,7 @@ def test_what_pytorch_itself_writes(legacy, tmp_path):
     assert_holds(tmp_path / "net.pth", [v.float().numpy() for v in model.state_dict().values()])
     torch.save(model, tmp_path / "net.pth", **options)
     with pytest.raises(UserError, match=r"names 'torch\.nn.*nothing of it was run.*state_dict"):
-        model_files.load(tmp_path / "net.pth")
+        load(tmp_path / "net.pth")
 
 
 # what is no SRCNN
@@ -237,14 +237,14 @@ def test_other_networks_are_refused_by_name(more, says, rng, tmp_path, torch_nam
     state.update({key: np.ones(shape, np.float32) for key, shape in more.items()})
     write_zip(tmp_path / "net.pth", state, torch_names)
     with pytest.raises(UserError, match=says):
-        model_files.load(tmp_path / "net.pth")
+        load(tmp_path / "net.pth")
 
 
 @pytest.mark.parametrize("value", [{}, [], 5, {"a": {"b": 1}}, {"conv1.weight": "no tensor"}])
 def test_files_without_a_state_dict(value, tmp_path, torch_names):
     write_zip(tmp_path / "net.pth", value, torch_names)
     with pytest.raises(UserError, match="holds no state_dict"):
-        model_files.load(tmp_path / "net.pth")
+        load(tmp_path / "net.pth")
 
 
 # what would run code, or fill memory
@@ -306,7 +306,7 @@ def test_a_pickle_runs_nothing(program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     archive_of("bad.pth", program, _0=np.ones(4, "f4").tobytes())
     with pytest.raises(UserError) as caught:
-        model_files.load("bad.pth")
+        load("bad.pth")
     assert len(str(caught.value)) < 400
     assert not (tmp_path / "OWNED").exists()
 
@@ -323,7 +323,7 @@ def program_of_tensor(count, size, stride, offset=0):
 def test_a_tensor_lies_within_its_storage(tmp_path):
     stored = {"_0": np.arange(4, dtype="f4").tobytes()}
     archive_of(tmp_path / "a.pth", program_of_tensor(4, (1, 1, 2, 2), (4, 4, 2, 1)), **stored)
-    net = model_files.load(tmp_path / "a.pth")
+    net = load(tmp_path / "a.pth")
     np.testing.assert_array_equal(net.layers[0][0].ravel(), [0, 1, 2, 3])
     for arguments in (
         (4, (1, 1, 2, 2), (4, 4, 2, 1), 1),  # begins too late
@@ -335,17 +335,17 @@ def test_a_tensor_lies_within_its_storage(tmp_path):
     ):
         archive_of(tmp_path / "a.pth", program_of_tensor(*arguments), **stored)
         with pytest.raises(UserError):
-            model_files.load(tmp_path / "a.pth")
+            load(tmp_path / "a.pth")
 
 
 def test_strides_of_zero_make_no_mountain(tmp_path):
     huge = program_of_tensor(4, (1, 1, 2**20, 2**20), (0, 0, 0, 0))
     archive_of(tmp_path / "a.pth", huge, _0=bytes(16))
     with pytest.raises(UserError, match="too large for an SRCNN"):
-        model_files.load(tmp_path / "a.pth")
+        load(tmp_path / "a.pth")
 
 
 def test_a_pickle_of_millions_of_operations_is_left_alone(tmp_path):
     archive_of(tmp_path / "a.pth", b"\x80\x02" + b"}" * (1 << 21) + b".")
     with pytest.raises(UserError, match="its pickle is too large"):
-        model_files.load(tmp_path / "a.pth")
+        load(tmp_path / "a.pth")

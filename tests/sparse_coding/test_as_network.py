@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from npsrcnn import SRCNN, datasets, images
-from npsrcnn.commands import evaluate
 from npsrcnn.errors import UserError
+from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.kernels import reference
 from npsrcnn.pixels.color import luma
 from npsrcnn.sparse_coding import as_network, as_srcnn, dictionaries, pursuit, super_resolve
@@ -32,7 +32,7 @@ def image(request) -> np.ndarray:
         picture = images.read_array(path)[60:180, 40:160]
     else:
         picture = datasets.dead_leaves(1, (120, 120), seed=4)[0]
-    blurred = evaluate.prepare(luma(picture), 3).bicubic
+    blurred = EvaluationImage.from_array(luma(picture), 3).bicubic
     return np.ascontiguousarray(blurred[: SHAPE[0], : SHAPE[1]])
 
 

@@ -15,8 +15,11 @@ SCALE, LAMBDA = 3, 0.01
 
 
 @pytest.fixture(scope="module")
-def leaves() -> list[protocol.Prepared]:
-    return [protocol.prepare(x, SCALE) for x in datasets.dead_leaves(5, (96, 90), seed=3)]
+def leaves() -> list[protocol.EvaluationImage]:
+    return [
+        protocol.EvaluationImage.from_array(x, SCALE)
+        for x in datasets.dead_leaves(5, (96, 90), seed=3)
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,9 @@ import pytest
 
 from npsrcnn import datasets
 from npsrcnn.commands import evaluate
+from npsrcnn.datasets.paths import paths_of
 from npsrcnn.errors import UserError
+from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.sparse_coding import dictionaries, methods, super_resolvers
 from npsrcnn.sparse_coding.super_resolvers import Describer, Lasso, Nearest, Pursuit
 
@@ -26,14 +28,14 @@ def small(monkeypatch):
     monkeypatch.setattr(methods, "TRAINERS", trainers)
 
 
-def sharp(pictures: list[evaluate.Prepared]) -> list[np.ndarray]:
+def sharp(pictures: list[EvaluationImage]) -> list[np.ndarray]:
     return [picture.truth / np.float32(255) for picture in pictures]
 
 
 @pytest.fixture(scope="module")
-def leaves() -> list[evaluate.Prepared]:
+def leaves() -> list[EvaluationImage]:
     made = datasets.dead_leaves(6, (150, 141), seed=8)
-    return [evaluate.prepare(image, 3) for image in made]
+    return [EvaluationImage.from_array(image, 3) for image in made]
 
 
 def test_ridge_regression_is_that_of_the_paper(rng):
@@ -79,7 +81,7 @@ def test_training_pairs_are_features_and_what_is_missing(leaves):
 @pytest.mark.parametrize("scale", [2, 3])
 def test_every_method_beats_bicubic_on_other_leaves(small, tmp_path, scale):
     made = datasets.dead_leaves(8, (150, 144), seed=8)
-    pictures = [evaluate.prepare(image, scale) for image in made]
+    pictures = [EvaluationImage.from_array(image, scale) for image in made]
     training, test = sharp(pictures[:6]), pictures[6:]
     bicubic = np.mean([picture.psnr_bicubic for picture in test])
     for name in methods.TITLES:
@@ -94,8 +96,8 @@ def test_figures_near_the_published_ones_on_set5(small, data_folder):
     With all of it: Zeyde 31.96, GR 31.41, ANR 31.88, where Timofte et al. print 31.90, 31.41 and
     31.92.
     """
-    training = [evaluate.read(path, 3) for path in evaluate.paths_of(data_folder / "T91")]
-    test = [evaluate.read(path, 3) for path in evaluate.paths_of(data_folder / "Set5")]
+    training = [EvaluationImage.from_file(path, 3) for path in paths_of(data_folder / "T91")]
+    test = [EvaluationImage.from_file(path, 3) for path in paths_of(data_folder / "Set5")]
     raw, details = super_resolvers.training_pairs(sharp(training), 3, 6000)
     basis = dictionaries.pca(raw, energy=methods.ENERGY)
     arrays = methods.TRAINERS["zeyde"][1](raw @ basis, details, 0)

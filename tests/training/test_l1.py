@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from npsrcnn import SRCNN, datasets
-from npsrcnn.commands import evaluate
 from npsrcnn.errors import UserError
+from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.kernels import reference
 from npsrcnn.kernels.cpu.tiles import LANES
 from npsrcnn.model import inspection
@@ -74,7 +74,7 @@ def test_same_bits_for_any_number_of_threads(rng):
 
 def test_codes_get_sparser():
     source = datasets.sub_images(datasets.dead_leaves(4, (120, 120)), 3, 33, 21)
-    image = evaluate.prepare(datasets.dead_leaves(1, (99, 99), seed=7)[0], 3).bicubic
+    image = EvaluationImage.from_array(datasets.dead_leaves(1, (99, 99), seed=7)[0], 3).bicubic
     density = []
     for l1 in (0.0, 0.05):
         net = SRCNN("9-1-5", n=[16, 8], seed=1)
