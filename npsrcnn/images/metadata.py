@@ -5,6 +5,7 @@ It is read from any format and written to any that has a place for it.
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import zlib
@@ -15,7 +16,9 @@ import numpy as np
 from PIL import Image
 
 ORIENTATION = 0x0112  # the EXIF tag
-TIFF_ICC, TIFF_XMP = 34675, 700  # TIFF tags, and those of EXIF that describe, not lay out, an image
+# Tags of TIFF, and those of EXIF that describe an image
+TIFF_ICC, TIFF_XMP = 34675, 700
+TIFF_X_RESOLUTION, TIFF_Y_RESOLUTION, TIFF_UNIT = 282, 283, 296
 TIFF_TEXTS = (270, 271, 272, 305, 306, 315, 33432)
 GEO_SCALE, GEO_TIES, GEO_MATRIX, GEO_KEYS = 33550, 33922, 34264, 34735  # GeoTIFF 1.1
 GEO_RASTER_TYPE, POINT = 1025, 2  # a key, and its value where a pixel is its centre
@@ -46,17 +49,11 @@ class Metadata:
 
 
 def metadata_of(image: Image.Image) -> tuple[Metadata, int]:
-    """What an opened image file says, and the orientation of its pixels (EXIF: 1 to 8)."""
+    """Return what an opened image file, no TIFF, says, and the orientation (EXIF: 1 to 8)."""
     if image.format == "PNG":
         image.load()  # chunks may follow the pixels
     info = image.info
-    place = {}
-    if image.format == "TIFF":
-        orientation, exif = image.tag_v2.get(ORIENTATION, 1), _exif_of_tiff(image.getexif())
-        if orientation == 1:  # they tell of rows and columns as stored, not as turned
-            place = {tag: image.tag_v2[tag] for tag in TIFF_PLACE if tag in image.tag_v2}
-    else:
-        orientation, exif = _upright(info.get("exif", b"").removeprefix(b"Exif\0\0"))
+    orientation, exif = _upright(info.get("exif", b"").removeprefix(b"Exif\0\0"))
     texts = {
         key: str(text)
         for key, text in getattr(image, "text", {}).items()
@@ -64,19 +61,60 @@ def metadata_of(image: Image.Image) -> tuple[Metadata, int]:
     }
     # JPEG 2000 has its encoder's name there
     comment = info.get("comment") if image.format in ("JPEG", "MPO", "GIF") else None
-    xmp = info.get("xmp") or info.get(XMP_IN_PNG)
+    return Metadata(
+        info.get("icc_profile") or None,
+        exif or None,
+        _upright_xmp(info.get("xmp") or info.get(XMP_IN_PNG), orientation),
+        texts,
+        _known_dpi(info.get("dpi")),
+        info.get("gamma"),
+        comment or None,
+    ), orientation
+
+
+def metadata_of_tiff(data: bytes, size: tuple[int, int]) -> tuple[Metadata, int]:
+    """Return what a TIFF file of ``size`` (H, W) says, and the orientation (EXIF: 1 to 8).
+
+    Pillow cannot read the tags of BigTIFF of big-endian numbers: of such files nothing is known.
+    """
+    if data[:4] == b"MM\0+":
+        return Metadata(), 1
+    tags = Image.Exif()
+    tags.endian = "<" if data[:2] == b"II" else ">"
+    tags.bigtiff = data[2] == 43
+    start = struct.unpack_from("<Q" if tags.bigtiff else f"{tags.endian}I", data, 4 << tags.bigtiff)
+    tags.load_from_fp(io.BytesIO(data), start[0])
+    orientation = tags.get(ORIENTATION, 1)
+    per_inch = {None: 1.0, 2: 1.0, 3: 2.54}.get(tags.get(TIFF_UNIT))  # no unit; inch; centimetre
+    dpi = None
+    if per_inch and TIFF_X_RESOLUTION in tags and TIFF_Y_RESOLUTION in tags:
+        x, y = tags[TIFF_X_RESOLUTION], tags[TIFF_Y_RESOLUTION]
+        dpi = _known_dpi((x * per_inch, y * per_inch))
+    upright = orientation == 1  # a place tells of rows and columns as stored, not as turned
+    return Metadata(
+        tags.get(TIFF_ICC) or None,
+        _exif_of_tiff(tags) or None,
+        _upright_xmp(tags.get(TIFF_XMP), orientation),
+        dpi=dpi,
+        place={tag: tags[tag] for tag in TIFF_PLACE if tag in tags} if upright else {},
+        placed=size,
+    ), orientation
+
+
+def _upright_xmp(xmp: bytes | str | None, orientation: int) -> bytes | None:
+    """Return XMP that says of a picture that it is upright."""
     if isinstance(xmp, str):
         xmp = xmp.encode()
     if xmp and orientation != 1:
         xmp = re.sub(rb"(tiff:Orientation(?:=\"|='|>))[2-8]", rb"\g<1>1", xmp)
-    dpi = info.get("dpi")
-    if dpi:
-        dpi = tuple(float(value) for value in dpi)
-        dpi = dpi if all(1 < value < 1e6 for value in dpi) else None  # TIFF's 1: unknown
-    return Metadata(
-        info.get("icc_profile") or None, exif or None, xmp or None, texts, dpi, info.get("gamma"),
-        comment or None, place, (image.height, image.width),
-    ), orientation  # fmt: skip
+    return xmp or None
+
+
+def _known_dpi(dpi: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return a resolution as floats, or None where it is unknown, as TIFF's 1 is."""
+    if dpi and all(1 < float(value) < 1e6 for value in dpi):
+        return float(dpi[0]), float(dpi[1])
+    return None
 
 
 def _upright(exif: bytes) -> tuple[int, bytes]:
@@ -193,5 +231,6 @@ def tiff_tags(metadata: Metadata, size: tuple[int, int]) -> dict[int, object]:
     if metadata.xmp:
         tags[TIFF_XMP] = metadata.xmp
     if metadata.dpi:
-        tags |= {282: metadata.dpi[0], 283: metadata.dpi[1], 296: 2}  # 2: per inch
+        x, y = metadata.dpi
+        tags |= {TIFF_X_RESOLUTION: x, TIFF_Y_RESOLUTION: y, TIFF_UNIT: 2}  # 2: per inch
     return tags

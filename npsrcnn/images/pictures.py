@@ -1,8 +1,9 @@
-"""Image files: read and write any picture, with all that belongs to it.
+"""Read and write image files, with all that belongs to a picture.
 
 A :class:`Picture` holds the pixels as an array, and transparency, colour profile and metadata
-beside them. Pillow decodes and encodes; :mod:`npsrcnn.images.png` and :mod:`npsrcnn.images.tiff` do what it
-cannot. Whatever a file holds, reading it ends in a picture or in one line that says what is wrong.
+beside them. Pillow decodes and encodes; :mod:`npsrcnn.images.png` does what it cannot, and
+:mod:`npsrcnn.images.tiff` reads and writes TIFF. Whatever a file holds, reading it ends in a
+picture or in one line that says what is wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from npsrcnn.errors import UserError
 from npsrcnn.images import png, tiff
-from npsrcnn.images.metadata import Metadata, exif_with_prefix, metadata_of, png_chunks, tiff_tags
+from npsrcnn.images.metadata import (
+    Metadata,
+    exif_with_prefix,
+    metadata_of,
+    metadata_of_tiff,
+    png_chunks,
+    tiff_tags,
+)
 from npsrcnn.pixels.color import luma, peak, rgb2ycbcr, ycbcr2rgb
 from npsrcnn.runtime.files import write_atomically
 
@@ -329,39 +337,43 @@ def _contents(path: Path) -> bytes:
 
 
 def _decode(data: bytes) -> Picture:
-    samples = tiff.decode_16_bit(data) if data[:2] in tiff.MAGIC else None
+    refusal = None
+    if data[:4] in tiff.HEADERS:
+        try:
+            samples, orientation = tiff.decode(data)
+        except tiff.PillowOnly as error:
+            refusal = error
+        else:
+            metadata, _ = metadata_of_tiff(data, samples.shape[:2])
+            return _upright(samples, orientation, metadata)
     try:
-        image, metadata, orientation = _open(data)
+        opened = _image(io.BytesIO(data))
     except UnidentifiedImageError as error:
-        if samples is None:  # Pillow knows no TIFF of 16-bit grey with alpha, whose pixels we have
-            reason = tiff.refusal(data) if data[:2] in tiff.MAGIC else None
-            if reason:
-                raise UserError(reason) from error
-            raise
-        return Picture.from_samples(samples)
-    with image:
-        if samples is None:
-            if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
-                # Of 2 and 4 bits Pillow scales the samples to 8, and not the key
-                image.info["transparency"] *= 255 // (2 ** png.bits(data) - 1)
-            samples = _samples(image, metadata)
-            if image.format == "TIFF":
-                orientation = 1  # Pillow has turned it
+        raise refusal or error from error
+    with opened as image:
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format not in STILL:
+            what = "pages" if image.format == "TIFF" else "frames (animated)"
+            raise UserError(f"{image.format} of {frames} {what}: only single pictures are taken")
+        if image.format == "TIFF":
+            metadata, _ = metadata_of_tiff(data, (image.height, image.width))
+            orientation = 1  # Pillow turns it
+        else:
+            metadata, orientation = metadata_of(image)
+        if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
+            # Of 2 and 4 bits Pillow scales the samples to 8, and not the key
+            image.info["transparency"] *= 255 // (2 ** png.bits(data) - 1)
+        samples = _samples(image, metadata)
         if png.is_16_bit(data):
             samples = png.decode_16_bit(data)
+    return _upright(samples, orientation, metadata)
+
+
+def _upright(samples: np.ndarray, orientation: int, metadata: Metadata) -> Picture:
+    """Return the picture of samples that are turned as EXIF's ``orientation`` says."""
     if orientation in TURNED:
         samples = TURNED[orientation](samples)
-    return Picture.from_samples(np.require(samples, requirements="CW"), metadata)
-
-
-def _open(data: bytes) -> tuple[Image.Image, Metadata, int]:
-    """Read the headers: the image, not yet decoded, what is said of it, and how it is turned."""
-    image = _image(io.BytesIO(data))
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format not in STILL:
-        what = "pages" if image.format == "TIFF" else "frames (animated)"
-        raise UserError(f"{image.format} of {frames} {what}: only single pictures are taken")
-    return image, *metadata_of(image)
+    return Picture.from_samples(np.require(samples, requirements=["C", "W"]), metadata)
 
 
 def _image(file: str | Path | io.BytesIO) -> Image.Image:
@@ -393,8 +405,7 @@ def _samples(image: Image.Image, metadata: Metadata) -> np.ndarray:
         samples = np.asarray(image)
         if not np.isfinite(samples).all():
             raise UserError("holds values that are not finite (NaN or infinity)")
-        white = image.tag_v2.get(tiff.PHOTOMETRIC) if image.format == "TIFF" else None
-        return 1 - samples if white == tiff.WHITE_IS_ZERO else samples  # which Pillow does not do
+        return samples
     if mode in ("P", "PA"):
         samples = np.asarray(image.convert("RGBA"))
         if metadata.icc_profile is None and (samples[..., :3] == samples[..., :1]).all():

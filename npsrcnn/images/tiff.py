@@ -1,178 +1,471 @@
-"""TIFF where Pillow falls short: colour of 16 bits a channel, and grey whose white is zero.
+"""TIFF: one reader for files in memory and for windows of files of any size, and a writer.
 
-Pillow knows every compression of TIFF, and 16 bits in grey, but 16-bit colour comes out as 8-bit.
-So it is shown a file with the same strips, declared as a grey picture C times as wide; and files
-are written from scratch (TIFF 6.0, Adobe 1992).
+tifffile parses a file's structure, and Pillow's libtiff decompresses strips and tiles. Pillow alone
+would read 16-bit colour as 8-bit, so it is shown the strips or tiles of a file as those of an 8-bit
+grey picture, one sample for each byte; sample types, predictors, planes, alpha and the meaning of
+zero are then a matter of arrays (TIFF 6.0, Adobe 1992; TIFF Technical Note 3 for the predictor of
+floats). tifffile alone would need imagecodecs, 20 MB, for LZW, JPEG and that predictor.
 """
 
 from __future__ import annotations
 
 import io
+import logging
+import lzma
 import struct
+import threading
+import weakref
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
+from PIL.TiffImagePlugin import TiffImageFile
 
 from npsrcnn.errors import UserError
+from npsrcnn.images.metadata import (
+    ORIENTATION,
+    TIFF_ICC,
+    TIFF_PLACE,
+    TIFF_TEXTS,
+    TIFF_UNIT,
+    TIFF_X_RESOLUTION,
+    TIFF_XMP,
+    TIFF_Y_RESOLUTION,
+    rescaled,
+)
+from npsrcnn.pixels.color import peak
+from npsrcnn.pixels.resize import Span
 from npsrcnn.runtime.threads import parallel
 
 # Tags, by their names in the specification
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
-STRIP_OFFSETS, SAMPLES, STRIP_ROWS, STRIP_COUNTS, PLANAR = 273, 277, 278, 279, 284
-PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 317, 322, 323, 324, 325
-EXTRA, SAMPLE_FORMAT = 338, 339
+STRIP_OFFSETS, SAMPLES, STRIP_ROWS, STRIP_COUNTS = 273, 277, 278, 279
+PREDICTOR, TILE_OFFSETS, TILE_COUNTS, EXTRA, SAMPLE_FORMAT = 317, 324, 325, 338, 339
+JPEG_TABLES, SUBSAMPLING = 347, 530
 
-DEFLATE, DIFFERENCES = 8, 2  # a compression and a predictor
-WHITE_IS_ZERO, GREY, RGB = 0, 1, 2  # photometric interpretations
-UNSPECIFIED, PREMULTIPLIED = 0, 1  # what an extra sample is, if not alpha as we write it
-COLORS = {WHITE_IS_ZERO: "grey", GREY: "grey", RGB: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr"}
+UNCOMPRESSED, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS = 1, 5, 7, 8, 32946, 32773
+LZMA, ZSTD = 34925, 50000
+PREDICTABLE = (LZW, DEFLATE, OLD_DEFLATE, LZMA, ZSTD)  # compressions that predictors go with
+BY_PILLOW = (UNCOMPRESSED, JPEG, PACKBITS, *PREDICTABLE)
+DIFFERENCES, FLOAT_DIFFERENCES = 2, 3  # predictors
+WHITE_IS_ZERO, GREY, RGB, YCBCR = 0, 1, 2, 6  # photometric interpretations
+COLORS = {WHITE_IS_ZERO: "grey", GREY: "grey", RGB: "RGB", 3: "palette", 5: "CMYK", YCBCR: "YCbCr"}
+UNSPECIFIED, PREMULTIPLIED, UNASSOCIATED = 0, 1, 2  # what an extra sample is; the last: alpha
+SIGNED, FLOAT = 2, 3  # sample formats
+TYPES = {1: "uint", SIGNED: "int", FLOAT: "float"}
 ASCII = 2  # a type of tags
-TYPES = {1: "uint", 2: "int", 3: "float"}  # by sample format
-STRIP = 1 << 18  # bytes, about, that are compressed at a time
-MAGIC = {b"II": b"II*\0", b"MM": b"MM\0*"}  # the first two bytes of a file, and all four of TIFF's
+KEPT_TAGS = (*TIFF_TEXTS, TIFF_ICC, TIFF_XMP, ORIENTATION, *TIFF_PLACE)
+"""Tags that a file enlarged block by block keeps: texts, profile, place on Earth, GDAL's."""
+
+SUFFIXES = (".tif", ".tiff")
+HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little- and big-endian TIFF, and BigTIFF
+STRIP_BYTES = 1 << 18  # about, that are compressed at a time
+BATCH_BYTES = 1 << 24  # that Pillow decompresses at a time, of a file of small strips or tiles
 LARGEST = 1 << 32  # bytes: offsets are of 32 bits
 
-
-def read_layout(path: str | Path) -> tuple[int, int, int, int] | None:
-    """Rows, columns, channels and bytes a sample of a TIFF file; None where it is none.
-
-    Only headers are read, of files of any size.
-    """
-    with open(path, "rb") as file:
-        head = file.read(16)
-        if head[:2] not in MAGIC:
-            return None
-        try:
-            tags = _directory(head, file)
-            return tags[LENGTH], tags[WIDTH], tags.get(SAMPLES, 1), -(-max(tags[BITS]) // 8)
-        except (KeyError, SyntaxError, TypeError, ValueError, struct.error, OSError):
-            return None  # damaged: images.read() says how
+# What tifffile logs of odd files would otherwise go to stderr where no program has set up logging.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-def _directory(head: bytes, file: BinaryIO) -> Directory:
-    """The tags of the first picture of a file, of which ``head`` are the first bytes."""
-    if head[:4] == b"MM\0\x2b":
-        raise UserError("a BigTIFF of big-endian numbers, which is not supported: save it as TIFF")
-    tags = Directory(head[: 16 if head[2] == 43 else 8])  # BigTIFF, TIFF
-    file.seek(tags.next)
-    tags.load(file)
-    return tags
+class PillowOnly(UserError):
+    """Raised for kinds of TIFF that may be read whole by Pillow, but not by :class:`TiffReader`."""
 
 
-def decode_16_bit(data: bytes) -> np.ndarray | None:
-    """The samples of a TIFF file of 16 bits that Pillow gets wrong, (H, W, C) uint16.
+class Kind(NamedTuple):
+    """Size and type of the pixels of a file."""
 
-    C is 1 for grey whose white is zero, 2 grey with alpha, 3 RGB, 4 RGBA; black is zero in what is
-    returned, and colours are not multiplied with alpha. None where the file is of another kind.
+    size: tuple[int, int]  # rows and columns
+    dtype: np.dtype[np.generic]  # uint8, uint16 or float32
+    colors: int  # 1 or 3
+    alpha: bool
+
+    @property
+    def samples(self) -> int:
+        """Channels, alpha included."""
+        return self.colors + self.alpha
+
+
+class TiffReader:
+    """Read windows of a TIFF file of one picture: grey or RGB, with or without alpha.
+
+    Only what a window needs is read and decoded, and decoded strips or tiles stay until a window
+    of other rows is asked for. Any number of threads may read.
+
+    Parameters
+    ----------
+    source : Path or BytesIO
+        A file, or its contents. Errors name the file.
+
+    Attributes
+    ----------
+    kind : Kind
+    orientation : int
+        Orientation of the pixels as stored (EXIF: 1 to 8).
 
     Raises
     ------
     UserError
-        Of any number of bits: a kind that is not taken, but that Pillow takes for another.
+        No such picture, or one of a kind that is not taken.
+    PillowOnly
+        A kind that Pillow may know.
+    OSError
+        The file cannot be read.
     """
-    tags = _directory(data[:16], io.BytesIO(data))
-    signed_bytes = set(tags.get(SAMPLE_FORMAT, ())) == {2} and set(tags.get(BITS, ())) == {8}
-    if signed_bytes or len(tags.get(EXTRA, ())) > 1:
-        raise UserError(_not_taken(tags))
-    if UNSPECIFIED in tags.get(EXTRA, ()):
-        raise UserError(
-            "its last channel is not alpha as TIFF has it (ExtraSamples is 0): save it without"
+
+    def __init__(self, source: Path | io.BytesIO) -> None:
+        import tifffile
+
+        self.source = source
+        self._lock = threading.Lock()
+        self._decoded: dict[int, np.ndarray] = {}
+        try:
+            self._file = tifffile.TiffFile(source)
+            self.close = weakref.finalize(self, self._file.close)
+            self._page = self._file.pages.first
+            self.kind = self._checked_kind()
+        except UserError:
+            raise
+        except (
+            tifffile.TiffFileError, ValueError, TypeError, LookupError, AttributeError,
+            OverflowError, struct.error,
+        ) as error:  # fmt: skip
+            raise self._error(f"no TIFF file, or a damaged one ({_line(error)})") from error
+        self.orientation = self._page.tags.valueof(ORIENTATION, 1)
+
+    def __reduce__(self) -> tuple[type[TiffReader], tuple[Path | io.BytesIO]]:
+        """In another process the file is opened there."""
+        return TiffReader, (self.source,)
+
+    def _error(self, text: str, error: type[UserError] = UserError) -> UserError:
+        return error(f"{self.source}: {text}" if isinstance(self.source, Path) else text)
+
+    def _checked_kind(self) -> Kind:
+        page = self._page
+        pages = sum(not p.is_reduced and not p.is_mask for p in self._file.pages)
+        if pages > 1:
+            raise self._error(f"TIFF of {pages} pages: only single pictures are taken")
+        size, channels = (page.imagelength, page.imagewidth), page.samplesperpixel
+        bits = int(np.max(page.bitspersample))
+        what = (
+            f"a TIFF of {COLORS.get(page.photometric, 'an unknown kind')}, {channels} "
+            f"channel{'s' * (channels > 1)} of {TYPES.get(page.sampleformat, 'unknown')}{bits}"
         )
-    channels = tags.get(SAMPLES, 1)
-    kind = (tags.get(PHOTOMETRIC), channels)
-    kinds = ((WHITE_IS_ZERO, 1), (WHITE_IS_ZERO, 2), (GREY, 2), (RGB, 3), (RGB, 4))
-    if kind not in kinds or set(tags.get(BITS, ())) != {16}:
-        return None
-    if set(tags.get(SAMPLE_FORMAT, (1,))) != {1}:
-        raise UserError(_not_taken(tags))
-    if tags.get(PLANAR, 1) == 2:
-        pixels = np.dstack([_as_grey(data, tags, 1, plane) for plane in range(channels)])
-    else:
-        pixels = _as_grey(data, tags, channels, 0)
-        pixels = pixels.reshape(len(pixels), -1, channels)
-    if tags[PHOTOMETRIC] == WHITE_IS_ZERO:
-        pixels[..., 0] = 65535 - pixels[..., 0]
-    return _divided(pixels) if PREMULTIPLIED in tags.get(EXTRA, ()) else pixels
+        taken = "grey and RGB of uint8, uint16 and float32, with or without alpha"
+        if len(page.extrasamples) > 1 or (page.sampleformat, bits) == (SIGNED, 8):
+            raise self._error(f"{what}: taken are {taken}")  # Pillow takes them for something else
+        if UNSPECIFIED in page.extrasamples:
+            raise self._error(
+                "its last channel is not alpha as TIFF has it (ExtraSamples is 0): save it without"
+            )
+        # which Pillow turns into RGB
+        jpeg = (page.photometric, page.compression, page.planarconfig) == (YCBCR, JPEG, 1)
+        colors = 3 if page.photometric == RGB or jpeg else 1
+        if (
+            (page.photometric not in (WHITE_IS_ZERO, GREY, RGB) and not jpeg)
+            or channels not in (colors, colors + 1)
+            or page.dtype not in (np.uint8, np.uint16, np.float32)
+            or page.bitspersample != 8 * page.dtype.itemsize
+            or page.imagedepth != 1
+        ):
+            if isinstance(self.source, Path):
+                raise self._error(f"too large for {what}: save it as {taken}", PillowOnly)
+            raise PillowOnly(f"{what}: taken are {taken}")
+        segment = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, 1)
+        if min(*size, *segment) < 1:
+            raise self._error("a damaged TIFF, of no pixels")
+        return Kind(size, page.dtype, colors, channels > colors)
+
+    def tags(self, scale: float) -> list[tuple[int, int, int | None, object, bool]]:
+        """Return tags for tifffile to write with an image ``scale`` times as large.
+
+        Where it lies on Earth is said for the smaller pixels.
+        """
+        found = self._page.tags
+        kept = rescaled({code: found[code].value for code in KEPT_TAGS if code in found}, scale)
+        return [
+            (code, int(found[code].dtype), None if isinstance(value, str) else found[code].count,
+             value, True)
+            for code, value in kept.items()
+        ]  # fmt: skip
+
+    def resolution(self) -> dict[str, object]:
+        """Return pixels per inch or centimetre, as tifffile writes them, or nothing."""
+        tags = self._page.tags
+        x, y = tags.valueof(TIFF_X_RESOLUTION), tags.valueof(TIFF_Y_RESOLUTION)
+        if x is None or y is None:
+            return {}
+        return {"resolution": (x, y), "resolutionunit": int(tags.valueof(TIFF_UNIT, 2))}
+
+    def held_bytes(self, rows: int) -> int:
+        """Return about how many bytes are held decoded to read windows of that many rows."""
+        height, width = self.kind.size
+        if self._is_plain():
+            return 0
+        segment = self._segment[0]
+        rows = min(-(-rows // segment) + 1, -(-height // segment)) * segment
+        return rows * width * self.kind.samples * self.kind.dtype.itemsize
+
+    def read(self, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return pixels (H, W) or (H, W, 3) and alpha (H, W) or None of a window."""
+        samples = self.samples(rows, columns)
+        pixels = samples[..., 0] if self.kind.colors == 1 else samples[..., :3]
+        return pixels, samples[..., -1] if self.kind.alpha else None
+
+    def samples(self, rows: Span, columns: Span) -> np.ndarray:
+        """Return a window (H, W, C): black is zero, colours are not multiplied with alpha."""
+        shape = (rows[1] - rows[0], columns[1] - columns[0], self.kind.samples)
+        samples = np.zeros(shape, self.kind.dtype)
+        with self._lock:
+            if self._is_plain():
+                self._read_rows(rows, columns, samples)
+            else:
+                self._read_segments(rows, columns, samples)
+        if self._page.photometric == WHITE_IS_ZERO:
+            samples[..., 0] = self.kind.dtype.type(peak(self.kind.dtype)) - samples[..., 0]
+        if self.kind.dtype.kind == "f" and not np.isfinite(samples).all():
+            raise self._error("holds values that are not finite (NaN or infinity)")
+        return _divided(samples) if PREMULTIPLIED in self._page.extrasamples else samples
+
+    @property
+    def _segment(self) -> tuple[int, int]:
+        """Rows and columns of a strip or tile."""
+        page = self._page
+        if page.is_tiled:
+            return page.tilelength, page.tilewidth
+        return min(page.rowsperstrip, self.kind.size[0]), self.kind.size[1]
+
+    @property
+    def _planes(self) -> int:
+        return self.kind.samples if self._page.planarconfig == 2 else 1
+
+    @property
+    def _stored_dtype(self) -> np.dtype[np.generic]:
+        return self.kind.dtype.newbyteorder(self._file.byteorder)
+
+    def _is_plain(self) -> bool:
+        """Whether a row lies in the file as it is in memory."""
+        page = self._page
+        return (
+            page.compression == UNCOMPRESSED and not page.is_tiled
+            and page.fillorder == 1 and min(page.databytecounts, default=0) > 0
+        )  # fmt: skip
+
+    def _read_rows(self, rows: Span, columns: Span, samples: np.ndarray) -> None:
+        """Read bytes from where they lie, for strips of any height."""
+        page, file, (start, stop) = self._page, self._file.filehandle, columns
+        pixel = self.kind.samples // self._planes * self.kind.dtype.itemsize
+        strips = -(-self.kind.size[0] // page.rowsperstrip)
+        for plane in range(self._planes):
+            target = samples[..., plane, None] if self._planes > 1 else samples
+            first = rows[0]
+            while first < rows[1]:
+                strip, row = divmod(first, page.rowsperstrip)
+                # whole rows of a strip at once, where all columns are asked for
+                last = min(rows[1], first - row + page.rowsperstrip)
+                last = last if stop - start == self.kind.size[1] else first + 1
+                count = (last - first) * (stop - start) * pixel
+                offset = page.dataoffsets[plane * strips + strip : plane * strips + strip + 1]
+                file.seek(sum(offset) + (row * self.kind.size[1] + start) * pixel)
+                data = file.read(count) if offset else b""
+                if len(data) < count:
+                    raise self._error("truncated: pixels are missing")
+                part = np.frombuffer(data, self._stored_dtype)
+                target[first - rows[0] : last - rows[0]] = part.reshape(
+                    last - first, stop - start, -1
+                )
+                first = last
+
+    def _read_segments(self, rows: Span, columns: Span, samples: np.ndarray) -> None:
+        """Decode strips or tiles that the window touches."""
+        length, width = self._segment
+        down, across = -(-self.kind.size[0] // length), -(-self.kind.size[1] // width)
+        in_rows = range(rows[0] // length, -(-rows[1] // length))
+        in_columns = range(columns[0] // width, -(-columns[1] // width))
+        for index in [i for i in self._decoded if i // across % down not in in_rows]:
+            del self._decoded[index]
+        for plane in range(self._planes):
+            places = {
+                (plane * down + y) * across + x: (y * length, x * width)
+                for y in in_rows
+                for x in in_columns
+            }
+            self._decode([index for index in places if index not in self._decoded])
+            for index, (top, left) in places.items():
+                part = self._decoded[index]
+                first, last = max(rows[0], top), min(rows[1], top + len(part))
+                start, stop = max(columns[0], left), min(columns[1], left + part.shape[1])
+                target = samples[
+                    first - rows[0] : last - rows[0], start - columns[0] : stop - columns[0]
+                ]
+                target[..., plane : plane + part.shape[2]] = part[
+                    first - top : last - top, start - left : stop - left
+                ]
+
+    def _decode(self, indices: Sequence[int]) -> None:
+        """Decode strips or tiles of one plane, in their order: each (rows, columns, samples).
+
+        Those that the file has not are of zeros.
+        """
+        page, (length, width) = self._page, self._segment
+        channels = self.kind.samples // self._planes
+        batch = max(1, BATCH_BYTES // (length * width * channels * self.kind.dtype.itemsize))
+        for start in range(0, len(indices), batch):
+            stored = {index: self._stored(index) for index in indices[start : start + batch]}
+            rows = {
+                index: length
+                if page.is_tiled
+                else min(
+                    length, self.kind.size[0] - index % -(-self.kind.size[0] // length) * length
+                )
+                for index in stored
+            }
+            there = [index for index in stored if stored[index]]
+            for index in stored.keys() - set(there):
+                self._decoded[index] = np.zeros((rows[index], width, channels), self.kind.dtype)
+            try:
+                if page.compression in BY_PILLOW:
+                    shape = (sum(rows[index] for index in there), width, channels)
+                    whole = self._decompressed([stored[i] for i in there], length, shape)
+                    ends = np.cumsum([rows[index] for index in there])
+                    self._decoded |= zip(there, np.split(whole, ends[:-1]), strict=True)
+                else:
+                    for index in there:
+                        decoded = page.decode(stored[index], index, jpegtables=page.jpegtables)
+                        self._decoded[index] = decoded[0][0]
+            except ImportError as error:  # of a codec that this Python or tifffile is without
+                raise self._codec() from error
+            except (OSError, ValueError, RuntimeError, TypeError, SyntaxError, zlib.error,
+                    lzma.LZMAError) as error:  # fmt: skip
+                if "imagecodecs" in str(error):
+                    raise self._codec() from error
+                raise self._error(f"damaged or truncated ({_line(error)})") from error
+
+    def _stored(self, index: int) -> bytes:
+        """Return a strip or tile as it is in the file."""
+        page, file = self._page, self._file.filehandle
+        if index >= min(len(page.dataoffsets), len(page.databytecounts)):
+            raise self._error("truncated: pixels are missing")
+        file.seek(page.dataoffsets[index])
+        data = file.read(page.databytecounts[index])
+        if len(data) < page.databytecounts[index]:
+            raise self._error("truncated: pixels are missing")
+        return data
+
+    def _decompressed(
+        self, segments: Sequence[bytes], length: int, shape: tuple[int, int, int]
+    ) -> np.ndarray:
+        """Decompress segments that lie below one another, and undo the predictor: ``shape``.
+
+        They are put into a file in memory as its strips, of ``length`` rows but for the last.
+        """
+        page, (rows, width, channels) = self._page, shape
+        tags = Directory(HEADERS[0] + bytes(4))
+        tags[LENGTH], tags[STRIP_ROWS] = rows, min(length, rows)
+        tags[COMPRESSION], tags[FILL_ORDER] = int(page.compression), int(page.fillorder)
+        if page.compression == JPEG:
+            tags[WIDTH], tags[SAMPLES], tags[BITS] = width, channels, (8,) * channels
+            tags[PHOTOMETRIC] = int(page.photometric) if channels > 2 else GREY
+            if channels in (2, 4):
+                tags[EXTRA] = UNASSOCIATED
+            if page.jpegtables:
+                tags[JPEG_TABLES] = page.jpegtables
+            if page.subsampling:
+                tags[SUBSAMPLING] = page.subsampling
+        else:
+            tags[WIDTH] = width * channels * self.kind.dtype.itemsize
+            tags[SAMPLES], tags[BITS], tags[PHOTOMETRIC] = 1, 8, GREY
+        # not Image.open, which counts bytes for pixels and would refuse them as too many
+        with TiffImageFile(io.BytesIO(_file(tags, segments))) as image:
+            samples = np.asarray(image)
+        predictor = page.predictor if page.compression in PREDICTABLE else 1
+        if page.compression == JPEG:
+            return samples.reshape(shape)
+        if predictor == FLOAT_DIFFERENCES:
+            # bytes of a row: first the highest of all samples, then the next; differences
+            planes = np.cumsum(samples.reshape(rows, -1, channels), 1, np.uint8)
+            planes = planes.reshape(rows, self.kind.dtype.itemsize, -1).swapaxes(1, 2)
+            big_endian = np.ascontiguousarray(planes).view(self.kind.dtype.newbyteorder(">"))
+            return big_endian.astype(self.kind.dtype).reshape(shape)
+        result = samples.view(self._stored_dtype).astype(self.kind.dtype).reshape(shape)
+        if predictor == DIFFERENCES:
+            integers = result.view(f"u{result.itemsize}")
+            np.cumsum(integers, 1, integers.dtype, out=integers)
+        return result
+
+    def _codec(self) -> UserError:
+        name = getattr(self._page.compression, "name", self._page.compression)
+        return self._error(
+            f"compressed by {name}, which needs a package more: pip install imagecodecs"
+        )
 
 
-def _divided(pixels: np.ndarray) -> np.ndarray:
-    """Colours that were multiplied with alpha, the last channel, as they were; (H, W, C) uint16.
+def decode(data: bytes) -> tuple[np.ndarray, int]:
+    """Return the samples of a TIFF file, (H, W, C), and the orientation in which they are stored.
 
-    Where alpha is 0 nothing is known of them, and they stay.
+    C is 1 grey, 2 grey with alpha, 3 RGB, 4 RGBA; black is zero, and colours are not multiplied
+    with alpha.
+
+    Raises
+    ------
+    UserError, PillowOnly
+        As :class:`TiffReader`.
+    Image.DecompressionBombError
+        More pixels than Pillow takes.
     """
-    colors, alpha = pixels[..., :-1], pixels[..., -1:].astype(np.uint32)
-    whole = (colors.astype(np.uint32) * 65535 + alpha // 2) // np.maximum(alpha, 1)
-    colors = np.where(alpha > 0, whole.clip(0, 65535), colors)
-    return np.dstack([colors, alpha]).astype(np.uint16)
+    reader = TiffReader(io.BytesIO(data))
+    height, width = reader.kind.size
+    if Image.MAX_IMAGE_PIXELS and height * width > 2 * Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError
+    return reader.samples((0, height), (0, width)), reader.orientation
 
 
-def refusal(data: bytes) -> str | None:
-    """What to say of a TIFF file that nobody here can decode; None if it is no whole one."""
-    tags = _directory(data[:16], io.BytesIO(data))
-    return _not_taken(tags) if {WIDTH, LENGTH, BITS, PHOTOMETRIC} <= tags.keys() else None
+def read_layout(path: str | Path) -> tuple[int, int, int, int] | None:
+    """Return rows, columns, channels and bytes a sample of a TIFF file; None where it is none.
+
+    Only headers are read, of files of any size.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) not in HEADERS:
+            return None
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as opened:
+            page = opened.pages.first
+            bits = int(np.max(page.bitspersample))
+            return page.imagelength, page.imagewidth, page.samplesperpixel, -(-bits // 8)
+    except (tifffile.TiffFileError, KeyError, TypeError, ValueError, struct.error, OSError):
+        return None  # damaged: images.read() says how
 
 
-def _not_taken(tags: Directory) -> str:
-    color = COLORS.get(tags.get(PHOTOMETRIC), "an unknown kind")
-    channels = tags.get(SAMPLES, 1)
-    dtype = f"{TYPES.get(max(tags.get(SAMPLE_FORMAT, (1,))), 'unknown')}{max(tags.get(BITS, (1,)))}"
-    return (
-        f"a TIFF of {color}, {channels} channel{'s' * (channels > 1)} of {dtype}: taken are grey "
-        "and RGB of uint8 and uint16, with or without alpha, and grey of float32"
-    )
+def _line(error: Exception) -> str:
+    """Return an error's text without breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
-def _as_grey(data: bytes, tags: Directory, channels: int, plane: int) -> np.ndarray:
-    """Decode a plane of ``channels`` interleaved samples as a grey picture, (H, W * channels)."""
-    tiled = TILE_WIDTH in tags
-    offsets, counts = (
-        tags[tag]
-        for tag in ((TILE_OFFSETS, TILE_COUNTS) if tiled else (STRIP_OFFSETS, STRIP_COUNTS))
-    )
-    if plane or len(offsets) > 1:
-        planes = tags[SAMPLES] if tags.get(PLANAR, 1) == 2 else 1
-        part = slice(plane * len(offsets) // planes, (plane + 1) * len(offsets) // planes)
-        offsets, counts = offsets[part], counts[part]
-    predicted = tags.get(PREDICTOR, 1) == DIFFERENCES and channels > 1
+def _divided(samples: np.ndarray) -> np.ndarray:
+    """Undo a multiplication of colours with alpha, the last channel; (H, W, C).
 
-    grey = Directory(MAGIC[data[:2]] + b"\0\0\0\0")
-    for tag in (LENGTH, COMPRESSION, FILL_ORDER, STRIP_ROWS, PREDICTOR, TILE_LENGTH):
-        if tag in tags:
-            grey[tag] = tags[tag]
-    for tag in (WIDTH, TILE_WIDTH):
-        if tag in tags:
-            grey[tag] = tags[tag] * channels
-    grey[BITS], grey[SAMPLES], grey[PHOTOMETRIC] = 16, 1, GREY
-    if predicted:
-        grey[PREDICTOR] = 1  # differences are to the same channel, which a grey picture has not
-    body = b"".join(data[start : start + size] for start, size in zip(offsets, counts, strict=True))
-    starts = np.cumsum([0, *counts[:-1]])
-    file = io.BytesIO()
-    if tiled:
-        grey[TILE_COUNTS], grey[TILE_OFFSETS] = counts, offsets
-        base = 8 + len(grey.tobytes(8))
-        grey[TILE_OFFSETS] = tuple(int(base + start) for start in starts)
+    Where alpha is 0 nothing is known of the colours, and they stay. Of 8 bits they are rounded
+    down, as Pillow does.
+    """
+    colors, alpha = samples[..., :-1], samples[..., -1:]
+    if samples.dtype.kind == "f":
+        whole = colors / np.where(alpha == 0, np.float32(1), alpha)
     else:
-        grey[STRIP_COUNTS], grey[STRIP_OFFSETS] = counts, tuple(map(int, starts))  # save() adds
-    grey.save(file)
-    file.write(body)
-    with Image.open(file) as image:
-        pixels = np.array(image, np.uint16)
-    if predicted:
-        step = tags.get(TILE_WIDTH, tags[WIDTH]) * channels
-        for x in range(0, pixels.shape[1], step):
-            part = pixels[:, x : x + step].reshape(len(pixels), -1, channels)
-            pixels[:, x : x + step] = np.cumsum(part, 1, np.uint16).reshape(len(pixels), -1)
-    return pixels
+        white = int(peak(samples.dtype))
+        half = alpha.astype(np.uint32) // 2 if samples.dtype == np.uint16 else 0
+        whole = (colors.astype(np.uint32) * white + half) // np.maximum(alpha, 1)
+        whole = whole.clip(0, white)
+    return np.dstack([np.where(alpha == 0, colors, whole), alpha]).astype(samples.dtype)
 
 
 def deflate(parts: Sequence[np.ndarray]) -> list[bytes]:
-    """Strips or tiles (H, W, C), compressed as DEFLATE; of integers their DIFFERENCES."""
+    """Compress strips or tiles (H, W, C) as DEFLATE; of integers their DIFFERENCES."""
     result = [b""] * len(parts)
 
     def compress(i: int) -> None:
@@ -186,18 +479,17 @@ def deflate(parts: Sequence[np.ndarray]) -> list[bytes]:
 
 
 def encode(pixels: np.ndarray, tags: dict[int, object]) -> bytes:
-    """A TIFF file of ``pixels`` (H, W, C), uint8, uint16 or float32; deflated.
+    """Return a deflated TIFF file of ``pixels`` (H, W, C), uint8, uint16 or float32.
 
     C is 1 for grey, 3 for RGB, one more with alpha; ``tags`` are what else to store.
     """
     height, width, channels = pixels.shape
-    rows = max(1, STRIP // (width * channels * pixels.itemsize))
+    rows = max(1, STRIP_BYTES // (width * channels * pixels.itemsize))
     parts = deflate([pixels[start : start + rows] for start in range(0, height, rows)])
     integer = pixels.dtype.kind == "u"
-    size = sum(map(len, parts))
-    if size > LARGEST - (1 << 24):
+    if sum(map(len, parts)) > LARGEST - (1 << 24):
         raise UserError("too large for TIFF (4 GiB): write PNG")
-    directory = Directory(MAGIC[b"II"] + b"\0\0\0\0")
+    directory = Directory(HEADERS[0] + bytes(4))
     for tag, value in tags.items():
         if isinstance(value, str):  # of which Pillow writes ASCII alone, but reads Latin-1
             directory.tagtype[tag], value = ASCII, value.encode("latin-1", "replace")
@@ -207,11 +499,16 @@ def encode(pixels: np.ndarray, tags: dict[int, object]) -> bytes:
     directory[COMPRESSION], directory[PREDICTOR] = DEFLATE, DIFFERENCES if integer else 1
     directory[PHOTOMETRIC] = RGB if channels > 2 else GREY
     directory[SAMPLES], directory[STRIP_ROWS] = channels, rows
-    directory[SAMPLE_FORMAT] = (1 if integer else 3,) * channels
+    directory[SAMPLE_FORMAT] = (1 if integer else FLOAT,) * channels
     if channels in (2, 4):
-        directory[EXTRA] = 2  # alpha that the colours are not multiplied with
-    directory[STRIP_COUNTS] = tuple(map(len, parts))
-    directory[STRIP_OFFSETS] = tuple(map(int, np.cumsum([0, *map(len, parts[:-1])])))
+        directory[EXTRA] = UNASSOCIATED
+    return _file(directory, parts)
+
+
+def _file(tags: Directory, strips: Sequence[bytes]) -> bytes:
+    """Return a TIFF file of one picture."""
+    tags[STRIP_COUNTS] = tuple(map(len, strips))
+    tags[STRIP_OFFSETS] = tuple(map(int, np.cumsum([0, *map(len, strips[:-1])])))  # save() adds
     file = io.BytesIO()
-    directory.save(file)
-    return file.getvalue() + b"".join(parts)
+    tags.save(file)
+    return file.getvalue() + b"".join(strips)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import scenes as big_tiff
+from npsrcnn.images import tiff
 from npsrcnn.runtime.files import leftovers
 from npsrcnn.upscaling.cluster import Cluster, ClusterError, connect
 from npsrcnn.upscaling.files import Job, Settings, beside_it, enlarge_file, need_of
@@ -82,7 +82,7 @@ def _outcome(job: Job, result: Callable[[], dict[str, object]]) -> Outcome:
 
 def _is_scene(job: Job, settings: Settings) -> bool:
     """Whether it goes block by block."""
-    if job.source.suffix.lower() not in big_tiff.SUFFIXES:
+    if job.source.suffix.lower() not in tiff.SUFFIXES:
         return False
     with contextlib.suppress(UserError, OSError):  # of which a worker will tell
         return need_of(job, settings).by_blocks

@@ -17,7 +17,6 @@ from typing import NamedTuple
 from npsrcnn import images
 from npsrcnn.errors import UserError
 from npsrcnn.images import Picture, tiff
-from npsrcnn.images import scenes as big_tiff
 from npsrcnn.model.network import SRCNN
 from npsrcnn.runtime import memory
 from npsrcnn.upscaling.arrays import STRIP, enlarge
@@ -66,7 +65,7 @@ class Need(NamedTuple):
 def need_of(job: Job, settings: Settings) -> Need:
     """What a picture takes, by its headers; raises as :func:`npsrcnn.images.read`."""
     layout = None
-    if job.source.suffix.lower() in big_tiff.SUFFIXES:
+    if job.source.suffix.lower() in tiff.SUFFIXES:
         layout = tiff.read_layout(job.source)
     height, width, channels, bytes_each = layout or images.read_layout(job.source)
     rows, columns = math.ceil(settings.scale * height), math.ceil(settings.scale * width)
@@ -74,7 +73,7 @@ def need_of(job: Job, settings: Settings) -> Need:
     in_work = min(rows * columns, max(STRIP, 64 * columns)) * FLOATS * 4
     needed = 3 * small + large + max(in_work, ENCODING * large)
     too_large = BASE + needed > settings.memory or large > tiff.LARGEST // 2
-    if too_large and layout and job.target.suffix.lower() in big_tiff.SUFFIXES:
+    if too_large and layout and job.target.suffix.lower() in tiff.SUFFIXES:
         return Need(settings.memory - BASE, True)
     return Need(int(needed), False)
 

@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.images.scenes import TILE, Scene, TiledFile, compress
+from npsrcnn.images.scenes import TILE, TiledFile, compress
+from npsrcnn.images.tiff import TiffReader
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.resize import Span
 from npsrcnn.upscaling.enlarger import Enlarger
@@ -42,7 +43,7 @@ Compute = Callable[["BlockJob", Sequence[Block]], Generator[list[bytes], None, N
 class BlockJob:
     """Called with a block, computes its tiles; goes to other processes as it is."""
 
-    scene: Scene
+    scene: TiffReader
     nets: Sequence[SRCNN]
     scale: float
 
@@ -107,7 +108,7 @@ def enlarge_scene(
     OSError
         The disk is full, a folder is gone. What was done is kept for ``resume``.
     """
-    scene = Scene(source)
+    scene = TiffReader(source)
     enlarger = Enlarger(scene.kind.size, nets, scale)
     kind = scene.kind._replace(size=enlarger.shape)
     facts = _facts(source, nets, scale)
@@ -233,20 +234,20 @@ def _facts(source: Path, nets: Sequence[SRCNN], scale: float) -> dict[str, objec
     }
 
 
-def _side(scene: Scene, enlarger: Enlarger, memory: int) -> int:
+def _side(scene: TiffReader, enlarger: Enlarger, memory: int) -> int:
     """The largest side of a block with which all fits in memory."""
     side = LARGEST
     while (need := memory_of(scene, enlarger, side)) > memory:
         if side == SMALLEST:
             raise UserError(
-                f"{scene.path}: needs {need / 1e6:.0f} MB of memory at least; --memory says "
+                f"{scene.source}: needs {need / 1e6:.0f} MB of memory at least; --memory says "
                 f"{memory / 1e6:.0f}"
             )
         side //= 2
     return side
 
 
-def memory_of(scene: Scene, enlarger: Enlarger, side: int) -> int:
+def memory_of(scene: TiffReader, enlarger: Enlarger, side: int) -> int:
     """About how many bytes the process has resident with blocks of ``side``."""
     (top, bottom), (left, right) = enlarger.needs((0, side), (0, side))
     rows, columns = min(side, enlarger.shape[0]), min(side, enlarger.shape[1])
@@ -254,7 +255,7 @@ def memory_of(scene: Scene, enlarger: Enlarger, side: int) -> int:
     stored = kind.samples * kind.dtype.itemsize
     block = rows * columns * (FLOATS * 4 + COPIES * stored)
     read = (bottom - top) * (right - left) * (4 * 4 + stored)
-    return BASE + AT_ONCE * (block + read) + scene.held(bottom - top)
+    return BASE + AT_ONCE * (block + read) + scene.held_bytes(bottom - top)
 
 
 def _table(size: tuple[int, int], blocks: Sequence[Block], journal: Journal) -> tuple:

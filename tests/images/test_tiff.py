@@ -110,12 +110,7 @@ def naive_tiff(samples, order="<", compression=NONE, predictor=1, tile=None, pla
 def test_sixteen_bit_colour_in_every_layout(rng, channels, order, layout):
     samples = rng.integers(0, 65536, (41, 37, channels), np.uint16)
     samples[10:20, 5:30] = 777  # something to compress
-    data = naive_tiff(samples, order, **layout)
-    if layout.get("big") and order == ">":
-        with pytest.raises(UserError, match="BigTIFF of big-endian numbers"):
-            tiff.decode_16_bit(data)
-        return
-    result = tiff.decode_16_bit(data)
+    result, _ = tiff.decode(naive_tiff(samples, order, **layout))
     np.testing.assert_array_equal(result, samples)
 
 
@@ -127,7 +122,7 @@ def test_sixteen_bit_colour_in_every_layout(rng, channels, order, layout):
 )  # fmt: skip
 def test_grey_whose_white_is_zero(rng, channels, order, layout):
     samples = rng.integers(0, 65536, (41, 37, channels), np.uint16)
-    result = tiff.decode_16_bit(naive_tiff(samples, order, white_is_zero=True, **layout))
+    result, _ = tiff.decode(naive_tiff(samples, order, white_is_zero=True, **layout))
     np.testing.assert_array_equal(result[..., 0], 65535 - samples[..., 0])
     np.testing.assert_array_equal(result[..., 1:], samples[..., 1:])  # alpha stays
 
@@ -140,14 +135,14 @@ def test_colours_multiplied_with_alpha_are_divided(rng, channels):
     share = samples[..., -1:] / 65535
     stored = samples.copy()
     stored[..., :-1] = np.rint(samples[..., :-1] * share)
-    result = tiff.decode_16_bit(naive_tiff(stored, extra=1))
+    result, _ = tiff.decode(naive_tiff(stored, extra=1))
     np.testing.assert_array_equal(result[..., -1], samples[..., -1])
     np.testing.assert_array_equal(result[:9, :9], stored[:9, :9])  # of which nothing is known
     error = np.abs(result[..., :-1] - samples[..., :-1].astype(float))
     seen = share[..., 0] > 0
     assert (error[seen] <= 0.5 / share[seen] + 0.5).all()  # both were rounded
     stored[..., :-1] = 65535  # which cannot be
-    assert (tiff.decode_16_bit(naive_tiff(stored, extra=1))[..., :-1] == 65535).all()
+    assert (tiff.decode(naive_tiff(stored, extra=1))[0][..., :-1] == 65535).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -155,31 +150,27 @@ def test_colours_multiplied_with_alpha_are_divided(rng, channels):
 def test_what_is_written_reads_back(rng, channels, dtype):
     samples = rng.integers(0, np.iinfo(dtype).max, (900, 150, channels), dtype, endpoint=True)
     data = tiff.encode(samples, {270: "what it shows"})
-    if dtype == np.uint16 and channels > 1:
-        np.testing.assert_array_equal(tiff.decode_16_bit(data), samples)
-        if channels == 2:
-            return  # which Pillow does not know
-    else:
-        assert tiff.decode_16_bit(data) is None  # Pillow's work
+    np.testing.assert_array_equal(tiff.decode(data)[0], samples)
+    if dtype == np.uint16 and channels == 2:
+        return  # which Pillow does not know
     with Image.open(io.BytesIO(data)) as image:
         assert image.tag_v2[270] == "what it shows"
-        assert len(image.tag_v2[273]) > 1 or samples.nbytes < tiff.STRIP
+        assert len(image.tag_v2[273]) > 1 or samples.nbytes < tiff.STRIP_BYTES
         pixels = np.asarray(image).reshape(samples.shape)
     shift = 8 if dtype == np.uint16 and channels > 1 else 0
     np.testing.assert_array_equal(pixels, samples >> shift)
 
 
-def test_other_kinds_are_left_to_pillow_or_refused(rng):
+def test_other_kinds_are_left_to_pillow(rng):
     samples = rng.integers(0, 65536, (8, 8, 3), np.uint16)
     signed = naive_tiff(samples)
-    with pytest.raises(UserError, match="a TIFF of RGB, 3 channels of int16: taken are"):
+    with pytest.raises(tiff.PillowOnly, match="a TIFF of RGB, 3 channels of int16: taken are"):
         place = signed.index(struct.pack("<HHI", 284, 4, 1))  # planar 1: signed, if it says so
-        tiff.decode_16_bit(
-            signed[:place] + struct.pack("<HHII", 339, 4, 1, 2) + signed[place + 12 :]
-        )
+        tiff.decode(signed[:place] + struct.pack("<HHII", 339, 4, 1, 2) + signed[place + 12 :])
     file = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(file, "TIFF")
-    assert tiff.decode_16_bit(file.getvalue()) is None
+    Image.new("P", (4, 4)).save(file, "TIFF")
+    with pytest.raises(tiff.PillowOnly, match="a TIFF of palette, 1 channel of uint8: taken are"):
+        tiff.decode(file.getvalue())
 
 
 def test_a_file_beyond_four_gigabytes_is_refused(monkeypatch):
