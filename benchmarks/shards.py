@@ -21,13 +21,13 @@ from pathlib import Path
 
 from benchmarks.measure import seconds
 from npsrcnn.commands import frame as commands
-from npsrcnn.datasets import Shards, dead_leaves, is_prepared, prepare, sub_images
+from npsrcnn.datasets import Shards, Source, dead_leaves, is_prepared, sub_images, write_shards
 from npsrcnn.datasets.cutting import Cut
 from npsrcnn.images import list_images, write
 from npsrcnn.model.network import SRCNN
 from npsrcnn.training.build import optimizer_of
 from npsrcnn.training.recipes import RECIPES
-from npsrcnn.training.trainer import Source, Trainer
+from npsrcnn.training.trainer import Trainer
 
 SCALE = 3
 SIDE = 1024  # pixels, of the images that the set is made of
@@ -115,7 +115,7 @@ def _make(folder: Path, images: Path, count: int) -> None:
         path = images / f"{i:05}.ppm"
         if not path.exists():
             write(path, dead_leaves(1, (SIDE, SIDE), first=i)[0])
-    prepare(list_images(images), folder, SCALE)
+    write_shards(list_images(images), folder, SCALE)
     shutil.rmtree(images)
 
 

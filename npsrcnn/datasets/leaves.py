@@ -1,4 +1,4 @@
-"""Dead leaves: images to train on that need no camera, no download and no licence.
+"""Generate dead leaves: images to train on that need no camera, no download and no licence.
 
 Shapes of random size, colour and place that cover one another give images with the statistics of
 photographs: edges at all scales, few of them, between smooth regions (Lee, Mumford, Huang:
@@ -6,60 +6,63 @@ photographs: edges at all scales, few of them, between smooth regions (Lee, Mumf
 almost as well as those trained on photographs (Achddou, Gousseau, Ladjal: "Fully synthetic
 training for image restoration tasks", CVIU 2023).
 
-NumPy draws what the leaves of an image are, one row of a table each; a compiled kernel paints
-them from the front to the back, so that what is covered is never painted.
+NumPy draws the properties of the leaves of an image, one row of a table each; a compiled kernel
+paints them from the front to the back, so that covered pixels are never painted.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from npsrcnn.errors import UserError
+from npsrcnn.runtime.files import write_atomically
 from npsrcnn.runtime.jit import jit
 from npsrcnn.runtime.threads import parallel
 
-RADII = 256  # sizes of leaves that are told apart, in equal ratios
+RADIUS_STEPS = 256  # from the smallest to the largest radius, in equal ratios
+IMAGES_IN_MEMORY = 32  # while they are written to files
 
 
 @dataclass(frozen=True)
 class Style:
-    """What leaves look like; lengths in pixels, brightness in 0..1.
+    """Look of the leaves; lengths in pixels, brightness in 0..1.
 
     Attributes
     ----------
     r_min : (float, float)
-        Radius of the smallest leaves; of each image another, in this range.
+        Radius of the smallest leaves; each image draws its own from this range.
     r_max : float
-        Radius of the largest.
+        Radius of the largest leaves.
     power : float
-        Of radius r there are leaves in proportion to r ** power. -3 is what makes statistics the
-        same at all scales (Lee et al.); above it there is less detail.
+        Leaves of radius r are as frequent as r ** power. -3 makes statistics alike at all scales
+        (Lee et al.); above it there is less detail.
     polygons : float
-        The part of the leaves that are triangles to hexagons; the others are ellipses.
+        Fraction of the leaves that are triangles to hexagons; the others are ellipses.
     elongation : float
-        Sides of a leaf are as 1 to e ** x, x Gaussian with this standard deviation.
+        Axes of a leaf are as 1 to e ** x, x Gaussian with this standard deviation.
     contrast : (float, float)
-        Of each image, the standard deviation of its leaves' brightness lies in this range.
+        Standard deviation of the leaves' brightness; each image draws its own from this range.
     saturation : float
         Standard deviation of colour, relative to that of brightness.
     gradient : float
         Standard deviation of the change of brightness across a leaf.
     textured : float
-        The part of the leaves that carry waves.
+        Fraction of the leaves that carry waves.
     amplitude : float
-        Of waves, at most.
+        Largest amplitude of a wave.
     wavelength : (float, float)
-        Shortest and longest.
+        Shortest and longest wave.
     soft : float
-        The part of the leaves with soft edges, as out of focus.
+        Fraction of the leaves with soft edges, as out of focus.
     filter : (float, float)
         Each image is filtered by (k, 1 - 2k, k) along rows and columns, k in this range:
         blurred where k is positive, sharpened where it is negative.
     noise : float
-        Standard deviation of Gaussian noise, at most, of each image another.
+        Largest standard deviation of Gaussian noise; each image draws its own.
 
     Notes
     -----
@@ -117,11 +120,12 @@ def dead_leaves(
     Parameters
     ----------
     count : int
-        How many images; the default gives 51,200 sub-images, in a second.
+        Number of images; the default gives 51,200 sub-images, in a second.
     shape : (rows, columns)
+        In pixels.
     seed : int
     style : Style
-        What the leaves look like.
+        Default: ``Style()``.
     first : int
         Number of the first image. Each depends on its number and the seed, on no other image.
 
@@ -129,6 +133,11 @@ def dead_leaves(
     -------
     ndarray, (count, rows, columns, 3)
         uint8 RGB.
+
+    Raises
+    ------
+    UserError
+        A count or size below 1, a negative seed.
     """
     style = style or Style()
     if count < 1 or min(shape) < 1 or seed < 0:
@@ -136,20 +145,35 @@ def dead_leaves(
             f"cannot make {count} images of {shape[0]} x {shape[1]} pixels, seed {seed}"
         )
     images = np.empty((count, *shape, 3), np.uint8)
-    parallel(_make, count, first, seed, style, images)
+    parallel(_render, count, first, seed, style, images)
     return images
 
 
-def _make(i: int, first: int, seed: int, style: Style, images: np.ndarray) -> None:
-    """Make image number ``first + i``."""
+def write_dead_leaves(
+    folder: str | Path, count: int, shape: tuple[int, int] = (256, 256), seed: int = 0
+) -> None:
+    """Write :func:`dead_leaves` to ``folder`` as leaves-00000.png and so on."""
+    from PIL import Image
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(0, count, IMAGES_IN_MEMORY):
+        some = min(IMAGES_IN_MEMORY, count - first)
+        for i, image in enumerate(dead_leaves(some, shape, seed, first=first)):
+            with write_atomically(folder / f"leaves-{first + i:05}.png") as path:
+                Image.fromarray(image).save(path)
+
+
+def _render(i: int, first: int, seed: int, style: Style, images: np.ndarray) -> None:
+    """Write image number ``first + i`` to ``images[i]``."""
     rng = np.random.default_rng((seed, first + i))
     shape = images.shape[1:3]
-    leaves = _drawn(rng, shape, style)
-    image, left = np.zeros((*shape, 3), np.float32), np.ones(shape, np.float32)
-    _paint(leaves, np.empty((MOST_CORNERS, 3)), left, image)
+    leaves = _draw_leaves(rng, shape, style)
+    image, open_part = np.zeros((*shape, 3), np.float32), np.ones(shape, np.float32)
+    _paint(leaves, np.empty((MAX_CORNERS, 3)), open_part, image)
     strength, noise = rng.uniform(*style.filter), rng.uniform(0, style.noise)
     if strength != 0:
-        image = _filtered(image, np.float32(strength))
+        image = _filter(image, np.float32(strength))
     if noise > 0:
         image += np.float32(noise) * rng.standard_normal(image.shape, np.float32)
     images[i] = np.clip(np.rint(image * np.float32(255)), 0, 255)
@@ -159,15 +183,15 @@ def _make(i: int, first: int, seed: int, style: Style, images: np.ndarray) -> No
 X, Y, A, B, ANGLE, CORNERS, BLUR, RED, GREEN, BLUE = range(10)
 SLOPE_X, SLOPE_Y, AMPLITUDE, WAVE_X, WAVE_Y, PHASE = range(10, 16)
 COLUMNS = 16
-MOST_CORNERS = 6
-CLOSED = 0.002  # the part of a pixel that no leaf need paint any more: half a step of 8 bits
+MAX_CORNERS = 6
+CLOSED = 0.002  # open part of a pixel that no leaf need paint any more: half a step of 8 bits
 DEPTH = 6  # leaves over each pixel, on average; what they leave open is e ** -DEPTH
 
 
-def _drawn(rng: np.random.Generator, shape: tuple[int, int], style: Style) -> np.ndarray:
-    """The leaves of an image, foremost first, and a background that covers everything."""
+def _draw_leaves(rng: np.random.Generator, shape: tuple[int, int], style: Style) -> np.ndarray:
+    """Draw the leaves of an image, foremost first, and a background that covers everything."""
     height, width = shape
-    radius = _radii(rng, shape, style)
+    radius = _draw_radii(rng, shape, style)
     n = len(radius)
     leaves = np.empty((n, COLUMNS))
     leaves[:, X] = rng.uniform(-1, 1, n) * (width / 2 + radius) + width / 2
@@ -175,7 +199,7 @@ def _drawn(rng: np.random.Generator, shape: tuple[int, int], style: Style) -> np
     stretch = np.exp(-np.abs(rng.standard_normal(n)) * style.elongation)
     leaves[:, A], leaves[:, B] = radius, np.maximum(radius * stretch, 0.5)
     leaves[:, ANGLE] = rng.uniform(0, np.pi, n)
-    corners = rng.choice([3, 4, 4, 4, 5, MOST_CORNERS], n)
+    corners = rng.choice([3, 4, 4, 4, 5, MAX_CORNERS], n)
     leaves[:, CORNERS] = np.where(rng.random(n) < style.polygons, corners, 0)
     softness = np.where(rng.random(n) < style.soft, rng.uniform(0, 3, n), 0)
     leaves[:, BLUR] = 1 + softness
@@ -200,31 +224,32 @@ def _drawn(rng: np.random.Generator, shape: tuple[int, int], style: Style) -> np
     return leaves
 
 
-def _radii(rng: np.random.Generator, shape: tuple[int, int], style: Style) -> np.ndarray:
-    """Radii of leaves, so many that they lie DEPTH deep on the image.
+def _draw_radii(rng: np.random.Generator, shape: tuple[int, int], style: Style) -> np.ndarray:
+    """Draw radii of leaves, as many as lie DEPTH deep on the image.
 
     Centres lie on a plane around the image. Of the leaves that touch it more are large than of
     all: in proportion to (height + 2r)(width + 2r).
     """
     r_min = np.exp(rng.uniform(*np.log(style.r_min)))
-    r = np.geomspace(r_min, style.r_max, RADII)
+    r = np.geomspace(r_min, style.r_max, RADIUS_STEPS)
     touching = (shape[0] + 2 * r) * (shape[1] + 2 * r)
     weight = r ** (style.power + 1) * touching  # + 1: steps of r are in proportion to r
     weight /= weight.sum()
     covered = (weight * np.pi * r**2 / touching).sum()  # the part of the image that a leaf covers
     stretched = np.exp(-style.elongation * 0.8)  # 0.8: the mean of |x|, x Gaussian
     count = math.ceil(DEPTH / (covered * stretched))
-    return np.interp(rng.random(count), np.cumsum(weight), r)
+    radii: np.ndarray = np.interp(rng.random(count), np.cumsum(weight), r)
+    return radii
 
 
 @jit
-def _paint(leaves, edges, left, image):
-    """Paint leaves on a black image (H, W, 3), each where those before it have left a place.
+def _paint(leaves: np.ndarray, edges: np.ndarray, open_part: np.ndarray, image: np.ndarray) -> None:
+    """Paint leaves on a black image (H, W, 3), each where those before it have left it open.
 
-    ``left`` (H, W), at first 1, is the part of each pixel that is still open, ``edges`` room for
-    the sides of a polygon: of each the normal, and the distance from the centre.
+    ``open_part`` (H, W), at first 1, is the part of each pixel that is still open; ``edges`` is
+    work space for the sides of a polygon: of each the normal, and the distance from the centre.
     """
-    height, width = left.shape
+    height, width = open_part.shape
     for n in range(len(leaves)):
         centre_x, centre_y = leaves[n, X], leaves[n, Y]
         a, b, blur = leaves[n, A], leaves[n, B], leaves[n, BLUR]
@@ -235,7 +260,7 @@ def _paint(leaves, edges, left, image):
         reach += blur
         top, bottom = max(0, int(centre_y - reach)), min(height, int(centre_y + reach) + 2)
         first, stop = max(0, int(centre_x - reach)), min(width, int(centre_x + reach) + 2)
-        if not _any_open(top, bottom, first, stop, left):
+        if not _any_open(top, bottom, first, stop, open_part):
             continue
         cos, sin = math.cos(leaves[n, ANGLE]), math.sin(leaves[n, ANGLE])
         for k in range(corners):
@@ -246,7 +271,7 @@ def _paint(leaves, edges, left, image):
         amplitude = leaves[n, AMPLITUDE]
         for y in range(top, bottom):
             for x in range(first, stop):
-                if left[y, x] < CLOSED:
+                if open_part[y, x] < CLOSED:
                     continue
                 dx, dy = x - centre_x, y - centre_y
                 u, v = cos * dx + sin * dy, cos * dy - sin * dx
@@ -256,8 +281,8 @@ def _paint(leaves, edges, left, image):
                         side = edges[k, 0] * u + edges[k, 1] * v - edges[k, 2]
                         distance = max(distance, side)
                 else:
-                    distance = _from_ellipse(u, v, a, b)
-                cover = min(max(0.5 - distance / blur, 0.0), 1.0) * left[y, x]
+                    distance = _distance_to_ellipse(u, v, a, b)
+                cover = min(max(0.5 - distance / blur, 0.0), 1.0) * open_part[y, x]
                 if cover <= 0:
                     continue
                 light = leaves[n, SLOPE_X] * dx + leaves[n, SLOPE_Y] * dy
@@ -267,21 +292,21 @@ def _paint(leaves, edges, left, image):
                 for c in range(3):
                     color = min(max(leaves[n, RED + c] + light, 0.0), 1.0)
                     image[y, x, c] += cover * color
-                left[y, x] -= cover
+                open_part[y, x] -= cover
 
 
 @jit
-def _any_open(top, bottom, first, stop, left):
+def _any_open(top: int, bottom: int, first: int, stop: int, open_part: np.ndarray) -> bool:
     for y in range(top, bottom):
         for x in range(first, stop):
-            if left[y, x] >= CLOSED:
+            if open_part[y, x] >= CLOSED:
                 return True
     return False
 
 
 @jit
-def _from_ellipse(u, v, a, b):
-    """Signed distance to an ellipse with half axes a and b, to first order; negative inside."""
+def _distance_to_ellipse(u: float, v: float, a: float, b: float) -> float:
+    """Return the signed distance to an ellipse with half axes a, b, to first order; inside < 0."""
     p, q = u / a, v / b
     level = math.sqrt(p * p + q * q)
     if level == 0:
@@ -289,9 +314,10 @@ def _from_ellipse(u, v, a, b):
     return (level - 1) * level / math.sqrt((p / a) ** 2 + (q / b) ** 2)
 
 
-def _filtered(image: np.ndarray, k: float) -> np.ndarray:
-    """An image (H, W, 3) filtered by (k, 1 - 2k, k) along rows and columns, edges repeated."""
+def _filter(image: np.ndarray, k: float | np.float32) -> np.ndarray:
+    """Filter an image (H, W, 3) by (k, 1 - 2k, k) along rows and columns, edges repeated."""
     wide = np.pad(image, ((1, 1), (0, 0), (0, 0)), mode="edge")
     image = (1 - 2 * k) * image + k * (wide[:-2] + wide[2:])
     wide = np.pad(image, ((0, 0), (1, 1), (0, 0)), mode="edge")
-    return (1 - 2 * k) * image + k * (wide[:, :-2] + wide[:, 2:])
+    filtered: np.ndarray = (1 - 2 * k) * image + k * (wide[:, :-2] + wide[:, 2:])
+    return filtered

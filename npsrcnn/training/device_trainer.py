@@ -51,7 +51,7 @@ class DeviceTrainer(Trainer):
             source.label_size,
         )
         if isinstance(source, SubImages):
-            self._session.hold(*source.pixels(), source.cut.label_offset)
+            self._session.hold(*source.pixels(), source.cut.border)
 
     def run_epoch(self, progress: Callable[[int], float]) -> Iterator[float]:
         """Do what is left of the epoch, some steps at a time; then yield the loss of each.

@@ -24,8 +24,8 @@ def table(*rows):
 
 
 def painted(rows, shape=SHAPE):
-    image, left = np.zeros((*shape, 3), np.float32), np.ones(shape, np.float32)
-    leaves._paint(rows, np.empty((leaves.MOST_CORNERS, 3)), left, image)
+    image, open_part = np.zeros((*shape, 3), np.float32), np.ones(shape, np.float32)
+    leaves._paint(rows, np.empty((leaves.MAX_CORNERS, 3)), open_part, image)
     return image
 
 
@@ -93,7 +93,7 @@ def test_slopes_and_waves():
 
 def test_nothing_stays_open(monkeypatch):
     monkeypatch.setattr(leaves, "DEPTH", 0.5)  # so that the background shows
-    rows = leaves._drawn(np.random.default_rng(0), SHAPE, Style(gradient=0, textured=0))
+    rows = leaves._draw_leaves(np.random.default_rng(0), SHAPE, Style(gradient=0, textured=0))
     rows[:, leaves.RED : leaves.BLUE + 1] = 1
     assert painted(rows).min() > 0.99
 
@@ -102,7 +102,7 @@ def test_nothing_stays_open(monkeypatch):
 def test_radii_follow_their_law(power):
     style = Style(r_min=(1, 1), r_max=100, power=power)
     rng = np.random.default_rng(0)
-    radii = np.concatenate([leaves._radii(rng, SHAPE, style) for _ in range(40)])
+    radii = np.concatenate([leaves._draw_radii(rng, SHAPE, style) for _ in range(40)])
     r = np.linspace(1, 100, 100_001)
     density = r**power * (SHAPE[0] + 2 * r) * (SHAPE[1] + 2 * r)
     for limit in (1.5, 3, 10, 30):
@@ -114,7 +114,7 @@ def test_radii_follow_their_law(power):
 
 def test_each_image_has_smallest_leaves_of_its_own():
     rng, style = np.random.default_rng(0), Style(r_min=(2, 5))
-    smallest = [leaves._radii(rng, SHAPE, style).min() for _ in range(30)]
+    smallest = [leaves._draw_radii(rng, SHAPE, style).min() for _ in range(30)]
     assert 2 <= min(smallest) < 2.3 and 4.5 < max(smallest) < 5.5
 
 
@@ -155,7 +155,7 @@ def test_filter(rng, k):
     image = rng.standard_normal((9, 7, 3))
     padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
     weight = np.outer([k, 1 - 2 * k, k], [k, 1 - 2 * k, k])
-    filtered = leaves._filtered(image, k)
+    filtered = leaves._filter(image, k)
     for y, x in np.ndindex(9, 7):
         expected = np.einsum("ij,ijc->c", weight, padded[y : y + 3, x : x + 3])
         np.testing.assert_allclose(filtered[y, x], expected, rtol=1e-12)  # float64

@@ -7,17 +7,18 @@ import json
 import logging
 import os
 import shutil
-import time
 import tracemalloc
 import zlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from npsrcnn.commands import datasets as command
-from npsrcnn.datasets import Shards, prepare, preparing, sub_images
+from npsrcnn.datasets import Shards, shard_writer, sub_images, write_shards
 from npsrcnn.datasets.shards import INDEX, record
 from npsrcnn.errors import DataError, UserError
 from npsrcnn.runtime.threads import get_num_threads, set_num_threads
@@ -46,7 +47,7 @@ def files(pictures, tmp_path):
 @pytest.fixture
 def folder(pictures, tmp_path):
     """A complete set, of four shards."""
-    prepare(pictures, tmp_path / "set", **CUT, shard_bytes=SMALL)
+    write_shards(pictures, tmp_path / "set", **CUT, shard_bytes=SMALL)
     return tmp_path / "set"
 
 
@@ -64,15 +65,12 @@ def assert_same(batches, others):
         np.testing.assert_array_equal(y, same_y)
 
 
-@pytest.mark.parametrize(
-    ("color", "offset", "rescale"), [("y", None, (1.0, 0.6)), ("rgb", 3, (1.0,))]
-)
-def test_the_same_batches_as_from_memory(pictures, tmp_path, color, offset, rescale):
+@pytest.mark.parametrize(("color", "rescale"), [("y", (1.0, 0.6)), ("rgb", (1.0,))])
+def test_the_same_batches_as_from_memory(pictures, tmp_path, color, rescale):
     images = [*pictures[:3], pictures[3][:40, :50, 0]]  # also another size, in grey
-    prepare(images, tmp_path / "s", **CUT, color=color, rescale=rescale, shard_bytes=SMALL)
-    options = {"orientations": True, "label_offset": offset}
-    source = opened(tmp_path / "s", **options)
-    memory = sub_images(images, 3, 17, 5, 8, color=color, rescale=rescale, **options)
+    write_shards(images, tmp_path / "s", **CUT, color=color, rescale=rescale, shard_bytes=SMALL)
+    source = opened(tmp_path / "s", orientations=True)
+    memory = sub_images(images, 3, 17, 5, 8, color=color, rescale=rescale, orientations=True)
     assert len(source) == len(memory) and source.steps(16) == memory.steps(16)
     assert (source.size, source.label_size) == (17, 5) and source.channels == memory.channels
     batches = zip(source.batches(4, 1, 16), memory.batches(4, 1, 16), strict=True)
@@ -87,8 +85,36 @@ def test_the_same_batches_as_from_memory(pictures, tmp_path, color, offset, resc
             np.testing.assert_allclose(y, v, rtol=0, atol=half)
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    shapes=st.lists(st.tuples(st.integers(17, 40), st.integers(17, 40)), min_size=1, max_size=5),
+    stride=st.integers(1, 20),
+    shard_bytes=st.integers(1, 40_000),
+    margin=st.integers(0, 8).map(lambda half: 2 * half),
+)
+def test_shards_of_any_size_hold_the_labels_of_memory(
+    tmp_path_factory, shapes, stride, shard_bytes, margin
+):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, shape, np.uint8) for shape in shapes]
+    folder = tmp_path_factory.mktemp("shards")
+    shards = write_shards(images, folder, 1, 17, stride, shard_bytes=shard_bytes)
+    memory = sub_images(images, 1, 17, 17 - margin, stride)
+    source = opened(folder, margin)
+    assert len(source) == len(memory) == sum(shard["count"] for shard in shards)
+    for (_, y), (_, v) in zip(
+        source.batches(1, 2, len(source)), memory.batches(1, 2, len(source)), strict=True
+    ):
+        np.testing.assert_array_equal(y, v)
+
+
+def test_an_odd_margin_is_refused(folder):
+    with pytest.raises(UserError, match="label of 6 pixels cannot lie at the centre"):
+        opened(folder, 11)
+
+
 def test_the_size_of_shards_does_not_show(pictures, folder, tmp_path):
-    shards = prepare(pictures, tmp_path / "one", **CUT)
+    shards = write_shards(pictures, tmp_path / "one", **CUT)
     assert [shard["count"] for shard in shards] == [7 * EACH]
     assert sorted(contents(folder)) == [f"{i:05}.bin" for i in range(4)] + [INDEX]
     assert_same(opened(folder).batches(0, 0, 16), opened(tmp_path / "one").batches(0, 0, 16))
@@ -109,7 +135,7 @@ def test_it_is_resumable(folder, batch_size):
 
 
 def test_nothing_is_loaded(pictures, tmp_path):
-    prepare(pictures, tmp_path / "s", 3, 17, 1)
+    write_shards(pictures, tmp_path / "s", 3, 17, 1)
     size = (tmp_path / "s" / "00000.bin").stat().st_size
     tracemalloc.start()
     try:
@@ -131,10 +157,9 @@ def test_a_shard_can_be_mapped_and_read_by_its_description(pictures, folder):
     for one in shard:
         assert one["crc32"] == zlib.crc32(one["input"].tobytes() + one["label"].tobytes())
     memory = sub_images(pictures, 3, 17, 17, 8)
-    labels = memory.empty(len(memory))[1]
-    turns = np.zeros(len(shard), np.uint8)
-    memory.gather(np.arange(len(shard)), turns, labels.copy(), labels[: len(shard)])
-    np.testing.assert_array_equal(shard["label"] / np.float32(255), labels[: len(shard)])
+    batch = memory.cut.empty_batch(len(shard))
+    memory.gather(np.arange(len(shard)), np.zeros(len(shard), np.uint8), batch)
+    np.testing.assert_array_equal(shard["label"] / np.float32(255), batch[1])
     assert index["sub_images"] == 7 * EACH
     assert index["recipe"] == {**CUT, "color": "y", "rescale": [1.0]}
 
@@ -144,27 +169,31 @@ def test_the_same_bytes_on_any_number_of_threads(files, tmp_path):
     try:
         for threads in (1, 3):
             set_num_threads(threads)
-            prepare(files, tmp_path / str(threads), **CUT, shard_bytes=SMALL)
+            write_shards(files, tmp_path / str(threads), **CUT, shard_bytes=SMALL)
     finally:
         set_num_threads(before)
     assert contents(tmp_path / "1") == contents(tmp_path / "3")
 
 
-def test_images_in_work_are_limited(pictures, tmp_path, monkeypatch):
-    working, most, read = [], [], preparing.Pictures.read
+def test_where_memory_is_for_one_image_each_is_written_before_the_next_is_read(
+    pictures, tmp_path, monkeypatch
+):
+    events = []
+    read, records = shard_writer.UsableImages.read, shard_writer._records
 
-    def spy(self, i):
-        working.append(i)
-        most.append(len(working))
-        time.sleep(0.01)  # so that others would meet it
-        pixels = read(self, i)
-        working.remove(i)
-        return pixels
+    def spy_read(self, i):
+        events.append(f"read {i}")
+        return read(self, i)
 
-    monkeypatch.setattr(preparing.Pictures, "read", spy)
-    monkeypatch.setattr(preparing, "AT_ONCE", 1)
-    prepare(pictures, tmp_path / "s", **CUT)
-    assert len(most) == 7 and max(most) == 1
+    def spy_records(*args):
+        yield from records(*args)
+        events.append("written")
+
+    monkeypatch.setattr(shard_writer.UsableImages, "read", spy_read)
+    monkeypatch.setattr(shard_writer, "_records", spy_records)
+    monkeypatch.setattr(shard_writer, "BYTES_IN_WORK", 1)
+    write_shards(pictures, tmp_path / "s", **CUT)
+    assert events == [event for i in range(7) for event in (f"read {i}", "written")]
 
 
 # Interrupted, damaged, completed
@@ -172,7 +201,7 @@ def test_images_in_work_are_limited(pictures, tmp_path, monkeypatch):
 
 def interrupted(pictures, folder, monkeypatch, at=2):
     """Prepare, until the disk is full in the middle of a shard."""
-    write = preparing._records
+    write = shard_writer._records
     left = [at * 2 + 1]  # images
 
     def records(*args):
@@ -183,9 +212,9 @@ def interrupted(pictures, folder, monkeypatch, at=2):
             yield some
 
     with monkeypatch.context() as patch:
-        patch.setattr(preparing, "_records", records)
+        patch.setattr(shard_writer, "_records", records)
         with pytest.raises(OSError, match="No space left") as caught:
-            prepare(pictures, folder, **CUT, shard_bytes=SMALL)
+            write_shards(pictures, folder, **CUT, shard_bytes=SMALL)
     assert caught.value.filename == str(folder / f"{at:05}.bin")
 
 
@@ -199,7 +228,7 @@ def test_a_half_made_set_is_refused_and_then_completed(pictures, folder, tmp_pat
     (half / ".00002-abcd.bin").write_bytes(b"what a kill leaves")
     os.utime(half / "00000.bin", (0, 0))
     told = []
-    prepare(pictures, half, **CUT, shard_bytes=SMALL, progress=lambda *args: told.append(args))
+    write_shards(pictures, half, **CUT, shard_bytes=SMALL, progress=lambda *args: told.append(args))
     assert (half / "00000.bin").stat().st_mtime == 0  # not made again
     assert sum(count for count, _ in told) == 7 * EACH and {n for _, n in told} == {7 * EACH}
     assert contents(half) == contents(folder)
@@ -224,12 +253,12 @@ DAMAGE = {"checksum": flip, "cut short": cut_short, "missing": os.unlink}
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_set_is_mended_by_preparing_it_again(pictures, folder, damage):
+def test_a_damaged_set_is_mended_by_shard_writer_it_again(pictures, folder, damage):
     good = contents(folder)
     damage(folder / "00001.bin")
     for name in ("00000.bin", "00002.bin"):
         os.utime(folder / name, (0, 0))
-    prepare(pictures, folder, **CUT, shard_bytes=SMALL)
+    write_shards(pictures, folder, **CUT, shard_bytes=SMALL)
     assert contents(folder) == good
     assert (folder / "00000.bin").stat().st_mtime == 0  # the others are left alone
 
@@ -319,18 +348,18 @@ def test_a_damaged_index_is_one_line(folder, spoil):
 def test_what_is_not_its_own_is_left_alone(pictures, folder, tmp_path, monkeypatch):
     before = contents(folder)
     with pytest.raises(UserError, match="another set, at x3, stride 8"):
-        prepare(pictures, folder, 2, 17, 8, shard_bytes=SMALL)
+        write_shards(pictures, folder, 2, 17, 8, shard_bytes=SMALL)
     with pytest.raises(UserError, match="of other images"):
-        prepare(pictures[1:], folder, **CUT, shard_bytes=SMALL)
+        write_shards(pictures[1:], folder, **CUT, shard_bytes=SMALL)
     assert contents(folder) == before
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("precious")
     with pytest.raises(UserError, match="holds other files"):
-        prepare(pictures, tmp_path / "other", **CUT)
+        write_shards(pictures, tmp_path / "other", **CUT)
     assert list(contents(tmp_path / "other")) == ["thesis.txt"]
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2e6))
     with pytest.raises(UserError, match=r"3 MB are to be written, and 2 MB are free"):
-        prepare(pictures, tmp_path / "full", 3, 17, 2)
+        write_shards(pictures, tmp_path / "full", 3, 17, 2)
 
 
 def test_bad_images_are_named_and_left_out(files, tmp_path, caplog):
@@ -339,7 +368,7 @@ def test_bad_images_are_named_and_left_out(files, tmp_path, caplog):
     (tmp_path / "images" / "text.png").write_text("no image")
     caplog.set_level(logging.WARNING)
     images = [*files, tmp_path / "images" / "text.png"]
-    shards = prepare(images, tmp_path / "s", **CUT, shard_bytes=SMALL)
+    shards = write_shards(images, tmp_path / "s", **CUT, shard_bytes=SMALL)
     assert [shard["count"] for shard in shards] == [2 * EACH, EACH, 2 * EACH, EACH]
     assert [list(shard["skipped"]) for shard in shards] == [[], ["2.bmp"], [], []]
     text = " ".join(entry.getMessage() for entry in caplog.records)
@@ -356,7 +385,7 @@ def test_none_usable_is_an_error(files, tmp_path):
         data = path.read_bytes()
         path.write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match="none of the 7 images can be used"):
-        prepare(files, tmp_path / "s", **CUT)
+        write_shards(files, tmp_path / "s", **CUT)
 
 
 # The command

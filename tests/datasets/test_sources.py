@@ -27,14 +27,14 @@ def files(tmp_path, rng):
 
 
 def stream(files, images=37.5, **options) -> Stream:
-    """With memory for so many images, a third of them in a group."""
+    """Stream the files in memory for so many images, a third of them in a group."""
     source = sub_images(files, **CUT, memory=int(images * BYTES), **options)
     assert isinstance(source, Stream)
     return source
 
 
 def everything(source, epoch=0, batch_size=16):
-    """All inputs and labels of an epoch, side by side, in an order of their own."""
+    """Return all inputs and labels of an epoch, side by side, sorted."""
     batches = source.batches(3, epoch, batch_size)
     flat = np.vstack(
         [np.hstack([x.reshape(len(x), -1), y.reshape(len(y), -1)]) for x, y in batches]
@@ -50,8 +50,8 @@ def assert_same(batches, others):
 
 @pytest.fixture
 def small_groups(monkeypatch):
-    """So that a group may hold three of these small images."""
-    monkeypatch.setattr(Stream, "IMAGES", 3)
+    """Let a group hold as few as three of these small images."""
+    monkeypatch.setattr(Stream, "MIN_IMAGES_PER_GROUP", 3)
 
 
 @pytest.mark.usefixtures("small_groups")
@@ -132,13 +132,13 @@ def test_parts_are_as_small_as_they_should_be(files, shape):
     assert part[0] <= shape[0] and part[1] <= shape[1]
     assert source.cut.count(*part) > 0
     if shape != (70, 70):
-        assert 0.9 < source.cut.bytes(*part) * Stream.IMAGES / 2**24 < 1.05
+        assert 0.9 < source.cut.nbytes(*part) * Stream.MIN_IMAGES_PER_GROUP / 2**24 < 1.05
     else:
         assert part == shape
 
 
 def spoil(files, tmp_path):
-    """Five files that are no use, one of which looks fine until it is read to its end."""
+    """Add five useless files, one of which looks fine until it is read to its end."""
     text = tmp_path / "text.png"
     text.write_text("this is no image")
     small = tmp_path / "small.png"

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from npsrcnn.commands import train
-from npsrcnn.datasets import dead_leaves, prepare
+from npsrcnn.datasets import dead_leaves, write_shards
 from npsrcnn.model_files import formats as model_files
 from npsrcnn.training.optimizers import parameters
 from npsrcnn.training.runs import Run
@@ -59,7 +59,7 @@ def shards(original, tmp_path):
 
 
 def mend(leaves, folder):
-    prepare(leaves, folder, 3, shard_bytes=60 * 2182)
+    write_shards(leaves, folder, 3, shard_bytes=60 * 2182)
 
 
 def arguments(shards, out, epochs=EPOCHS):

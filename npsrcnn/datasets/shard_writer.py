@@ -1,4 +1,4 @@
-"""Make a prepared set: shards of sub-images on disk; :mod:`npsrcnn.datasets.shards` reads them.
+"""Write prepared sets: shards of sub-images on disk, which :mod:`npsrcnn.datasets.shards` reads.
 
 Threads decode and blur images, one writes their sub-images, in the images' order: the same images
 give the same bytes on any number of threads. Every shard appears whole or not at all, and is then
@@ -14,29 +14,28 @@ import hashlib
 import itertools
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from npsrcnn.datasets.cutting import Cut, Pair
-from npsrcnn.datasets.shards import is_prepared, read_index, record, write_index
-from npsrcnn.datasets.sources import Pictures
+from npsrcnn.datasets.shards import Shard, is_prepared, read_index, record, write_index
+from npsrcnn.datasets.sources import UsableImages
 from npsrcnn.errors import UserError
 from npsrcnn.runtime.files import write_atomically
 from npsrcnn.runtime.threads import get_num_threads
 
-SHARD = 256 << 20  # bytes of a shard, about
-MOST_SHARDS = 500  # of a set, about: training keeps all of them open
-AT_ONCE = 512 << 20  # bytes of images in work, blurred and sharp; one image may take more
+SHARD_BYTES = 256 << 20  # about
+MAX_SHARDS = 500  # of a set, about: training keeps all of them open
+BYTES_IN_WORK = 512 << 20  # of images, blurred and sharp; one image may take more
 
 Progress = Callable[[int, int], object]
 
 
-def prepare(
+def write_shards(
     images: Iterable[np.ndarray | str | Path],
     folder: str | Path,
     scale: int,
@@ -45,9 +44,9 @@ def prepare(
     *,
     color: str = "y",
     rescale: Sequence[float] = (1.0,),
-    shard_bytes: int = SHARD,
+    shard_bytes: int = SHARD_BYTES,
     progress: Progress = lambda count, total: None,
-) -> list[dict[str, Any]]:
+) -> list[Shard]:
     """Cut images into sub-images, as :func:`npsrcnn.datasets.sub_images` does, and write them.
 
     Parameters
@@ -55,16 +54,16 @@ def prepare(
     images, scale, size, stride, color, rescale
         As for :func:`npsrcnn.datasets.sub_images`.
     folder : path
-        Where to; made if it is not there. A set that is half made or damaged is completed.
+        Made if it is not there. A set that is half made or damaged is completed.
     shard_bytes : int
-        Size of a shard, about.
+        Bytes of a shard, about.
     progress : callable
-        Called with the number of sub-images just written or verified, and that of all.
+        Called with the number of sub-images just written or verified, and the number of all.
 
     Returns
     -------
-    list of dict
-        The shards, as :func:`npsrcnn.datasets.shards.read_index` describes them.
+    list of Shard
+        The entries of the index.
 
     Raises
     ------
@@ -82,40 +81,38 @@ def prepare(
     memory, at 32.5288 and 32.5291 from a prepared set, with two seeds.
     """
     cut = Cut(scale, size, size, stride, color, tuple(rescale))
-    pictures, folder = Pictures(images, cut), Path(folder)
-    counts = [cut.count(*shape) for shape in pictures.shapes]
-    each = record(cut.channels, size).itemsize
-    groups = _groups(counts, max(shard_bytes, sum(counts) * each // MOST_SHARDS) // each)
-    plan = [
+    usable, folder = UsableImages(images, cut), Path(folder)
+    counts = [cut.count(*shape) for shape in usable.shapes]
+    total, record_bytes = sum(counts), record(cut.channels, size).itemsize
+    split = _split(counts, max(shard_bytes, total * record_bytes // MAX_SHARDS) // record_bytes)
+    plan: list[Shard] = [
         {
             "file": f"{i:05}.bin",
-            "images": [pictures.name(k) for k in group],
-            "expected": sum(counts[k] for k in group),
+            "images": [usable.name(k) for k in numbers],
+            "expected": sum(counts[k] for k in numbers),
         }
-        for i, group in enumerate(groups)
+        for i, numbers in enumerate(split)
     ]
-    shards = _begun(folder, cut, plan)
-
-    def told(count: int) -> None:
-        progress(count, sum(counts))
-
+    shards = _begin(folder, cut, plan)
     todo = []
     for i, shard in enumerate(shards):
         if _is_good(folder, shard):
-            told(shard["count"])
+            progress(shard["count"], total)
         else:
             todo.append(i)
-    _check_space(folder, each * sum(plan[i]["expected"] for i in todo))
-    made = _made(pictures, [k for i in todo for k in groups[i]], cut)
-    with contextlib.closing(made):
+    _check_space(folder, record_bytes * sum(plan[i]["expected"] for i in todo))
+    with contextlib.closing(_pairs(usable, [k for i in todo for k in split[i]], cut)) as pairs:
         for i in todo:
-            mine = itertools.islice(made, len(groups[i]))
-            written = _write(folder / plan[i]["file"], mine, cut, told)
-            shards[i] = {**plan[i], **written, "skipped": pictures.failed(groups[i])}
+            some = itertools.islice(pairs, len(split[i]))
+            count, sha256 = _write(
+                folder / plan[i]["file"], some, cut, lambda count: progress(count, total)
+            )
+            skipped = usable.failed(split[i])
+            shards[i] = {**plan[i], "count": count, "sha256": sha256, "skipped": skipped}
             write_index(folder, cut, shards)
-            pictures.report()
+            usable.report_skipped()
     if not any(shard["count"] for shard in shards):
-        raise pictures.none()
+        raise usable.none_left()
     return shards
 
 
@@ -127,23 +124,24 @@ def _check_space(folder: Path, need: int) -> None:
         )
 
 
-def _groups(counts: Sequence[int], most: int) -> list[range]:
-    """Images in a row for each shard: it ends with the one that fills it."""
-    groups, first, total = [], 0, 0
+def _split(counts: Sequence[int], capacity: int) -> list[range]:
+    """Divide images into shards by the counts of their sub-images; the last one fills it."""
+    split, first, total = [], 0, 0
     for i, count in enumerate(counts):
         total += count
-        if total >= most or i == len(counts) - 1:
-            groups.append(range(first, i + 1))
+        if total >= capacity or i == len(counts) - 1:
+            split.append(range(first, i + 1))
             first, total = i + 1, 0
-    return groups
+    return split
 
 
-def _begun(folder: Path, cut: Cut, plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What of the plan is already there; an index is in the folder from here on."""
+def _begin(folder: Path, cut: Cut, plan: list[Shard]) -> list[Shard]:
+    """Return the shards of the folder's index, which is made where there is none yet."""
     if is_prepared(folder):
         before, shards = read_index(folder)
-        facts = [{name: shard[name] for name in plan[0]} for shard in shards]
-        if before != cut or facts != plan:
+        found = [(shard["file"], shard["images"], shard["expected"]) for shard in shards]
+        planned = [(shard["file"], shard["images"], shard["expected"]) for shard in plan]
+        if before != cut or found != planned:
             how = f"at x{before.scale}, stride {before.stride}, in {before.color}"
             raise UserError(
                 f"{folder} holds another set, {how if before != cut else 'of other images'}: "
@@ -159,8 +157,8 @@ def _begun(folder: Path, cut: Cut, plan: list[dict[str, Any]]) -> list[dict[str,
     return plan
 
 
-def _is_good(folder: Path, shard: dict[str, Any]) -> bool:
-    """Whether a shard has been written, and holds what was written."""
+def _is_good(folder: Path, shard: Shard) -> bool:
+    """Tell whether a shard has been written, and holds the bytes that were written."""
     if "sha256" not in shard:
         return False
     try:
@@ -170,30 +168,27 @@ def _is_good(folder: Path, shard: dict[str, Any]) -> bool:
                 digest.update(block)
     except OSError:
         return False
-    return digest.hexdigest() == shard["sha256"]
+    return shard["sha256"] == digest.hexdigest()
 
 
 def _write(
-    path: Path,
-    made: Iterator[list[Pair]],
-    cut: Cut,
-    progress: Callable[[int], object],
-) -> dict[str, Any]:
-    """Write the sub-images of all that is ``made`` as one shard: how many, and their digest."""
+    path: Path, images: Iterable[list[Pair]], cut: Cut, progress: Callable[[int], object]
+) -> tuple[int, str]:
+    """Write the sub-images of some images as one shard; return their number and its SHA-256."""
     digest, count = hashlib.sha256(), 0
     with write_atomically(path) as temporary, open(temporary, "wb") as file:
-        for blurred, sharp in itertools.chain.from_iterable(made):
+        for blurred, sharp in itertools.chain.from_iterable(images):
             for records in _records(blurred, sharp, cut):
-                data = memoryview(records).cast("B")
+                data = records.view(np.uint8).data
                 file.write(data)
                 digest.update(data)
                 count += len(records)
                 progress(len(records))
-    return {"count": count, "sha256": digest.hexdigest()}
+    return count, digest.hexdigest()
 
 
 def _records(blurred: np.ndarray, sharp: np.ndarray, cut: Cut) -> Iterator[np.ndarray]:
-    """The sub-images of an image, both versions (C, H, W) uint8, a row of them at a time."""
+    """Yield the sub-images of an image, both versions (C, H, W) uint8, a row of them at a time."""
     window = (cut.size, cut.size)
     both = (sliding_window_view(pixels, window, axis=(1, 2)) for pixels in (blurred, sharp))
     rows = (  # (rows, columns, C, size, size)
@@ -207,21 +202,27 @@ def _records(blurred: np.ndarray, sharp: np.ndarray, cut: Cut) -> Iterator[np.nd
         yield records
 
 
-def _made(pictures: Pictures, order: Sequence[int], cut: Cut) -> Iterator[list[Pair]]:
-    """Images blurred and sharp, in 8 bits, in this order; some of them made ahead by threads."""
+def _pairs(
+    usable: UsableImages, order: Sequence[int], cut: Cut
+) -> Generator[list[Pair], None, None]:
+    """Yield for each image in this order its copies, blurred and sharp, in 8 bits.
+
+    Threads make some of them ahead; an image that cannot be read gives an empty list.
+    """
 
     def make(k: int) -> list[Pair]:
-        image = pictures.read(k)
-        return [] if image is None else [tuple(map(_rounded, pair)) for pair in cut.pairs(image)]
+        image = usable.read(k)
+        pairs = () if image is None else cut.pairs(image)
+        return [(_rounded(blurred), _rounded(sharp)) for blurred, sharp in pairs]
 
     threads = get_num_threads()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="npsrcnn-images")
-    ahead: collections.deque[tuple[Future, int]] = collections.deque()
+    ahead: collections.deque[tuple[Future[list[Pair]], int]] = collections.deque()
     try:
         for k in order:
-            need = cut.bytes(*pictures.shapes[k])
+            need = cut.nbytes(*usable.shapes[k])
             while ahead and (
-                len(ahead) == 2 * threads or sum(n for _, n in ahead) + need > AT_ONCE
+                len(ahead) == 2 * threads or sum(n for _, n in ahead) + need > BYTES_IN_WORK
             ):
                 yield ahead.popleft()[0].result()
             ahead.append((pool.submit(make, k), need))
@@ -232,4 +233,5 @@ def _made(pictures: Pictures, order: Sequence[int], cut: Cut) -> Iterator[list[P
 
 
 def _rounded(pixels: np.ndarray) -> np.ndarray:
-    return np.rint(pixels * np.float32(255)).clip(0, 255).astype(np.uint8)
+    grey_levels: np.ndarray = np.rint(pixels * np.float32(255))
+    return grey_levels.clip(0, 255).astype(np.uint8)
