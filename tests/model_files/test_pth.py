@@ -7,6 +7,7 @@ tests need no PyTorch; where it is installed, it writes the same and more.
 from __future__ import annotations
 
 import collections
+import copyreg
 import io
 import pickle
 import struct
@@ -261,7 +262,7 @@ TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n"
 STORAGE = (
     b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
 )
-LAUGHS = b"]" + b"".join(b"q%c(h%ch%ch%cl" % (i, i, i, i) for i in range(100))
+LAUGHS = b")" + b"".join(b"q%c(h%ch%ch%ct" % (i, i, i, i) for i in range(100))
 
 
 @pytest.mark.parametrize(
@@ -293,7 +294,14 @@ LAUGHS = b"]" + b"".join(b"q%c(h%ch%ch%cl" % (i, i, i, i) for i in range(100))
         b"\x80\x02].e.",
         b"\x80\x02}((((u.",
         b"\x80\x02}]]s.",  # an unhashable key
-        LAUGHS + b"\x85}h\x05K\x01s.",  # a key whose hash takes for ever
+        LAUGHS + b"0}h\x63K\x01s.",  # a key whose hash takes for ever
+        b"\x80\x02})" + b"\x85" * 500_000 + b"K\x01s.",  # a key whose hash overflows the stack
+        b"\x80\x02}G?\xf0\0\0\0\0\0\0K\x01s.",
+        b"\x80\x02}\x8a\x09" + (2**61 - 1 << 3).to_bytes(9, "little") + b"K\x01s.",
+        b"\x80\x02" + TENSOR + b"N}X\x08\x00\x00\x00__call__K\x01s\x86b.",  # of slots
+        b"\x80\x02" + STORAGE + b"N}X\x03\x00\x00\x00keyK\x01s\x86b.",
+        b"\x80\x04\x95" + b"\xff" * 7 + b"\x7f.",  # a frame of 2^63 bytes
+        b"\x80\x02ccollections\nOrderedDict\n(" + b"N" * 500_000 + b"tR.",
         b"\x80\x02\x8b\xff\xff\xff\x7f.",
         b"\x80\x02X\xff\xff\xff\xffabc.",
         b"\x80\x02",
@@ -309,6 +317,21 @@ def test_a_pickle_runs_nothing(program, tmp_path, monkeypatch):
         load("bad.pth")
     assert len(str(caught.value)) < 400
     assert not (tmp_path / "OWNED").exists()
+
+
+def test_registered_extensions_are_refused(tmp_path):
+    """Python's own unpickler takes them from a cache and asks nobody."""
+    copyreg.add_extension("posix", "mkdir", 240)
+    try:
+        pickle.loads(b"\x82\xf0.")  # now it is in the cache
+        path = tmp_path / "OWNED"
+        program = b"\x82\xf0X" + struct.pack("<I", len(str(path))) + str(path).encode() + b"\x85R."
+        archive_of(tmp_path / "bad.pth", program)
+        with pytest.raises(UserError, match="nothing of it was run"):
+            load(tmp_path / "bad.pth")
+        assert not path.exists()
+    finally:
+        copyreg.remove_extension("posix", "mkdir", 240)
 
 
 def program_of_tensor(count, size, stride, offset=0):
@@ -338,6 +361,14 @@ def test_a_tensor_lies_within_its_storage(tmp_path):
             load(tmp_path / "a.pth")
 
 
+def test_ordered_dicts_of_python_2(tmp_path):
+    """Their pickles call OrderedDict with a list of [key, value]."""
+    tensor = program_of_tensor(4, (1, 1, 1, 1), (1, 1, 1, 1), offset=2)[3:-2]  # key, tensor
+    program = b"\x80\x02ccollections\nOrderedDict\n]](" + tensor + b"ea\x85R."
+    archive_of(tmp_path / "a.pth", program, _0=np.arange(4, dtype="f4").tobytes())
+    assert load(tmp_path / "a.pth").layers[0][0].ravel() == [2]
+
+
 def test_strides_of_zero_make_no_mountain(tmp_path):
     huge = program_of_tensor(4, (1, 1, 2**20, 2**20), (0, 0, 0, 0))
     archive_of(tmp_path / "a.pth", huge, _0=bytes(16))
@@ -348,4 +379,7 @@ def test_strides_of_zero_make_no_mountain(tmp_path):
 def test_a_pickle_of_millions_of_operations_is_left_alone(tmp_path):
     archive_of(tmp_path / "a.pth", b"\x80\x02" + b"}" * (1 << 21) + b".")
     with pytest.raises(UserError, match="its pickle is too large"):
+        load(tmp_path / "a.pth")
+    (tmp_path / "a.pth").write_bytes(pth.LEGACY + b"\x80\x02" + b"N" * (1 << 21) + b".")
+    with pytest.raises(UserError, match="not a PyTorch file"):
         load(tmp_path / "a.pth")
