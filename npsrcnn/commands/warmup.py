@@ -76,7 +76,7 @@ def _training() -> None:
 
 
 def _gradients() -> None:
-    net = SRCNN("2-1", n=(2,))
+    net = SRCNN("3-1", n=(2,))
     for dtype in (np.float32, np.float64):
         layers = [(w.astype(dtype), b.astype(dtype)) for w, b in net.layers]
         x, labels = np.ones((1, 1, 3, 4), dtype), np.ones((1, 1, 2, 3), dtype)

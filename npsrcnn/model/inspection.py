@@ -116,8 +116,7 @@ def effective_filter(net: SRCNN, image: np.ndarray, y: int, x: int) -> tuple[np.
 def receptive_patch(net: SRCNN, image: np.ndarray, y: int, x: int) -> np.ndarray:
     """The (margin + 1, margin + 1) pixels that the output at (y, x) is made of."""
     side = net.margin + 1
-    before = sum((w.shape[2] - 1) // 2 for w, _ in net.layers)
-    top, left = y - before, x - before
+    top, left = y - net.margin // 2, x - net.margin // 2
     if min(top, left) < 0 or top + side > image.shape[0] or left + side > image.shape[1]:
         raise UserError(
             f"pixel ({y}, {x}) of {image.shape}: its {side} x {side} pixels are not all inside"

@@ -24,6 +24,10 @@ from npsrcnn.version import __version__
 
 WIDTHS = (64, 32, 16)  # n1, n2 and, in the paper's deeper networks, n22 (TPAMI section 4.3.3)
 INITS = ("he", "bicubic", "paper")
+ODD = (
+    "filters have odd sides; an even filter has no middle pixel, so that its output lies half a "
+    "pixel off"
+)
 
 
 class SRCNN:
@@ -32,7 +36,7 @@ class SRCNN:
     Parameters
     ----------
     name
-        f1-f2-f3, the side of the filters of each layer, in pixels; two layers or more.
+        f1-f2-f3, the odd side of the filters of each layer, in pixels; two layers or more.
     channels
         c: 1 (grey, or Y alone) or 3 (RGB or YCbCr).
     n
@@ -143,15 +147,11 @@ class SRCNN:
         Raises
         ------
         UserError
-            ``name`` has another number of layers, or a filter that is smaller, or larger by an
-            odd number of pixels, so that nothing can lie in its middle.
+            ``name`` has another number of layers, or a smaller filter.
         """
         sizes = parse_name(name)
         now = [w.shape[2] for w, _ in self.layers]
-        fits = len(sizes) == len(now) and all(
-            f >= k and (f - k) % 2 == 0 for f, k in zip(sizes, now, strict=True)
-        )
-        if not fits:
+        if len(sizes) != len(now) or any(f < k for f, k in zip(sizes, now, strict=True)):
             raise UserError(f"{self.name} does not grow into {name}")
         layers = []
         for f, (w, b) in zip(sizes, self.layers, strict=True):
@@ -317,7 +317,7 @@ def _carry_through(layers: Layers, channels: int) -> None:
     """Let the first ``channels`` maps of each layer be the image, and the result the last ones."""
     layers[-1][0][:] = 0
     for w, _ in layers:
-        middle = (w.shape[2] - 1) // 2
+        middle = w.shape[2] // 2
         w[:channels] = 0
         w[range(channels), range(channels), middle, middle] = 1
 
@@ -328,13 +328,15 @@ def parse_name(name: str) -> tuple[int, ...]:
     Raises
     ------
     UserError
-        Not numbers joined by hyphens, fewer than two, or one that is not in 1..31.
+        Not numbers joined by hyphens, fewer than two, one that is not in 1..31, or an even one.
     """
     if not re.fullmatch(r"\d{1,2}(-\d{1,2})+", str(name)):
         raise UserError(f"no network {name!r}: filter sizes joined by hyphens, as in 9-1-5")
     sizes = tuple(int(part) for part in name.split("-"))
     if not all(1 <= f <= 31 for f in sizes):
         raise UserError(f"no network {name!r}: filter sizes are 1 to 31")
+    if any(f % 2 == 0 for f in sizes):
+        raise UserError(f"no network {name!r}: {ODD}")
     return sizes
 
 
@@ -351,6 +353,8 @@ def _checked(layers: Sequence[tuple[np.ndarray, np.ndarray]], dtype: type) -> La
                 f"layer {i} has weights {w.shape} and biases {b.shape}: "
                 "expected (O, C, K, K) and (O,)"
             )
+        if w.shape[2] % 2 == 0:
+            raise UserError(f"layer {i} has filters {w.shape[2]} pixels wide: {ODD}")
         if result and w.shape[1] != len(result[-1][1]):
             raise UserError(
                 f"layer {i} takes {w.shape[1]} channels, but layer {i - 1} "

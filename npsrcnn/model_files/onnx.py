@@ -32,10 +32,10 @@ def write(path: Path, layers: Layers, facts: dict[str, Any]) -> None:
     nodes, weights, value = [], [], "image"
     for i, (w, b) in enumerate(layers, 1):
         weights += [numpy_helper.from_array(a, f"{n}{i}") for n, a in (("w", w), ("b", b))]
-        before, after = (w.shape[2] - 1) // 2, w.shape[2] // 2
-        pads = [before, before, after, after]
+        border = w.shape[2] // 2
+        pads = [border] * 4
         if facts["padding"] == "replicate" and any(pads):
-            widths = np.array([0, 0, before, before, 0, 0, after, after], np.int64)
+            widths = np.array([0, 0, border, border] * 2, np.int64)
             weights.append(numpy_helper.from_array(widths, f"pads{i}"))
             nodes.append(helper.make_node("Pad", [value, f"pads{i}"], [f"padded{i}"], mode="edge"))
             value, pads = f"padded{i}", [0, 0, 0, 0]

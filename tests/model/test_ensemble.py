@@ -20,7 +20,7 @@ def test_eight_orientations_all_different_and_back(rng):
             assert view.shape != other.shape or not np.array_equal(view, other)
 
 
-@pytest.mark.parametrize("name", ["5-1-3", "4-2"])
+@pytest.mark.parametrize("name", ["5-1-3", "5-3"])
 @pytest.mark.parametrize("padding", ["replicate", "zeros"])
 def test_it_is_the_mean_over_flips_and_rotations(name, padding, rng):
     depth = name.count("-")

@@ -12,7 +12,7 @@ from npsrcnn.model import gradients
 NETWORKS = [  # name, channels, filters, (N, H, W) of the labels
     ("9-1-5", 1, (4, 3), (2, 3, 5)),
     ("3-5-5", 3, (3, 2), (2, 4, 2)),
-    ("3-2-1-4", 1, (3, 2, 5), (3, 1, 3)),
+    ("3-3-1-5", 1, (3, 2, 5), (3, 1, 3)),
 ]
 
 

@@ -114,6 +114,7 @@ BAD_ARRAYS = [
     ({"b1": np.full(4, -np.inf)}, "layer 1 has weights that are not finite"),
     ({"w1": np.full((4, 1, 3, 3), 1e200)}, "layer 1 has weights that are not finite"),
     ({"w1": np.ones((4, 1, 3, 5))}, "layer 1 has weights"),
+    ({"w1": np.ones((4, 1, 4, 4))}, "layer 1 has filters 4 pixels wide: filters have odd sides"),
     ({"w1": np.ones((4, 1, 9))}, "layer 1 is not of real numbers"),
     ({"w1": np.ones((5, 1, 3, 3))}, "layer 1 has weights"),
     ({"w1": np.ones((4, 1, 3, 3), complex)}, "layer 1 is not of real numbers"),

@@ -36,7 +36,7 @@ def assert_same(net, other):
         np.testing.assert_array_equal(b, b2)
 
 
-NETWORKS = [("9-1-5", 1), ("9-5-5", 1), ("9-3-1-5", 1), ("3-2", 1), ("4-1-2", 1), ("9-1-5", 3)]
+NETWORKS = [("9-1-5", 1), ("9-5-5", 1), ("9-3-1-5", 1), ("3-3", 1), ("5-1-3", 1), ("9-1-5", 3)]
 
 
 # npsrcnn's own files, and the authors'

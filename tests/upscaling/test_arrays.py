@@ -117,7 +117,7 @@ def test_images_smaller_than_the_filters(rng, size, scale):
     np.testing.assert_array_equal(flat, 77)
 
 
-@pytest.mark.parametrize("name", ["9-1-5", "9-3-5", "8-2-4"])
+@pytest.mark.parametrize("name", ["9-1-5", "9-3-5", "7-3-5"])
 @pytest.mark.parametrize("shape", [(90, 70), (90, 70, 3), (90, 70, 4)])
 def test_strips_do_not_show(rng, monkeypatch, name, shape):
     image = rng.uniform(0, 1, shape).astype(np.float32)

@@ -70,7 +70,7 @@ MODELS = {
     "9-1-5 x4": lambda: (4, random_net(scale=4)),
     "Winograd 3": lambda: (3, random_net("9-3-5", scale=3, n=(16, 16))),
     "Winograd 5": lambda: (2, random_net("9-5-5", scale=2, n=(16, 16))),
-    "even sizes": lambda: (2.7, random_net("8-2-4", scale=None)),
+    "a broken scale": lambda: (2.7, random_net("7-3-5", scale=None)),
     "ensemble": lambda: (2, ensemble(random_net("5-5-3", scale=2, n=(16, 16)))),
     "a step and bicubic": lambda: (1.5, None),
     "two steps": lambda: (6, None),

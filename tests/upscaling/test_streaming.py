@@ -63,7 +63,7 @@ NETS = {
     "Winograd": lambda: [random_net("9-5-5", n=(16, 16))],
     "3 channels": lambda: [random_net("3-1-3", 3)],
     "x6 in steps": lambda: [random_net("5-1-3"), random_net("5-3-5", scale=3, n=(16, 16))],
-    "ensemble": lambda: [ensemble(random_net("4-3-3", n=(16, 16)))],
+    "ensemble": lambda: [ensemble(random_net("5-3-3", n=(16, 16)))],
 }
 
 

@@ -253,7 +253,7 @@ def trainers(rng, optimizer, source_of, kinds, rate=0.05):
     """One trainer of each kind, all of the same network and source."""
     images = [(rng.random(shape) * 255).astype(np.uint8) for shape in ((12, 16), (18, 10))]
     for kind, where in kinds:
-        net = SRCNN("2-1-2", n=[2, 2], seed=1, device=where)
+        net = SRCNN("3-1-1", n=[2, 2], seed=1, device=where)
         source = datasets.sub_images(images, 2, 5, 3, 4, orientations=True)
         factors = [(1.0, 0.1), (1.0, 0.1), (0.1, 0.1)]
         yield kind(
