@@ -105,7 +105,7 @@ def measure(options: argparse.Namespace) -> None:
     print(f"{len(source):,} sub-images of {len(paths)} images at x{options.scale}; PSNR on "
           f"{len(measured)} others, bicubic {bicubic:.3f} dB")  # fmt: skip
     print(f"{'case':16} {'rate':>6}  {'PSNR after sub-images':{8 * len(MOMENTS)}} "
-          "silent   turned  moved 1, 2, 3      active 1, 2")  # fmt: skip
+          "dead     turned  moved 1, 2, 3      active 1, 2")  # fmt: skip
     runs = []
     for case in options.cases:
         start = CASES[case](sharp, options.scale, seed=options.seed)
@@ -153,7 +153,7 @@ def _trained(start: SRCNN, source, measured, rate: float, options: argparse.Name
     return {
         "seen": seen,
         "psnr": psnr,
-        "silent": [int(inspection.dead_filters(n, image).sum()) for n in (start, end)],
+        "dead": [int(inspection.dead_filters(n, image).sum()) for n in (start, end)],
         "turned": _turned(start.layers[0][0], end.layers[0][0]),
         "moved": [
             float(np.linalg.norm(after - before) / np.linalg.norm(before))
@@ -177,9 +177,9 @@ def _row(run: dict) -> str:
     psnr = " ".join(f"{value:7.3f}" for value in run["psnr"])
     moved = " ".join(f"{value:.3g}" for value in run["moved"])
     active = " ".join(f"{value:.0%}" for value in run["active"])
-    silent = " > ".join(map(str, run["silent"]))
+    dead = " > ".join(map(str, run["dead"]))
     return (
-        f"{run['case']:16} {run['rate']:6g}  {psnr:{8 * len(MOMENTS)}} {silent:>7} "
+        f"{run['case']:16} {run['rate']:6g}  {psnr:{8 * len(MOMENTS)}} {dead:>7} "
         f"{run['turned']:6.1f}°  {moved:18} {active}"
     )
 
