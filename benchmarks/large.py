@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     print(
         f"{size[1]} x {size[0]} -> {enlarged[1]} x {enlarged[0]}, {_tiles((0, enlarged[0])) ** 2} "
-        f"tiles: peak memory {memory.peak() / 1e6:.0f} MB of {options.memory / 1e6:.0f}"
+        f"tiles: peak memory {memory.peak_resident_bytes() / 1e6:.0f} MB "
+        f"of {options.memory / 1e6:.0f}"
     )
     return 0
 

@@ -30,9 +30,9 @@ def run(x):
 
 run(np.ones((1, 1, 64, 64), np.float32))
 x = np.ones((1, 1, *map(int, shape)), np.float32)
-before = memory.peak()
+before = memory.peak_resident_bytes()
 y = run(x)
-print(max(0, memory.peak() - before - y.nbytes))
+print(max(0, memory.peak_resident_bytes() - before - y.nbytes))
 """
 
 

@@ -40,7 +40,7 @@ from npsrcnn.runtime import memory
 source = Shards(sys.argv[1], orientations=True)
 for _ in itertools.islice(steps(source), int(sys.argv[2])):
     pass
-print(memory.peak())
+print(memory.peak_resident_bytes())
 """
 
 

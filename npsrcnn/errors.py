@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: one clear line that says what happened and what to do."""
+"""Errors the user can fix, each told in one line: what happened and what to do."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import os
 
 
 class UserError(ValueError):
-    """Something the user can mend: a bad file, a value out of range, a model that does not fit."""
+    """An error the user can fix: a bad file, a value out of range, a model that does not fit."""
 
     exit_code = 1
 
 
 class UsageError(UserError):
-    """A command called wrongly: an unknown option, or options that exclude each other."""
+    """A command line that is wrong: an unknown option, or options that exclude each other."""
 
     exit_code = 2
 
 
 class DataError(UserError):
-    """Training data that was fine and is so no more: what was trained so far is worth saving."""
+    """Training data that became unreadable during the run; what was trained so far is saved."""
 
 
 def describe(error: BaseException) -> str:
-    """One line for people: what happened, and what to do where that is known."""
+    """Describe an error in one line: what happened, and what to do where that is known."""
     if isinstance(error, MemoryError):
         return f"out of memory ({error})" if str(error) else "out of memory"
     if isinstance(error, BrokenPipeError):

@@ -216,7 +216,7 @@ def _outcomes(
         if isinstance(outcome, Exception) and hopeless(first, outcome):
             return
     if len(jobs) > 1:
-        memory.keep_freed()
+        memory.keep_freed_memory()
     enlarge = functools.partial(enlarge_file, say=progress.write)
     for job, outcome in enlarge_files(jobs[1:], settings, enlarge):
         yield job, outcome, False

@@ -1,5 +1,5 @@
-"""Convolutions and all else that a network computes: see :mod:`npsrcnn.kernels.contract`."""
+"""Compute convolutions and all else of a network: see :mod:`npsrcnn.kernels.contract`."""
 
-from npsrcnn.kernels.contract import DEVICES, PADDINGS, choose
+from npsrcnn.kernels.contract import DEVICES, PADDINGS, Kernels, choose
 
-__all__ = ["DEVICES", "PADDINGS", "choose"]
+__all__ = ["DEVICES", "PADDINGS", "Kernels", "choose"]

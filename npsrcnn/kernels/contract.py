@@ -1,4 +1,4 @@
-"""One contract, three implementations: what a convolutional network needs, and nothing else.
+"""State what a convolutional network needs of its kernels, and nothing else.
 
 N batch, C channels in, O channels out, H W height and width, K kernel size. Arrays are NCHW.
 Convolution is cross-correlation (nothing is flipped), as in the paper's code and in PyTorch.
@@ -10,17 +10,17 @@ Convolution is cross-correlation (nothing is flipped), as in the paper's code an
 ``relu(x)``, ``relu_grad(x, dy)``   max(0, x), and dy where x > 0
 ``mse(y, t)``, ``mse_grad(y, t)``   sum of (y - t)^2 / 2N (Caffe's EuclideanLoss), and (y - t)/N
 ``forward(layers, images, ...)``    the whole network, size kept
+``halo(layers)``                    the pixels around a part of an image that ``forward`` needs
 ``loss_and_grads(layers, ...)``     the whole training step, no padding
 ==================================  =====================================================
 
-``layers`` is ``[(w, b), ...]``; a ReLU follows every layer but the last. ``reference`` says in
-textbook NumPy what each computes, ``cpu`` computes it fast, ``cuda`` on an NVIDIA GPU.
+``layers`` is ``[(w, b), ...]``; a ReLU follows every layer but the last. ``reference`` computes
+each in textbook NumPy, ``cpu`` computes it fast, ``cuda`` on an NVIDIA GPU.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 
@@ -32,7 +32,7 @@ PADDINGS = ("replicate", "zeros")
 
 
 class Kernels(Protocol):
-    """What the modules ``reference``, ``cpu`` and ``cuda`` have in common."""
+    """The operations that the modules ``reference``, ``cpu`` and ``cuda`` have in common."""
 
     def conv2d(self, x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Compute a valid convolution: (N, C, H, W), (O, C, K, K), (O,) -> (N, O, ...)."""
@@ -80,9 +80,17 @@ def choose(device: str) -> Kernels:
     UserError
         No such device, or "cuda" on a machine where it cannot run. Never a silent CPU.
     """
-    if device not in DEVICES:
-        raise UserError(f"no device {device!r}; there are {', '.join(DEVICES)}")
-    module = importlib.import_module(f"npsrcnn.kernels.{device}")
+    if device == "reference":
+        from npsrcnn.kernels import reference
+
+        return reference
+    if device == "cpu":
+        from npsrcnn.kernels import cpu
+
+        return cpu
     if device == "cuda":
-        module.require()
-    return cast(Kernels, module)
+        from npsrcnn.kernels import cuda
+
+        cuda.require()
+        return cuda
+    raise UserError(f"no device {device!r}; there are {', '.join(DEVICES)}")

@@ -1,4 +1,4 @@
-"""Textbook NumPy: what every kernel computes, in any float dtype. The oracle of every test.
+"""Compute everything in textbook NumPy, in any float dtype: the oracle of every test.
 
 N batch, C channels in, O channels out, H W height and width, K kernel size. Arrays are NCHW.
 """
@@ -12,19 +12,20 @@ from npsrcnn.layers import Layers
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """y[n, o, i, j] = b[o] + sum over c, u, v of w[o, c, u, v] x[n, c, i + u, j + v].
+    """Compute y[n, o, i, j] = b[o] + sum over c, u, v of w[o, c, u, v] x[n, c, i+u, j+v].
 
     x (N, C, H, W), w (O, C, K, K), b (O,) -> y (N, O, H-K+1, W-K+1). TPAMI eq. 1-3.
     """
     windows = sliding_window_view(x, w.shape[2:], axis=(2, 3))  # (N, C, H-K+1, W-K+1, K, K)
-    y = np.tensordot(windows, w, axes=([1, 4, 5], [1, 2, 3]))  # (N, H-K+1, W-K+1, O)
-    return np.ascontiguousarray(y.transpose(0, 3, 1, 2)) + b[:, None, None]
+    sums = np.tensordot(windows, w, axes=([1, 4, 5], [1, 2, 3]))  # (N, H-K+1, W-K+1, O)
+    y: np.ndarray = np.ascontiguousarray(sums.transpose(0, 3, 1, 2)) + b[:, None, None]
+    return y
 
 
 def conv2d_grads(
     x: np.ndarray, w: np.ndarray, dy: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients of <conv2d(x, w, b), dy> to x, w and b.
+    """Compute the gradients dx, dw and db of <conv2d(x, w, b), dy>.
 
     dx is the full correlation of dy with the flipped filters, dw the correlation of x with dy.
     """
@@ -39,30 +40,32 @@ def conv2d_grads(
 
 
 def relu(x: np.ndarray) -> np.ndarray:
-    """max(0, x)."""
-    return np.maximum(x, 0)
+    """Compute max(0, x)."""
+    y: np.ndarray = np.maximum(x, 0)
+    return y
 
 
 def relu_grad(x: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    """dy where x > 0, else 0."""
+    """Return dy where x > 0, else 0."""
     return np.where(x > 0, dy, np.zeros((), dy.dtype))
 
 
 def mse(y: np.ndarray, t: np.ndarray) -> float:
-    """Caffe's EuclideanLoss: sum of (y - t)^2 over everything, divided by 2N."""
+    """Compute the sum of (y - t)^2 over everything, divided by 2N: Caffe's EuclideanLoss."""
     return float(np.sum((y - t) ** 2, dtype=np.float64) / (2 * len(y)))
 
 
 def mse_grad(y: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Gradient of :func:`mse` to y: (y - t) / N."""
-    return (y - t) / y.dtype.type(len(y))
+    """Compute the gradient of :func:`mse` to y: (y - t) / N."""
+    dy: np.ndarray = (y - t) / y.dtype.type(len(y))
+    return dy
 
 
 def pad(x: np.ndarray, k: int, padding: str) -> np.ndarray:
     """Enlarge (N, C, H, W) so that a valid convolution of size k gives H, W again."""
-    before, after = (k - 1) // 2, k // 2
-    width = ((0, 0), (0, 0), (before, after), (before, after))
-    return np.pad(x, width, mode={"replicate": "edge", "zeros": "constant"}[padding])
+    margin = (k - 1) // 2, k // 2
+    width = (0, 0), (0, 0), margin, margin
+    return np.pad(x, width, "edge" if padding == "replicate" else "constant")
 
 
 def halo(layers: Layers) -> int:
@@ -91,7 +94,7 @@ def forward(
 def loss_and_grads(
     layers: Layers, inputs: np.ndarray, labels: np.ndarray, l1: float = 0.0
 ) -> tuple[float, Layers]:
-    """The loss on (N, C, H, W) and its gradients [(dw, db), ...], by backpropagation.
+    """Compute the loss on (N, C, H, W) and its gradients [(dw, db), ...] by backpropagation.
 
     Valid convolutions: labels are as much smaller as the filters take away. ``l1`` adds the
     lasso's penalty on codes: the sum of all maps but the last layer's, times l1 / N.

@@ -1,1 +1,1 @@
-"""What everything stands on: compiling, threads, memory, files."""
+"""The ground of all rooms: compiling, threads, memory, files."""

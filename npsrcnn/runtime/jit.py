@@ -1,4 +1,4 @@
-"""The only place that names Numba options.
+"""Compile kernels with Numba: the only module that names its options.
 
 Every kernel is compiled without the GIL, so that :mod:`npsrcnn.runtime.threads` can run it on
 several Python threads, and cached on disk, so that only the first start pays for compiling.
@@ -12,51 +12,68 @@ import contextlib
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
 
 import numba
 from numba.core import event
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.dispatcher import Dispatcher
+from numba.extending import intrinsic
 
 PACKAGE = Path(__file__).resolve().parents[1]
 BOUNDSCHECK = os.environ.get("NPSRCNN_BOUNDSCHECK") == "1"
-_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": BOUNDSCHECK}
+# Any: Numba's stubs lack the two options that leave wrappers out.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": BOUNDSCHECK}
+_NO_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+F = TypeVar("F", bound=Callable[..., object])
+Kernel: TypeAlias = "Dispatcher[Callable[..., object]]"
 
 
-def jit(function: Callable) -> Callable:
+def jit(function: F) -> Dispatcher[F]:
     """Compile ``function`` with Numba: no GIL, NumPy's error model, cached where a cache can be."""
-    kernel = numba.njit(**_OPTIONS)(function)
+    kernel: Dispatcher[F] = numba.njit(**_OPTIONS)(function)
     if not BOUNDSCHECK:  # checked code must not be found later by a run without checks
         try:
-            kernel._cache = _Cache(function)  # as cache=True would do, with Numba's own
+            vars(kernel)["_cache"] = _Cache(function)  # as cache=True would do, with Numba's own
         except RuntimeError as error:  # neither the package's folder nor the user's can be written
             if "no locator available" not in str(error):
                 raise
     return kernel
 
 
-def helper(function: Callable) -> Callable:
+def helper(function: F) -> Dispatcher[F]:
     """Compile ``function`` as a part of kernels, which alone may call it, never Python.
 
     Its code is in each kernel that calls it, so it has no wrapper for Python and no cache of its
     own, which shortens compiling.
     """
-    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+    kernel: Dispatcher[F] = numba.njit(**_NO_WRAPPERS, **_OPTIONS)(function)
+    return kernel
 
 
-def inlined(function: Callable) -> Callable:
-    """A helper that is compiled as if written out where it is called."""
+def inlined(function: F) -> Dispatcher[F]:
+    """Compile ``function`` as if it were written out where it is called."""
     return numba.njit(inline="always")(function)
 
 
+def emitted(function: Callable[..., object]) -> Callable[..., Any]:
+    """Make a function of kernels from one that emits its LLVM code.
+
+    ``function(typing, *types)`` returns a signature and what generates the code. Constants come
+    as literal types.
+    """
+    return intrinsic(prefer_literal=True)(function)
+
+
 class _Cache(FunctionCache):
-    """Numba's cache of a kernel, which also notices edits in the files of its helpers.
+    """Cache a kernel as Numba does, but notice edits in the files of its helpers too.
 
     Numba itself looks at the kernel's own file only, and would run old code after an upgrade.
     """
 
-    def __init__(self, function: Callable) -> None:
+    def __init__(self, function: Callable[..., object]) -> None:
         super().__init__(function)
         stamp = self._impl.locator.get_source_stamp()
         if function.__module__.startswith("npsrcnn.kernels."):
@@ -80,9 +97,9 @@ def _all_kernels() -> str:
 
 
 @contextlib.contextmanager
-def compilations() -> Iterator[list[Callable]]:
-    """Collect what is compiled meanwhile, kernels and helpers, because no cache had it."""
-    compiled: list[Callable] = []
+def compilations() -> Iterator[list[Kernel]]:
+    """Collect the kernels and helpers that are compiled meanwhile because no cache has them."""
+    compiled: list[Kernel] = []
     with event.install_recorder("numba:compile") as recorder:
         yield compiled
     begun = (entry.data["dispatcher"] for _, entry in recorder.buffer if entry.is_start)
@@ -109,6 +126,6 @@ def when_compiling(begin: Callable[[], None]) -> contextlib.AbstractContextManag
     return event.install_listener("numba:compile", _Watcher(begin))
 
 
-def cache_folders(compiled: list[Callable]) -> set[Path]:
-    """Where they are kept for the next start; empty if nowhere."""
+def cache_folders(compiled: Iterable[Kernel]) -> set[Path]:
+    """Return the folders that keep compiled kernels for the next start; empty if none does."""
     return {Path(one.stats.cache_path) for one in compiled if one.stats.cache_path}

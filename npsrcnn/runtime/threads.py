@@ -19,11 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-LINE = 16
-"""Floats of a cache line, from which work space begins."""
+CACHE_LINE_FLOATS = 16
+"""float32 values of a cache line; work space begins at one."""
 
 
 def _usable_cores() -> int:
+    """Return NPSRCNN_NUM_THREADS, or how many cores this process may run on."""
     text = os.environ.get("NPSRCNN_NUM_THREADS", "")
     if text.isdigit() and int(text) > 0:
         return int(text)
@@ -33,7 +34,7 @@ def _usable_cores() -> int:
 
 
 class _Pool:
-    """How many threads to use, and the helpers that stand by."""
+    """The number of threads to use, and the executor that runs all but the caller."""
 
     def __init__(self) -> None:
         self.threads = _usable_cores()
@@ -45,7 +46,7 @@ class _Pool:
 
 
 class _Caller(threading.local):
-    """What one Python thread has of its own: a limit of threads, if it set one, and work space."""
+    """State of one Python thread: its limit of threads, if it set one, and its work space."""
 
     threads: int | None = None
     space = np.empty(0, np.float32)
@@ -58,7 +59,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def get_num_threads() -> int:
-    """How many threads the CPU kernels use: set, or NPSRCNN_NUM_THREADS, or all usable cores."""
+    """Return the threads CPU kernels use: as set, or NPSRCNN_NUM_THREADS, or all usable cores."""
     return _caller.threads or _pool.threads
 
 
@@ -71,9 +72,9 @@ def set_num_threads(threads: int) -> None:
 
 @contextlib.contextmanager
 def limited(threads: int) -> Iterator[None]:
-    """Use up to ``threads`` threads for what this Python thread, and no other, calls meanwhile.
+    """Use at most ``threads`` threads for what this Python thread, and no other, calls meanwhile.
 
-    For those who run several Python threads already, and share the cores among them.
+    For callers that run several Python threads already and share the cores among them.
     """
     before = _caller.threads
     _caller.threads = max(1, min(threads, get_num_threads()))
@@ -84,19 +85,19 @@ def limited(threads: int) -> Iterator[None]:
 
 
 def work_space(floats: int) -> np.ndarray:
-    """Room for kernels to work in, of this Python thread, and whatever the last one left there.
+    """Return float32 work space of this Python thread, with whatever the last user left in it.
 
-    Kept from call to call: fresh pages cost as much as the work.
+    It is kept from call to call: fresh pages cost as much as the work.
     """
     if _caller.space.size < floats:
-        raw = np.empty(floats + LINE, np.float32)
-        first = -raw.ctypes.data // raw.itemsize % LINE
+        raw = np.empty(floats + CACHE_LINE_FLOATS, np.float32)
+        first = -raw.ctypes.data // raw.itemsize % CACHE_LINE_FLOATS
         _caller.space = raw[first : first + floats]
     return _caller.space[:floats]
 
 
-def parallel(kernel: Callable, n: int, *args: object) -> None:
-    """Call ``kernel(i, *args)`` for every ``i < n``, each once, on up to ``get_num_threads()``.
+def parallel(kernel: Callable[..., object], n: int, *args: object) -> None:
+    """Call ``kernel(i, *args)`` once for every ``i < n``, on up to ``get_num_threads()`` threads.
 
     ``kernel`` is compiled without the GIL, and its pieces write to different places. Threads
     take the next piece when they are done with one, so that a slow core delays nobody. May be
@@ -113,7 +114,7 @@ def parallel(kernel: Callable, n: int, *args: object) -> None:
             future.result()
 
 
-def _work(kernel: Callable, pieces: Iterator[int], args: tuple) -> None:
+def _work(kernel: Callable[..., object], pieces: Iterator[int], args: tuple[object, ...]) -> None:
     try:
         for i in pieces:
             kernel(i, *args)

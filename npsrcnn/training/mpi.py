@@ -133,7 +133,7 @@ class RankTrainer(Trainer):
                 f"--batch {self.batch} has work for {shares[-1].stop} ranks, not {ranks.size}: "
                 f"{LANES} sub-images each, and for 64 ranks at most"
             )
-        if self.l1 and not training.is_whole(self.batch):
+        if self.l1 and not training.fills_groups(self.batch):
             raise UsageError(f"--l1 with --mpi takes a --batch that is a multiple of {LANES}")
         self._share = shares[ranks.rank]
         self._slots = [share.slots for share in shares]

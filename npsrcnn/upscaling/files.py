@@ -111,7 +111,7 @@ def enlarge_file(
     need = need_of(job, settings)
     if need.by_blocks:
         row |= _by_blocks(job, settings, compute, progress)
-        row["peak_memory"] = memory.peak()
+        row["peak_memory"] = memory.peak_resident_bytes()
     else:
         if BASE + need.memory > settings.memory:
             say(_too_much(job, BASE + need.memory))
@@ -122,7 +122,7 @@ def enlarge_file(
 def _too_much(job: Job, needed: int) -> str:
     """What to say of a picture that takes more memory than was set, if the machine has it."""
     text = f"{job.source}: in memory as a whole, which takes about {needed / 1e9:.1f} GB"
-    total = memory.of_machine()
+    total = memory.physical_bytes()
     if needed > total:
         raise UserError(
             f"{text}, and this machine has {total / 1e9:.1f}: from TIFF to TIFF it goes in blocks"

@@ -132,7 +132,7 @@ def pages():  # that the system gave meanwhile
 
 pages()
 before = pages()
-memory.keep_freed()
+memory.keep_freed_memory()
 pages()
 print(before, pages())
 """
@@ -378,7 +378,7 @@ def test_a_decoded_format_says_what_memory_it_takes(folder, model, capsys, monke
     said = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r".*00\.png: in memory as a whole, which takes about 0\.\d GB", said[0])
     assert "-> " in said[1]
-    monkeypatch.setattr(memory, "of_machine", lambda: 1000)
+    monkeypatch.setattr(memory, "physical_bytes", lambda: 1000)
     assert main([str(folder / "01.png"), *options]) == 1
     assert "this machine has 0.0" in capsys.readouterr().err
 

@@ -1,9 +1,12 @@
-"""The whole network on whole images, all layers fused. ``plan.py`` explains the layout.
+"""Run the whole network on whole images, all layers fused.
 
-One kernel, :func:`_run`, called once for every piece of the image. It loads the image row by
+N batch, C channels in, O channels out, H W height and width, K kernel size.
+:mod:`~npsrcnn.kernels.cpu.inference_plan` explains the layout.
+
+One kernel, :func:`_run`, is called once for every piece of the image. It loads the image row by
 row, and after each row lets every stage, the last first, compute the rows that can be computed,
-which the kernels of ``stages.py`` do. Beyond the image's edges stages read the nearest row and
-column, or zeros.
+which the kernels of :mod:`~npsrcnn.kernels.cpu.inference_stages` do. Beyond the image's edges
+stages read the nearest row and column, or zeros.
 
 The first start waits for this kernel, so it is written without ``min`` and ``max``, which Numba
 compiles as functions of their own (a twentieth of the time).
@@ -13,10 +16,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from npsrcnn.kernels.cpu.inference_plan import Layers, Plan, make_job, make_plan
+from npsrcnn.kernels.cpu.inference_plan import make_job, make_plan
 from npsrcnn.kernels.cpu.inference_stages import addresses, call, row_at
 from npsrcnn.kernels.cpu.tiles import LINEAR, forward_thin
 from npsrcnn.kernels.cpu.winograd import STEP
+from npsrcnn.layers import Layers
 from npsrcnn.runtime.jit import inlined, jit
 from npsrcnn.runtime.threads import get_num_threads, parallel, work_space
 
@@ -25,11 +29,11 @@ def forward(
     layers: Layers,
     images: np.ndarray,
     padding: str = "replicate",
-    *,
     origin: tuple[int, int] = (0, 0),
+    *,
     use_winograd: bool = True,
 ) -> np.ndarray:
-    """The network ``layers`` on ``images`` (N, C, H, W) -> (N, O, H, W), float32.
+    """Run the network ``layers`` on ``images`` (N, C, H, W); return (N, O, H, W), float32.
 
     Edges are padded before every layer, as ``reference.forward`` does. The memory beyond input
     and output depends on the number of threads, not on the image.
@@ -45,17 +49,18 @@ def forward(
     images : array
         Converted to contiguous float32.
     padding : {"replicate", "zeros"}
-        What lies beyond the edges of every layer's input.
+        Values beyond the edges of every layer's input.
+    origin : (row, column)
+        Where ``images`` begin in larger ones.
     use_winograd : bool
         False: all layers by direct convolution.
+
+    Raises
+    ------
+    ValueError
+        Images have another number of channels than the first layer takes.
     """
-    return forward_plan(make_plan(layers, use_winograd), images, padding, origin)
-
-
-def forward_plan(
-    plan: Plan, images: np.ndarray, padding: str = "replicate", origin: tuple[int, int] = (0, 0)
-) -> np.ndarray:
-    """:func:`forward` for layers already made into a plan."""
+    plan = make_plan(layers, use_winograd)
     images = np.ascontiguousarray(images, np.float32)
     if images.shape[1] != plan.stages[0].channels:
         wanted = plan.stages[0].channels
@@ -76,20 +81,20 @@ def forward_plan(
 
 
 def compile_common() -> None:
-    """Compile what every network needs, if no cache has it; the rest is :data:`stages.KERNELS`."""
+    """Compile what every network needs, if no cache has it; the others are KERNELS."""
     one_layer = [(np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32))]
     forward(one_layer, np.zeros((1, 1, 1, 1), np.float32))
 
 
 def halo(layers: Layers) -> int:
-    """How many pixels around a strip :func:`forward` needs to compute it as in the whole image."""
-    margin = sum(w.shape[2] // 2 for w, _ in layers)
+    """Count the pixels around a part of an image that :func:`forward` needs for the same bits."""
+    margin: int = sum(w.shape[2] // 2 for w, _ in layers)
     return -(-margin // STEP) * STEP + STEP * len(layers)
 
 
 @inlined
 def _load(image, maps, tables, piece, setup, start, y):
-    """Row ``y`` of the image (C, H, W) to level 0."""
+    """Load row ``y`` of the image (C, H, W) to level 0."""
     for c in range(image.shape[0]):
         for p in range(setup.image_phases):
             run = piece.source + 3 * p
@@ -101,7 +106,7 @@ def _load(image, maps, tables, piece, setup, start, y):
 
 @inlined
 def _pad_columns(maps, tables, channels, pitch, span, setup, start):
-    """Write what lies beyond the image's left and right edge, in all channels of a row."""
+    """Write the columns beyond the image's left and right edge, in all channels of a row."""
     for _ in range(channels):
         for q in range(span.pads, span.pads + span.padded):
             value = maps[start + tables[q + span.padded]]
@@ -111,7 +116,7 @@ def _pad_columns(maps, tables, channels, pitch, span, setup, start):
 
 @inlined
 def _sum_rows(maps, off, tables, weights, biases, level, setup, piece, y, out):
-    """Row ``y`` of the network's output: its filters' rows, each from its own row, and bias."""
+    """Compute row ``y`` of the output: sum its filters' rows, each from its own row, and bias."""
     length, last = setup.phases * setup.width, setup.last
     for o in range(setup.outputs):
         for v in range(last):
@@ -134,7 +139,7 @@ def _run(
     i, images, out, pieces, all_spans, stages, levels, setups, tables, weights, biases, code, maps,
     off, blocks,
 ):  # fmt: skip
-    """All stages on piece ``i``, by the kernels whose addresses are in ``code``, level by level."""
+    """Run all stages on piece ``i``, by the kernels whose addresses are in ``code``."""
     piece, spans, setup, depth = pieces[i], all_spans[i], setups[0], len(stages)
     for q in range(setup.size):
         maps[q] = np.float32(0)

@@ -1,7 +1,9 @@
-"""How a network is laid out for fused inference: which stages, in which pieces, in what memory.
+"""Plan fused inference: lay out a network in stages, in pieces of an image, and in memory.
+
+N batch, C channels in, O channels out, H W height and width, K kernel size.
 
 A network becomes stages, one for each layer, but a 1x1 layer after a direct one joins its stage:
-it works on :data:`BLOCK` columns as soon as they are there, so that the maps between, the most
+it works on BLOCK_COLUMNS columns as soon as they are there, so that the maps between, the most
 numbers of all in 9-1-5, never leave the first-level cache. Level l is what stage l reads: level 0
 the image, level L what the last of L stages writes. A thread takes a piece of the image, which is
 a band of a strip of columns, and runs all stages down it row by row, keeping of every level only
@@ -13,16 +15,17 @@ stage of filters one row high, ``O * K`` of them, whose maps, each shifted to it
 at the end. That also spares keeping rows of its input.
 
 Where some stage is Winograd's, a row is kept in four phases: its column ``u = 4 t + p`` lies at
-``[p, t]``, so that the transforms, which step by four pixels, read vectors along t. Stages of the
-direct kind do not mind: they learn from a table of offsets where each tap lies. All such
-arithmetic with columns is done here, once for an image, and left in tables for the kernel.
+``[p, t]``, so that the transforms, which step by four pixels, read vectors along t. Direct stages
+find their taps through a table of offsets, in phases or not. All such arithmetic with columns is
+done here, once for an image, and left in tables for the kernel.
 
-A first stage whose filters' rows divide into groups of three columns is Winograd's along rows. All
-rows of its filters read each row of the image, so level 0 holds the image's rows transformed.
+A 9x9 or 6x6 first layer runs as 1-D Winograd F(4, 3) along rows. All rows of its filters read each
+row of the image, so level 0 holds the image's rows transformed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -30,35 +33,37 @@ from typing import NamedTuple
 import numpy as np
 
 from npsrcnn.kernels.cpu import winograd
+from npsrcnn.kernels.cpu.layout import Tables, record
 from npsrcnn.kernels.cpu.tiles import FEW_ROWS, LANES, ROWS, VECTORS, pack, round_up
 from npsrcnn.layers import Layers
-from npsrcnn.runtime.threads import LINE
+from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
-CACHE, WINOGRAD_CACHE = 60_000, 300_000
-"""Floats that the rows of one piece may take, which says how wide strips are. 240 kB lie well in a
+CACHE_FLOATS, WINOGRAD_CACHE_FLOATS = 60_000, 300_000
+"""Floats that the rows of one piece may take, which says how wide strips are. 240 kB fit well in a
 second-level cache. Winograd's stages keep ten rows of every map, not one, and compute more beyond a
 strip's sides: with rows a third wider than now, 300,000, up to three times a second-level cache,
 made 9-5-5 a third faster than 100,000, and 600,000 were slower again (AMD Zen 3, 512 kB). With 2 MB
 and AVX-512 100,000 take 1.24 times as long, and 200,000 to 400,000 the same within 3 %."""
-ROW = 50_000
-"""Multiply-adds in whose time a row of a strip costs what does not depend on its width (1.4 us)."""
-BLOCK = 48
+ROW_OVERHEAD = 50_000
+"""Fixed cost of a row of a strip, whatever its width, in multiply-adds (1.4 us)."""
+BLOCK_COLUMNS = 48
 """Columns that a 1x1 layer takes at once: 64 maps of them are 12 kB, and its weights 8 kB."""
 BLOCK_TILES = VECTORS * LANES
-"""Tiles of four columns that the same takes after a stage along rows: what a forward tile does."""
-GROUPED = (6, 9)
-"""Filter sizes that run as Winograd's along rows, in a first stage. Three have too few taps."""
+"""Winograd tiles, of four columns, that it takes at once after a stage along rows."""
+SIZES_ALONG_ROWS = (6, 9)
+"""Filter sizes that run as F(4, 3) along rows in a first stage. Size 3 has too few taps."""
 POINTS = winograd.GROUP + winograd.STEP - 1
-_FAR = 1 << 10  # columns: a multiple of Winograd's step, and no network reaches so far
+Intervals = list[tuple[int, int]]
+_FAR_COLUMNS = 1 << 10  # a multiple of Winograd's step, and more than any network reaches
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage; the kernel sees these as a record of int64."""
+    """A stage of a network; kernels see it as a record of int64."""
 
     channels: int  # maps it reads
     maps: int  # maps it writes, filled up to whole tiles
-    between: int  # maps between its filters and the 1x1 layer that it ends with; 0: none, no such
+    between: int  # maps between its filters and the 1x1 layer that it ends with; 0: no such layer
     height: int  # of its filters
     width: int
     above: int  # rows of the filter above its output
@@ -71,13 +76,13 @@ class Stage:
     mapping_biases: int = 0
 
     @property
-    def step(self) -> int:
-        """Columns that it computes at once."""
+    def columns_at_once(self) -> int:
+        """Return how many columns it computes at once."""
         return winograd.STEP if self.winograd or self.groups else 1
 
     @property
-    def burst(self) -> int:
-        """Rows that it computes at once."""
+    def rows_at_once(self) -> int:
+        """Return how many rows it computes at once."""
         return winograd.STEP if self.winograd else 1
 
 
@@ -100,34 +105,31 @@ class Grid(NamedTuple):
     width: int  # floats of a phase
 
     def place(self, u: np.ndarray) -> np.ndarray:
-        """Where column ``u`` lies."""
-        return u % self.phases * self.width + u // self.phases
+        """Return where columns ``u`` lie."""
+        places: np.ndarray = u % self.phases * self.width + u // self.phases
+        return places
 
 
-def _record(*names: str) -> np.dtype:
-    return np.dtype([(name, np.int64) for name in names])
-
-
-STAGE = _record(*(field.name for field in fields(Stage)))
-LEVEL = _record(
+STAGE = record(*(field.name for field in fields(Stage)))
+LEVEL = record(
     "slots",  # rows kept; one more holds zeros
     "slot",  # floats of a row, all channels
     "start",  # where they start
     "taps",  # table: where the taps of the stage that reads it lie, for each phase of its output
 )
-PIECE = _record(
+PIECE = record(
     "image", "y0", "y1",  # what it computes
     "source",  # table: for each phase of level 0 the first t, how many, and the first's column
     "target",  # table: the same of the output
 )  # fmt: skip
-SPAN = _record(  # of one level in one piece
+SPAN = record(  # of one level in one piece
     "next",  # the next row to compute
     "end",  # and where to stop
     "runs",  # table: first t to compute and how many, in whole vectors: of each phase, or of tiles
     "pads",  # table: places beyond the image's edges; then the places of what is to be there
     "padded",  # how many
 )
-SETUP = _record(
+SETUP = record(
     "top", "bottom",  # rows of the image, in its own or a larger one's coordinates
     "zeros",  # 1: zeros beyond the edges, 0: the nearest pixel
     "phases", "width",  # grid of all levels but 0
@@ -159,18 +161,16 @@ def make_plan(layers: Layers, use_winograd: bool = True) -> Plan:
             biases.append(np.asarray(b, np.float32))
             break
         maps = round_up(o, ROWS)
-        groups = k // winograd.GROUP if use_winograd and depth == 0 and k in GROUPED else 0
-        short = k if use_winograd and winograd.is_short(w.shape) else 0
+        groups = k // winograd.GROUP if use_winograd and depth == 0 and k in SIZES_ALONG_ROWS else 0
+        pays = k if use_winograd and winograd.winograd_pays(w.shape) else 0
         if k == 1 and depth > 0 and _takes_mapping(stages[-1], layers):
             stages[-1] = replace(stages[-1], maps=maps, between=stages[-1].maps,
                                  mapping_weights=start, mapping_biases=bias)  # fmt: skip
         else:
-            stages.append(
-                Stage(channels, maps, 0, k, k, before, before, short, groups, start, bias)
-            )
+            stages.append(Stage(channels, maps, 0, k, k, before, before, pays, groups, start, bias))
         biases.append(np.zeros(maps, np.float32))
         biases[-1][:o] = b
-        if short:
+        if pays:
             weights.append(winograd.transform_filters(filters))
         elif groups:
             weights.append(winograd.transform_filter_rows(filters))
@@ -179,20 +179,22 @@ def make_plan(layers: Layers, use_winograd: bool = True) -> Plan:
     return Plan(
         stages, np.concatenate(weights), np.concatenate(biases),
         outputs=layers[-1][0].shape[0], last=layers[-1][0].shape[2],
-        phases=max(stage.burst for stage in stages),
+        phases=max(stage.rows_at_once for stage in stages),
     )  # fmt: skip
 
 
 def _takes_mapping(stage: Stage, layers: Layers) -> bool:
-    """Whether a 1x1 layer joins the stage before it: one that has none, and is not Winograd's.
+    """Return whether a 1x1 layer joins ``stage``, the one before it.
 
-    One along rows takes it only where there are no phases: what it writes are rows then.
+    It must have none yet, and not be Winograd's in both directions; and if it is along rows, there
+    must be no phases, so that what it writes are rows.
     """
-    others = any(winograd.is_short(w.shape) for w, _ in layers[:-1])
+    others = any(winograd.winograd_pays(w.shape) for w, _ in layers[:-1])
     return not stage.winograd and not stage.between and not (stage.groups and others)
 
 
 def _most_maps(layers: Layers) -> int:
+    """Return the most maps of any stage, whole tiles of either kind."""
     most = max(w.shape[0] for w, _ in layers)
     return round_up(max(most, layers[-1][0].shape[0] * layers[-1][0].shape[2]), FEW_ROWS * ROWS)
 
@@ -209,21 +211,6 @@ class Job:
     tables: np.ndarray  # int64; the records say where each starts
 
 
-class _Tables:
-    """Tables one after the other in one array."""
-
-    def __init__(self) -> None:
-        self.parts: list[np.ndarray] = []
-        self.length = 0
-
-    def add(self, table: np.ndarray) -> int:
-        """Append ``table``; -> where it starts."""
-        start = self.length
-        self.parts.append(table.ravel())
-        self.length += table.size
-        return start
-
-
 def make_job(
     plan: Plan, shape: tuple[int, ...], padding: str, origin: tuple[int, int], threads: int
 ) -> Job:
@@ -236,7 +223,7 @@ def make_job(
     bands, edges = cut(plan, shape, threads)
     strips = [_strip(plan, left, left + width, x0 + left, x1 + left) for x0, x1 in edges]
     grids = _grids(plan, strips)
-    tables = _Tables()
+    tables = Tables()
     levels = _levels(plan, grids, tables)
     rows = [_rows(plan, top, top + height, y0 + top, y1 + top) for y0, y1 in bands]
     columns = [_columns(plan, grids, strip, left, left + width, tables) for strip in strips]
@@ -259,16 +246,17 @@ def make_job(
         _records(pieces, PIECE), _records(spans, SPAN).reshape(len(pieces), -1),
         _records(levels, LEVEL),
         _records([tuple(vars(stage).values()) for stage in plan.stages], STAGE),
-        _records([setup], SETUP), np.concatenate(tables.parts),
+        _records([setup], SETUP), tables.joined(),
     )  # fmt: skip
 
 
-def _records(rows: list[tuple], kind: np.dtype) -> np.ndarray:
+def _records(rows: Sequence[tuple[int, ...]], kind: np.dtype[np.void]) -> np.ndarray:
+    """Return an array (len(rows),) of records of ``kind``."""
     return np.array(rows, np.int64).view(kind).ravel()
 
 
 def _slots(plan: Plan, grids: tuple[Grid, Grid]) -> list[tuple[int, int]]:
-    """How many rows are kept of each level, and the floats of a row.
+    """Return how many rows are kept of each level, and the floats of a row.
 
     A line more than they need, here and in what Winograd's stages work in: they read and write at
     eight places at once, which at distances of powers of two would share a few sets of the
@@ -276,18 +264,19 @@ def _slots(plan: Plan, grids: tuple[Grid, Grid]) -> list[tuple[int, int]]:
     """
     image, grid = grids
     first = plan.stages[0]
-    burst, floats = 1, first.channels * image.width * (POINTS * first.groups or image.phases)
+    at_once, floats = 1, first.channels * image.width * (POINTS * first.groups or image.phases)
     slots = []
     for stage in plan.stages:
-        slots.append((stage.height + stage.burst - 1 + burst - 1, floats))
-        burst, floats = stage.burst, stage.maps * grid.phases * grid.width + LINE
-    return [*slots, (plan.last + burst - 1, floats)]
+        slots.append((stage.height + stage.rows_at_once - 1 + at_once - 1, floats))
+        at_once, floats = stage.rows_at_once, stage.maps * grid.phases * grid.width
+        floats += CACHE_LINE_FLOATS
+    return [*slots, (plan.last + at_once - 1, floats)]
 
 
 def _levels(
-    plan: Plan, grids: tuple[Grid, Grid], tables: _Tables
+    plan: Plan, grids: tuple[Grid, Grid], tables: Tables
 ) -> list[tuple[int, int, int, int]]:
-    """Where the rows of each level lie, and the taps on them, as LEVEL says."""
+    """Return where the rows of each level lie, and the taps on them, as LEVEL says."""
     levels, start = [], _lead(plan)
     stages = [*plan.stages, None]
     for depth, ((slots, slot), stage) in enumerate(zip(_slots(plan, grids), stages, strict=True)):
@@ -298,26 +287,26 @@ def _levels(
 
 
 def _working_floats(plan: Plan, grids: tuple[Grid, Grid]) -> int:
-    """Memory that one stage at a time needs for itself."""
+    """Return the floats of memory that one stage at a time needs for itself."""
     (image_phases, image_width), (phases, width) = grids
     most = max(phases * width, plan.stages[0].channels * image_phases * image_width)
     for stage in plan.stages:
-        most = max(most, stage.between * max(BLOCK, winograd.STEP * BLOCK_TILES))
+        most = max(most, stage.between * max(BLOCK_COLUMNS, winograd.STEP * BLOCK_TILES))
         if stage.winograd:
             points, step = stage.winograd + winograd.STEP - 1, winograd.STEP
             rows_in = max(points * stage.channels * step, step * step * stage.maps)
             floats = rows_in + points * (stage.channels + (1 + step) * stage.maps)
-            most = max(most, floats * width + 4 * points * LINE)
+            most = max(most, floats * width + 4 * points * CACHE_LINE_FLOATS)
     return most
 
 
 def _lead(plan: Plan) -> int:
-    """Floats before the first row of a level: of a row's beginning, which lie in the row before."""
+    """Return the floats before the first row of a level, where its columns left of place 0 lie."""
     return round_up(max(stage.width for stage in plan.stages), LANES)
 
 
 def _tap_places(plan: Plan, stage: Stage, grid: Grid) -> np.ndarray:
-    """Where the taps of a stage lie, less the start of their row, for t = 0.
+    """Return where the taps of a stage lie, less the start of their row, for t = 0.
 
     (phases, channels, height, width); for a Winograd stage (points,), of one channel, and along
     rows (groups, points), of the image before it is transformed.
@@ -342,13 +331,13 @@ class _Strip(NamedTuple):
     origin: int  # the column at place 0
 
     def run(self, phases: int, phase: int, lo: int, hi: int) -> tuple[int, int]:
-        """The first t of columns [lo, hi) in a phase, and how many."""
+        """Return the first t of columns [lo, hi) in a phase, and how many."""
         t0, t1 = (-((self.origin + phase - x) // phases) for x in (lo, hi))
         return t0, t1 - t0
 
 
 def _strip(plan: Plan, left: int, right: int, x0: int, x1: int) -> _Strip:
-    """What columns [x0, x1) of the result need of an image that has [left, right).
+    """Return what columns [x0, x1) of the result need of an image that has [left, right).
 
     Level 1, most of the work, begins at place 0, which is aligned (9 % faster in 9-1-5).
     """
@@ -356,7 +345,7 @@ def _strip(plan: Plan, left: int, right: int, x0: int, x1: int) -> _Strip:
     lo, hi = x0, x1
     for stage in [*plan.stages[::-1], None]:
         needed.append((lo, hi))
-        step = stage.step if stage else 1
+        step = stage.columns_at_once if stage else 1
         lo, hi = max(lo, left) // step * step, round_up(min(hi, right), step)
         computed.append((lo, hi))
         if stage:
@@ -366,14 +355,14 @@ def _strip(plan: Plan, left: int, right: int, x0: int, x1: int) -> _Strip:
 
 
 def _phases(plan: Plan, depth: int) -> int:
-    """In how many phases the columns of a level lie."""
+    """Return in how many phases the columns of a level lie."""
     return winograd.STEP if depth == 0 and plan.stages[0].groups else plan.phases
 
 
 def _runs(plan: Plan, strip: _Strip, depth: int) -> list[tuple[int, int]]:
-    """What is computed of a level, in whole vectors: of each phase the first t and how many.
+    """Return what is computed of a level, in whole vectors: of each phase the first t and how many.
 
-    Of level 1, if it is computed so, the tiles of four columns; then all phases are alike.
+    Of level 1 after a stage along rows, tiles of four columns; then all phases are alike.
     """
     tiles = depth == 1 and plan.stages[0].groups
     phases = winograd.STEP if tiles else _phases(plan, depth)
@@ -382,15 +371,12 @@ def _runs(plan: Plan, strip: _Strip, depth: int) -> list[tuple[int, int]]:
 
 
 def _columns(
-    plan: Plan, grids: tuple[Grid, Grid], strip: _Strip, left: int, right: int, tables: _Tables
+    plan: Plan, grids: tuple[Grid, Grid], strip: _Strip, left: int, right: int, tables: Tables
 ) -> tuple[int, int, list[tuple[int, int, int]]]:
-    """What a strip computes of each level's columns.
-
-    -> tables source and target, and for each level runs, pads and padded.
-    """
+    """Make the tables source and target of a strip, and for each level runs, pads and padded."""
 
     def columns(depth: int, lo: int, hi: int) -> int:
-        """A table: for each phase first t, how many, and the first's column in the image."""
+        """Make a table: for each phase first t, how many, and the first's column in the image."""
         phases = _phases(plan, depth)
         runs = [strip.run(phases, p, lo, hi) for p in range(phases)]
         firsts = [strip.origin + p + phases * t0 - left for p, (t0, _) in enumerate(runs)]
@@ -409,11 +395,11 @@ def _columns(
 
 
 def _rows(plan: Plan, top: int, bottom: int, y0: int, y1: int) -> list[tuple[int, int]]:
-    """What a band computes of each level's rows, [next, end), from the last level to the first."""
+    """Return what a band computes of the rows of levels 0 to L: [next, end) of each."""
     levels = []
     lo, hi = y0 - (plan.last - 1) // 2, y1 + plan.last // 2
     for stage in [*plan.stages[::-1], None]:
-        step = stage.burst if stage else 1
+        step = stage.rows_at_once if stage else 1
         lo, hi = max(lo, top) // step * step, min(hi, bottom)
         levels.append((lo, hi))
         if stage:
@@ -422,7 +408,7 @@ def _rows(plan: Plan, top: int, bottom: int, y0: int, y1: int) -> list[tuple[int
 
 
 def _grids(plan: Plan, strips: list[_Strip]) -> tuple[Grid, Grid]:
-    """The grids of level 0, and of the others, for the widest of ``strips``, in whole vectors.
+    """Return the grids of level 0, and of the others, for the widest of ``strips``, in vectors.
 
     What a row has left of place 0 lies at the end of the row before, so that nothing is wasted on
     a margin: of 16 tiles, with AVX-512, it made 9-5-5 half as slow again.
@@ -439,12 +425,12 @@ def _grids(plan: Plan, strips: list[_Strip]) -> tuple[Grid, Grid]:
         return (Grid(plan.phases, max(image, width)),) * 2
     if not tiles:
         width = max(image, width)
-    grid = Grid(1, round_up(width + LINE, 2 * LINE) - LINE)
+    grid = Grid(1, round_up(width + CACHE_LINE_FLOATS, 2 * CACHE_LINE_FLOATS) - CACHE_LINE_FLOATS)
     return (Grid(winograd.STEP, image) if tiles else grid), grid
 
 
 def _width(plan: Plan, strip: _Strip, depth: int) -> int:
-    """Floats of a phase of a level: from the first that is written or read to the last."""
+    """Return the floats of a phase of a level: from the first written or read to the last."""
     phases, tiles = _phases(plan, depth), plan.stages[0].groups
     (lo, hi), runs = strip.needed[depth], _runs(plan, strip, depth)
     if depth == 0 and tiles:  # its rows are transformed, where level 1 is to be
@@ -455,8 +441,8 @@ def _width(plan: Plan, strip: _Strip, depth: int) -> int:
     return round_up(max(ends) - min(firsts), LANES)
 
 
-def cut(plan: Plan, shape: tuple[int, ...], threads: int) -> tuple[list, list]:
-    """Bands [(y0, y1), ...] and strips [(x0, x1), ...] of images of ``shape`` (N, C, H, W).
+def cut(plan: Plan, shape: tuple[int, ...], threads: int) -> tuple[Intervals, Intervals]:
+    """Cut images (N, C, H, W) into bands [(y0, y1), ...] and strips [(x0, x1), ...].
 
     Strips as wide as the cache allows, and of such widths the one that has least to compute, what
     strips have in common and lanes beyond their sides included; then bands that keep all threads
@@ -465,12 +451,12 @@ def cut(plan: Plan, shape: tuple[int, ...], threads: int) -> tuple[list, list]:
     images, _, height, width = shape
 
     def typical(strips: int) -> _Strip:
-        """One of them, inside a larger image."""
+        """Return one of them, inside a larger image."""
         columns = round_up(-(-width // strips), winograd.STEP)
-        return _strip(plan, 0, columns + 2 * _FAR, _FAR, columns + _FAR)
+        return _strip(plan, 0, columns + 2 * _FAR_COLUMNS, _FAR_COLUMNS, columns + _FAR_COLUMNS)
 
     def work(strips: int) -> float:
-        return strips * (_work(plan, typical(strips)) + ROW)
+        return strips * (_work(plan, typical(strips)) + ROW_OVERHEAD)
 
     fewest = next(n for n in range(1, width + 1) if n == width or _fits(plan, typical(n)))
     strips = min(range(fewest, min(width, 2 * fewest + 1) + 1), key=work)
@@ -478,11 +464,11 @@ def cut(plan: Plan, shape: tuple[int, ...], threads: int) -> tuple[list, list]:
 
 
 def _work(plan: Plan, strip: _Strip) -> float:
-    """Multiply-adds of a row of a strip, transforms left out, as if all tiles were as fast."""
+    """Estimate the multiply-adds of a row of a strip, without transforms."""
     total = 0.0
     for depth, stage in enumerate(plan.stages):
         lanes = sum(_in_tiles(n) for _, n in _runs(plan, strip, depth + 1))
-        taps = stage.channels * stage.height * stage.width
+        taps: float = stage.channels * stage.height * stage.width
         if stage.groups:
             taps = taps // winograd.GROUP * POINTS / len(_runs(plan, strip, depth + 1))
         if stage.winograd:
@@ -491,8 +477,8 @@ def _work(plan: Plan, strip: _Strip) -> float:
     return total
 
 
-def _bands(height: int, beside: int, threads: int) -> list[tuple[int, int]]:
-    """Bands, ``beside`` pieces in each: tall ones first, so that all threads end together.
+def _bands(height: int, beside: int, threads: int) -> Intervals:
+    """Cut rows into bands of ``beside`` pieces, tall ones first: all threads end together.
 
     A band takes a third of what would be each thread's share of the rows that are left, and leaves
     so many that the other threads have work while one is at its last piece; but not less than 64
@@ -511,8 +497,11 @@ def _bands(height: int, beside: int, threads: int) -> list[tuple[int, int]]:
 
 
 def _in_tiles(n: int) -> float:
-    """``n`` floats, more where they do not divide into tiles of VECTORS: a tile of two vectors
-    takes 1.1 times as long for each, and one of a single vector as long as one of two."""
+    """Return ``n`` floats weighted by the time of their tiles.
+
+    A tile of two vectors takes 1.1 times as long for each as one of VECTORS, and a tile of a
+    single vector as long as one of two.
+    """
     whole, left = divmod(n // LANES, VECTORS)
     if left == 1 and whole:  # as tiles.tile_width has it
         whole, left = whole - 1, VECTORS + 1
@@ -520,12 +509,13 @@ def _in_tiles(n: int) -> float:
 
 
 def _fits(plan: Plan, strip: _Strip) -> bool:
+    """Return whether the rows of a strip fit in the cache."""
     floats = sum(slots * slot for slots, slot in _slots(plan, _grids(plan, [strip])))
-    return floats <= (CACHE if plan.phases == 1 else WINOGRAD_CACHE)
+    return floats <= (CACHE_FLOATS if plan.phases == 1 else WINOGRAD_CACHE_FLOATS)
 
 
-def _edges(length: int, parts: int) -> list[tuple[int, int]]:
-    """``parts`` nearly equal parts of ``length``, cut at multiples of Winograd's step."""
+def _edges(length: int, parts: int) -> Intervals:
+    """Cut ``length`` into ``parts`` nearly equal parts, at multiples of Winograd's step."""
     cuts = [length * part // parts // winograd.STEP * winograd.STEP for part in range(parts)]
     cuts.append(length)
     return [(a, b) for a, b in pairwise(cuts) if b > a]

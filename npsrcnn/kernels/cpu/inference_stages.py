@@ -1,7 +1,9 @@
-"""What computes a row of a stage: a kernel for each kind of stage, called by its address.
+"""Compute a row of a stage: a kernel for each kind of stage, called by its address.
+
+N batch, C channels in, O channels out, H W height and width, K kernel size.
 
 All take the same arguments: the stage's number ``d``, the row ``y`` to compute, and all that
-``plan.py`` lays out. Stage d reads level d and writes level d + 1.
+``inference_plan.py`` lays out. Stage d reads level d and writes level d + 1.
 
 A network needs two to four of these kernels. They are kernels of their own, and not parts of the
 one in ``inference.py`` that calls them, so that the first start, which waits for them, can compile
@@ -17,7 +19,7 @@ import numpy as np
 from numba import types
 
 from npsrcnn.kernels.cpu.inference_plan import (
-    BLOCK,
+    BLOCK_COLUMNS,
     BLOCK_TILES,
     LEVEL,
     POINTS,
@@ -37,27 +39,30 @@ from npsrcnn.kernels.cpu.winograd import (
     transform_output,
 )
 from npsrcnn.runtime.jit import helper, inlined, jit
-from npsrcnn.runtime.threads import LINE
+from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
 
-def _array(kind: type | np.dtype) -> types.Array:
-    return types.Array(numba.from_dtype(np.dtype(kind)), 1, "C")
+def _array(kind: types.Type) -> types.Array:
+    """Return Numba's type of a contiguous 1-D array."""
+    return types.Array(kind, 1, "C")
 
 
+_INTS, _FLOATS = _array(types.int64), _array(types.float32)
 SIGNATURE = types.void(
     types.int64, types.int64,  # d, y
-    *map(_array, (SPAN, STAGE, LEVEL, SETUP, np.int64, np.float32, np.float32)),
-    *map(_array, (np.float32, np.int64, np.int64)),  # working memory: maps, off, blocks
+    *(_array(numba.from_dtype(kind)) for kind in (SPAN, STAGE, LEVEL, SETUP)),
+    _INTS, _FLOATS, _FLOATS,  # tables, weights, biases
+    _FLOATS, _INTS, _INTS,  # working memory: maps, off, blocks
 )  # fmt: skip
 """(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks)"""
 
 call = caller(SIGNATURE)
-"""``call(address, (d, y, spans, ...))`` in a kernel: what the kernel at that address does."""
+"""Calls, in a kernel, the one at an address: ``call(address, (d, y, spans, ...))``."""
 
 
 @helper
 def row_at(level, setup, y):
-    """Where row ``y`` of a level starts: the nearest row of the image, or a row of zeros."""
+    """Return where row ``y`` of a level starts; beyond the image its nearest row, or zeros."""
     if setup.zeros and not (setup.top <= y < setup.bottom):
         return level.start + level.slots * level.slot
     y = setup.top if y < setup.top else y if y < setup.bottom else setup.bottom - 1
@@ -66,7 +71,7 @@ def row_at(level, setup, y):
 
 @inlined
 def _taps(off, p, y, stage, below, setup, tables):
-    """To ``off`` where the taps lie of phase ``p`` of row ``y``; returns how many there are."""
+    """Write to ``off`` where the taps of phase ``p`` of row ``y`` lie; return how many."""
     taps = stage.channels * stage.height * stage.width
     places = below.taps + p * taps
     for v in range(stage.height):
@@ -80,19 +85,19 @@ def _taps(off, p, y, stage, below, setup, tables):
 
 @jit
 def direct(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
-    """A row by direct convolution, phase after phase."""
+    """Compute a row by direct convolution, phase after phase."""
     stage, below, above, span, setup = stages[d], levels[d], levels[d + 1], spans[d + 1], setups[0]
     for p in range(setup.phases):
         taps = _taps(off, p, y, stage, below, setup, tables)
         t0, n = tables[span.runs + 2 * p], tables[span.runs + 2 * p + 1]
         out, pitch = row_at(above, setup, y) + p * setup.width + t0, setup.phases * setup.width
-        forward(maps, t0, off, taps, weights, stage.weights, biases, stage.biases,
-                  maps, out, pitch, stage.maps, n, np.int64(RELU), maps, out)  # fmt: skip
+        forward(maps, t0, off, taps, weights, stage.weights, taps, biases, stage.biases,
+                maps, out, pitch, stage.maps, n, np.int64(RELU), maps, out)  # fmt: skip
 
 
 @jit
 def last(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
-    """A row of the last stage, whose maps are the rows of the last layer's filters."""
+    """Compute a row of the last stage, whose maps are the rows of the last layer's filters."""
     stage, below, above, span, setup = stages[d], levels[d], levels[d + 1], spans[d + 1], setups[0]
     for p in range(setup.phases):
         taps = _taps(off, p, y, stage, below, setup, tables)
@@ -104,28 +109,28 @@ def last(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off
 
 @jit
 def direct_mapped(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
-    """The same with a 1x1 layer at its end, a block of columns after the other."""
+    """Compute a row by direct convolution and a 1x1 layer, a block of columns after the other."""
     stage, below, above, span, setup = stages[d], levels[d], levels[d + 1], spans[d + 1], setups[0]
     for c in range(stage.between):
-        blocks[c] = c * BLOCK
+        blocks[c] = c * BLOCK_COLUMNS
     for p in range(setup.phases):
         taps = _taps(off, p, y, stage, below, setup, tables)
         t0, n = tables[span.runs + 2 * p], tables[span.runs + 2 * p + 1]
         out, pitch = row_at(above, setup, y) + p * setup.width + t0, setup.phases * setup.width
-        for t in range(0, n, BLOCK):
-            length = BLOCK if t + BLOCK < n else n - t
-            forward(maps, t0 + t, off, taps, weights, stage.weights,
-                      biases, stage.biases, maps, setup.work, np.int64(BLOCK), stage.between,
-                      length, np.int64(RELU), maps, setup.work)  # fmt: skip
+        for t in range(0, n, BLOCK_COLUMNS):
+            length = BLOCK_COLUMNS if t + BLOCK_COLUMNS < n else n - t
+            forward(maps, t0 + t, off, taps, weights, stage.weights, taps, biases, stage.biases,
+                    maps, setup.work, np.int64(BLOCK_COLUMNS), stage.between, length,
+                    np.int64(RELU), maps, setup.work)  # fmt: skip
             forward(maps, setup.work, blocks, stage.between,
-                      weights, stage.mapping_weights, biases, stage.mapping_biases,
-                      maps, out + t, pitch, stage.maps, length,
-                      np.int64(RELU), maps, out + t)  # fmt: skip
+                    weights, stage.mapping_weights, stage.between, biases, stage.mapping_biases,
+                    maps, out + t, pitch, stage.maps, length,
+                    np.int64(RELU), maps, out + t)  # fmt: skip
 
 
 @jit
 def transform_row(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
-    """A row of the image, in working memory, to level 0: B^T of each group's columns."""
+    """Transform a row of the image, in working memory, to level 0: B^T of each group's columns."""
     stage, level, span, setup = stages[d], levels[d], spans[d + 1], setups[0]
     start = row_at(level, setup, y)
     t0, n = tables[span.runs], tables[span.runs + 1]
@@ -141,7 +146,7 @@ def transform_row(d, y, spans, stages, levels, setups, tables, weights, biases, 
 
 @inlined
 def _row_taps(off, y, stage, below, setup):
-    """To ``off`` where the transformed groups of columns lie for row ``y``; returns how many."""
+    """Write to ``off`` where the transformed groups for row ``y`` lie; return how many."""
     plane = setup.image_width
     for v in range(stage.height):
         row = row_at(below, setup, y - stage.above + v)
@@ -154,7 +159,7 @@ def _row_taps(off, y, stage, below, setup):
 
 @jit
 def rows(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
-    """A row of the first stage by F(4, 3) along rows; tiles side by side are the lanes."""
+    """Compute a row of the first stage by F(4, 3) along rows; tiles side by side are the lanes."""
     stage, below, above, span, setup = stages[d], levels[d], levels[d + 1], spans[d + 1], setups[0]
     t0, n, plane = tables[span.runs], tables[span.runs + 1], setup.image_width
     taps = _row_taps(off, y, stage, below, setup)
@@ -165,7 +170,7 @@ def rows(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off
 
 @jit
 def rows_in_phases(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
-    """The same, written in phases: the next stage is Winograd's in both directions."""
+    """Compute :func:`rows` in phases: a later stage is Winograd's in both directions."""
     stage, below, above, span, setup = stages[d], levels[d], levels[d + 1], spans[d + 1], setups[0]
     t0, n, plane = tables[span.runs], tables[span.runs + 1], setup.image_width
     taps = _row_taps(off, y, stage, below, setup)
@@ -176,7 +181,7 @@ def rows_in_phases(d, y, spans, stages, levels, setups, tables, weights, biases,
 
 @jit
 def rows_mapped(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
-    """The same with a 1x1 layer at its end, a block of tiles after the other."""
+    """Compute :func:`rows` and a 1x1 layer, a block of tiles after the other."""
     stage, below, above, span, setup = stages[d], levels[d], levels[d + 1], spans[d + 1], setups[0]
     t0, n, plane = tables[span.runs], tables[span.runs + 1], setup.image_width
     taps = _row_taps(off, y, stage, below, setup)
@@ -189,21 +194,21 @@ def rows_mapped(d, y, spans, stages, levels, setups, tables, weights, biases, ma
         for c in range(stage.between):
             blocks[c] = c * columns
         forward(maps, setup.work, blocks, stage.between,
-                  weights, stage.mapping_weights, biases, stage.mapping_biases,
-                  maps, target + STEP * t, setup.width, stage.maps, columns,
-                  np.int64(RELU), maps, target)  # fmt: skip
+                weights, stage.mapping_weights, stage.between, biases, stage.mapping_biases,
+                maps, target + STEP * t, setup.width, stage.maps, columns,
+                np.int64(RELU), maps, target)  # fmt: skip
 
 
 @jit
 def winograd(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
-    """Rows ``y`` to ``y + 3`` by F(4x4, kxk); tiles side by side are the lanes."""
+    """Compute rows ``y`` to ``y + 3`` by F(4x4, kxk); tiles side by side are the lanes."""
     stage, below, above, span, setup = stages[d], levels[d], levels[d + 1], spans[d + 1], setups[0]
     k, channels, outs, width = stage.winograd, stage.channels, stage.maps, setup.width
     points = k + STEP - 1
     t0, n = tables[span.runs], tables[span.runs + 1]
     row = channels * STEP * width
-    by_row, by_point = row + LINE, channels * n + LINE
-    by_sum, by_line = outs * n + LINE, STEP * outs * n + LINE
+    by_row, by_point = row + CACHE_LINE_FLOATS, channels * n + CACHE_LINE_FLOATS
+    by_sum, by_line = outs * n + CACHE_LINE_FLOATS, STEP * outs * n + CACHE_LINE_FLOATS
     rows_in = setup.work  # (points, channels, phases, width): B^T over rows
     points_in = rows_in + points * by_row  # (points, channels, n): ... and over columns, of one row
     points_out = points_in + points * by_point  # (points, outs, n): summed over channels
@@ -223,9 +228,9 @@ def winograd(d, y, spans, stages, levels, setups, tables, weights, biases, maps,
         for c in range(channels):
             off[c] = c * n
         for j in range(points):
-            forward(maps, points_in + j * by_point, off, channels,
-                      weights, stage.weights + (i * points + j) * channels * outs, biases, zero,
-                      maps, points_out + j * by_sum, n, outs, n, zero, maps, zero)  # fmt: skip
+            forward(maps, points_in + j * by_point, off, channels, weights,
+                    stage.weights + (i * points + j) * channels * outs, channels, biases, zero,
+                    maps, points_out + j * by_sum, n, outs, n, zero, maps, zero)  # fmt: skip
         for j in range(points):
             off[j] = j * by_sum
         transform_output(k, maps, points_out, LANES, off,
@@ -250,21 +255,22 @@ def winograd(d, y, spans, stages, levels, setups, tables, weights, biases, maps,
 
 
 KERNELS = {
-    kernel.__name__: kernel
+    kernel.py_func.__name__: kernel
     for kernel in (
         winograd, rows_mapped, rows_in_phases, rows, direct_mapped, direct, last, transform_row,
     )
 }  # fmt: skip
-"""By name; those that take longest to compile first."""
+"""Kernels by name; those that take longest to compile come first."""
 
 
 def names(plan: Plan) -> list[str]:
-    """The kernels of a network: what transforms the image's rows, if any does, and each stage's."""
+    """Return the kernels of a network: the one that transforms rows, if any, and each stage's."""
     first = ["transform_row"] if plan.stages[0].groups else []
     return [*first, *(_kind(plan, stage) for stage in plan.stages[:-1]), "last"]
 
 
 def _kind(plan: Plan, stage: Stage) -> str:
+    """Return the name of the kernel that computes a stage which is not the last."""
     if stage.winograd:
         return "winograd"
     if not stage.groups:
@@ -276,11 +282,11 @@ def _kind(plan: Plan, stage: Stage) -> str:
 
 @functools.cache
 def compiled(name: str) -> int:
-    """Where the code of a kernel lies; it is compiled if no cache has it."""
+    """Return the address of a kernel's code, compiled if no cache has it."""
     return address(KERNELS[name], SIGNATURE)
 
 
 def addresses(plan: Plan) -> np.ndarray:
-    """(L+1,) int64: where the code lies that makes levels 0 to L; 0: level 0 is the image."""
+    """Return (L+1,) int64: addresses of what makes levels 0 to L; 0 if level 0 is the image."""
     found = [compiled(name) for name in names(plan)]
     return np.array(found if plan.stages[0].groups else [0, *found], np.int64)

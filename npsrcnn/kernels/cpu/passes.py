@@ -1,4 +1,4 @@
-"""Numba kernels for CPUs: each operation as plain loops, and the two whole passes.
+"""Compute on CPUs: each operation in plain loops of Numba, and the two whole passes.
 
 N batch, C channels in, O channels out, H W height and width, K kernel size. Arrays are NCHW,
 float32 or float64. The loops here are for reading and for checking gradients in float64; in
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from npsrcnn.kernels import reference
 from npsrcnn.kernels.cpu import inference, training
 from npsrcnn.layers import Layers
 from npsrcnn.runtime.jit import jit
@@ -90,7 +91,7 @@ def _differences(n, y, t, scale, dy):
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """y[n, o, i, j] = b[o] + sum over c, u, v of w[o, c, u, v] x[n, c, i + u, j + v].
+    """Compute y[n, o, i, j] = b[o] + sum over c, u, v of w[o, c, u, v] x[n, c, i+u, j+v].
 
     x (N, C, H, W), w (O, C, K, K), b (O,) -> y (N, O, H-K+1, W-K+1). TPAMI eq. 1-3.
 
@@ -111,7 +112,13 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
 def conv2d_grads(
     x: np.ndarray, w: np.ndarray, dy: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients of <conv2d(x, w, b), dy> to x, w and b: dx, dw, db."""
+    """Compute the gradients dx, dw and db of <conv2d(x, w, b), dy>.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays that are not all float32 or all float64, or whose shapes do not fit together.
+    """
     x, w, dy = _arrays(x, w, dy)
     shape = _shape_of_output(x, w)
     if dy.shape != shape:
@@ -124,7 +131,7 @@ def conv2d_grads(
 
 
 def relu(x: np.ndarray) -> np.ndarray:
-    """max(0, x)."""
+    """Compute max(0, x)."""
     (x,) = _arrays(x)
     y = np.empty_like(x)
     parallel(_relu, len(x), _rows(x), _rows(y))
@@ -132,7 +139,7 @@ def relu(x: np.ndarray) -> np.ndarray:
 
 
 def relu_grad(x: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    """dy where x > 0, else 0."""
+    """Return dy where x > 0, else 0."""
     x, dy = _same_shape(x, dy)
     dx = np.empty_like(dy)
     parallel(_relu_grad, len(x), _rows(x), _rows(dy), _rows(dx))
@@ -140,7 +147,7 @@ def relu_grad(x: np.ndarray, dy: np.ndarray) -> np.ndarray:
 
 
 def mse(y: np.ndarray, t: np.ndarray) -> float:
-    """Caffe's EuclideanLoss: sum of (y - t)^2 over everything, divided by 2N."""
+    """Compute the sum of (y - t)^2 over everything, divided by 2N: Caffe's EuclideanLoss."""
     y, t = _same_shape(y, t)
     sums = np.empty(len(y), y.dtype)
     parallel(_squares, len(y), _rows(y), _rows(t), sums)
@@ -148,16 +155,11 @@ def mse(y: np.ndarray, t: np.ndarray) -> float:
 
 
 def mse_grad(y: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Gradient of :func:`mse` to y: (y - t) / N."""
+    """Compute the gradient of :func:`mse` to y: (y - t) / N."""
     y, t = _same_shape(y, t)
     dy = np.empty_like(y)
     parallel(_differences, len(y), _rows(y), _rows(t), y.dtype.type(1 / len(y)), _rows(dy))
     return dy
-
-
-def halo(layers: Layers) -> int:
-    """Count the pixels around a part of an image that :func:`forward` needs to restore it."""
-    return inference.halo(layers)
 
 
 def forward(
@@ -166,17 +168,16 @@ def forward(
     padding: str = "replicate",
     origin: tuple[int, int] = (0, 0),
 ) -> np.ndarray:
-    """The whole network on (N, C, H, W), its size kept: edges padded before every layer.
+    """Run the whole network on (N, C, H, W), its size kept: edges are padded before every layer.
 
-    Of a part of larger images ``origin`` says where it begins: see :func:`inference.forward`.
+    Of a part of larger images ``origin`` says where it begins: see
+    :func:`npsrcnn.kernels.cpu.inference.forward`.
     """
     if images.dtype == np.float32:
-        return inference.forward(layers, images, padding, origin=origin)
+        return inference.forward(layers, images, padding, origin)
     x = images
-    mode = {"replicate": "edge", "zeros": "constant"}[padding]
     for depth, (w, b) in enumerate(layers):
-        margin = ((w.shape[2] - 1) // 2, w.shape[2] // 2)
-        x = conv2d(np.pad(x, ((0, 0), (0, 0), margin, margin), mode), w, b)
+        x = conv2d(reference.pad(x, w.shape[2], padding), w, b)
         if depth < len(layers) - 1:
             x = relu(x)
     return x
@@ -185,11 +186,11 @@ def forward(
 def loss_and_grads(
     layers: Layers, inputs: np.ndarray, labels: np.ndarray, l1: float = 0.0
 ) -> tuple[float, Layers]:
-    """The loss of a batch (N, C, H, W) and its gradients [(dw, db), ...]; valid convolutions.
+    """Compute the loss of a batch (N, C, H, W) and its gradients [(dw, db), ...], without padding.
 
-    ``l1`` as in :func:`npsrcnn.kernels.reference.loss_and_grads`.
+    ``l1`` weighs the sum of all maps: see :func:`npsrcnn.kernels.reference.loss_and_grads`.
     """
-    if inputs.dtype == np.float32 and (l1 == 0 or training.is_whole(len(inputs))):
+    if inputs.dtype == np.float32 and (l1 == 0 or training.fills_groups(len(inputs))):
         return training.loss_and_grads(layers, inputs, labels, l1)
     maps = [inputs]  # the input of each layer
     for w, b in layers[:-1]:
@@ -207,7 +208,7 @@ def loss_and_grads(
 
 
 def _arrays(*arrays: np.ndarray) -> list[np.ndarray]:
-    """The arrays, contiguous, if they are all float32 or all float64."""
+    """Return the arrays, contiguous, if they are all float32 or all float64."""
     dtypes = {str(array.dtype) for array in arrays}
     if dtypes not in ({"float32"}, {"float64"}):
         raise TypeError(f"expected float32 or float64 throughout, not {', '.join(sorted(dtypes))}")
@@ -215,12 +216,14 @@ def _arrays(*arrays: np.ndarray) -> list[np.ndarray]:
 
 
 def _same_shape(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
+    """Return both arrays, contiguous, if their shapes are equal."""
     if a.shape != b.shape:
         raise ValueError(f"shapes {a.shape} and {b.shape} differ")
     return _arrays(a, b)
 
 
 def _shape_of_output(x: np.ndarray, w: np.ndarray) -> tuple[int, int, int, int]:
+    """Return (N, O, H-K+1, W-K+1) of x (N, C, H, W) and w (O, C, K, K), if they fit together."""
     if x.ndim != 4 or w.ndim != 4 or w.shape[2] != w.shape[3] or x.shape[1] != w.shape[1]:
         raise ValueError(f"x {x.shape} and w {w.shape} are not (N, C, H, W) and (O, C, K, K)")
     k = w.shape[2]
@@ -231,5 +234,5 @@ def _shape_of_output(x: np.ndarray, w: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
-    """A view (len(x), everything else)."""
+    """Return a view (len(x), everything else)."""
     return x.reshape(len(x), -1)

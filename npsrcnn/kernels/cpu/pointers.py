@@ -1,4 +1,4 @@
-"""Kernels that other kernels call by their address.
+"""Call kernels from other kernels by their address.
 
 A kernel that calls another by name is compiled together with it, and LLVM may write the one's code
 into the other's. Called by its address a kernel stays apart: it is compiled once for all that call
@@ -8,23 +8,26 @@ it, on its own, at the same time as others in other processes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.core.typing import Signature
+from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 
+from npsrcnn.runtime.jit import Kernel
 
-def address(kernel: Callable, signature: Signature) -> int:
-    """Where the code of ``kernel`` for ``signature`` lies; it is compiled if no cache has it."""
+
+def address(kernel: Kernel, signature: Signature) -> int:
+    """Return the address of ``kernel``'s code for ``signature``, compiled if no cache has it."""
     kernel.compile(signature)
-    compiled = kernel.overloads[signature.args]
-    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    compiled: Any = kernel.overloads[signature.args]  # a named tuple, unknown to Numba's stubs
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
 
-def caller(signature: Signature) -> Callable:
-    """What kernels call to call another one: ``call(address, (argument, ...))``.
+def caller(signature: Signature) -> Callable[..., object]:
+    """Make a function for kernels that calls another one: ``call(address, (argument, ...))``.
 
     Arguments must be of the very types of ``signature``, which returns nothing.
     """

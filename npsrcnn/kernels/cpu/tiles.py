@@ -1,4 +1,7 @@
-"""Two register tiles in explicit SIMD. All fast arithmetic goes through them.
+"""Compute in two register tiles of explicit SIMD, through which all fast arithmetic goes.
+
+N batch, C channels in, O channels out, H W height and width, K kernel size. A tap is one weight's
+place in a filter: C * K * K of them make an output. Maps are channels as they are stored.
 
 The forward tile: every layer's output, and in training every gradient to an input (with the
 filters flipped)::
@@ -26,20 +29,21 @@ and addresses, with ``NPSRCNN_BOUNDSCHECK=1``, when run.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils, config
 from numba.core.codegen import get_host_cpu_features
 from numba.core.errors import TypingError
-from numba.extending import intrinsic
 
-from npsrcnn.runtime.jit import BOUNDSCHECK, helper
+from npsrcnn.runtime.jit import BOUNDSCHECK, emitted, helper
 
 
 def _registers() -> tuple[int, int, bool]:
-    """What Numba compiles for: float32 lanes of a register, registers, multiply-add or not."""
-    chosen = config.CPU_FEATURES  # NUMBA_CPU_FEATURES, as Numba itself reads it
+    """Return what Numba compiles for: float32 lanes of a register, registers, multiply-add."""
+    chosen: str | None = vars(config)["CPU_FEATURES"]  # as Numba itself reads NUMBA_CPU_FEATURES
     features = (get_host_cpu_features() if chosen is None else chosen).split(",")
     if binding.get_process_triple().startswith(("aarch64", "arm64")):
         return 4, 32, True  # NEON
@@ -54,7 +58,7 @@ LANES, REGISTERS, HAS_FMA = _registers()
 
 
 def vectors_beside(rows: int) -> int:
-    """How many vectors wide a tile of ``rows`` maps is: sums, vectors of x and one of w fit."""
+    """Return the vectors that a tile of ``rows`` maps is wide: its sums, x and one w fit."""
     return min(8, (REGISTERS - 1) // (rows + 1))
 
 
@@ -73,6 +77,7 @@ LINEAR, RELU, GATE = 0, 1, 2
 F32, I64 = ir.FloatType(), ir.IntType(64)
 VECTOR = ir.VectorType(F32, LANES)
 _ZERO = ir.Constant(VECTOR, [0.0] * LANES)
+Values = list[ir.Value]
 
 
 class Emitter:
@@ -82,33 +87,36 @@ class Emitter:
         self.builder = builder
 
     def load(self, pointer: ir.Value, index: ir.Value | int) -> ir.Value:
-        """The vector at pointer[index], of any alignment."""
+        """Load the vector at pointer[index], of any alignment."""
         loaded = self.builder.load(self._vector_at(pointer, index))
         loaded.align = 4
         return loaded
 
     def store(self, vector: ir.Value, pointer: ir.Value, index: ir.Value | int) -> None:
+        """Store a vector at pointer[index], of any alignment."""
         self.builder.store(vector, self._vector_at(pointer, index)).align = 4
 
     def _vector_at(self, pointer: ir.Value, index: ir.Value | int) -> ir.Value:
         return self.builder.bitcast(self.at(pointer, index), VECTOR.as_pointer())
 
     def at(self, pointer: ir.Value, index: ir.Value | int) -> ir.Value:
+        """Return the address of pointer[index]."""
         index = ir.Constant(I64, index) if isinstance(index, int) else index
         return self.builder.gep(pointer, [index])
 
     def scalar(self, pointer: ir.Value, index: ir.Value | int) -> ir.Value:
+        """Load the number at pointer[index]."""
         return self.builder.load(self.at(pointer, index))
 
     def splat(self, scalar: ir.Value) -> ir.Value:
-        """The vector that holds ``scalar`` in every lane."""
+        """Make a vector that holds ``scalar`` in every lane."""
         undefined = ir.Constant(VECTOR, ir.Undefined)
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         one = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
         return self.builder.shuffle_vector(one, undefined, zeros)
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-        """a * b + c, rounded once where the processor can."""
+        """Compute a * b + c, rounded once where the processor can."""
         if not HAS_FMA:
             return self.builder.fadd(self.builder.fmul(a, b), c)
         kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
@@ -118,11 +126,11 @@ class Emitter:
         )
 
     def positive(self, condition: ir.Value, value: ir.Value) -> ir.Value:
-        """``value`` in the lanes where ``condition`` > 0, else 0."""
+        """Select ``value`` in the lanes where ``condition`` > 0, else 0."""
         return self.builder.select(self.builder.fcmp_ordered(">", condition, _ZERO), value, _ZERO)
 
     def sum_lanes(self, vector: ir.Value) -> ir.Value:
-        """The sum of all lanes, by halves."""
+        """Sum all lanes, by halves."""
         lanes = LANES
         while lanes > 1:
             lanes //= 2
@@ -134,8 +142,14 @@ class Emitter:
             )
         return self.builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
 
-    def loop(self, count: ir.Value, step: int, state: list, body) -> list:
-        """``for i in range(0, count, step): state = body(i, state)``, count > 0."""
+    def loop(
+        self,
+        count: ir.Value,
+        step: int,
+        state: Values,
+        body: Callable[[ir.Value, Values], Values],
+    ) -> Values:
+        """Run ``for i in range(0, count, step): state = body(i, state)``; count > 0."""
         b = self.builder
         before, head, after = b.block, b.append_basic_block(), b.append_basic_block()
         b.branch(head)
@@ -154,12 +168,16 @@ class Emitter:
         return state
 
 
-def sum_taps(emit: Emitter, rows: int, vectors: int, arguments: list) -> list[ir.Value]:
-    """bias[m] + sum over k of w[k, m] * x[off[k] + j]: the registers of one tile, row by row."""
+Body = Callable[[Emitter, int, int, Values], None]
+"""Emits the code of a tile of rows x vectors, given its arguments."""
+
+
+def sum_taps(emit: Emitter, rows: int, vectors: int, arguments: Values) -> Values:
+    """Sum bias[m] + w[k, m] * x[off[k] + j] over k: the registers of one tile, row by row."""
     x, off, taps, w, bias = arguments
     b = emit.builder
 
-    def tap(k: ir.Value, sums: list) -> list:
+    def tap(k: ir.Value, sums: Values) -> Values:
         there = emit.at(x, emit.scalar(off, k))
         pixels = [emit.load(there, v * LANES) for v in range(vectors)]
         weights = emit.at(w, b.mul(k, ir.Constant(I64, rows)))
@@ -174,13 +192,13 @@ def sum_taps(emit: Emitter, rows: int, vectors: int, arguments: list) -> list[ir
     return emit.loop(taps, 1, [biases[m] for m in range(rows) for _ in range(vectors)], tap)
 
 
-def _forward_body(emit: Emitter, rows: int, vectors: int, arguments: list) -> None:
-    """out[m, j] = act(bias[m] + sum over k of w[k, m] * x[off[k] + j]), for one tile."""
+def _forward_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> None:
+    """Compute out[m, j] = act(bias[m] + sum over k of w[k, m] * x[off[k] + j]) for one tile."""
     out, ldo, act, gate = arguments[5:]
     b = emit.builder
     sums = sum_taps(emit, rows, vectors, arguments[:5])
 
-    def write(result) -> None:
+    def write(result: Callable[[ir.Value, ir.Value], ir.Value]) -> None:
         for m in range(rows):
             row = b.mul(ldo, ir.Constant(I64, m))
             for v in range(vectors):
@@ -200,20 +218,21 @@ def _forward_body(emit: Emitter, rows: int, vectors: int, arguments: list) -> No
     write(lambda value, place: emit.positive(emit.load(gate, place), value))
 
 
-def _dot_body(emit: Emitter, rows: int, taps: int, arguments: list) -> None:
-    """dw[m, k] += sum over r, j of dy[m, r, j] * x[off[k] + r, j], for one tile."""
-    dy, ldy, sy, x, off, sx, lines, n, dw, ldw = arguments
+def _dot_body(emit: Emitter, rows: int, taps: int, arguments: Values) -> None:
+    """Add to dw[m, k] the sum over r, j of dy[m, r, j] * x[off[k] + r, j], for one tile."""
+    dy, ldy, sy, x, off, first, sx, lines, n, dw, ldw = arguments
     b = emit.builder
+    off = emit.at(off, first)
     maps = [emit.at(dy, b.mul(ldy, ir.Constant(I64, m))) for m in range(rows)]
     views = [emit.at(x, emit.scalar(off, k)) for k in range(taps)]
 
-    def line(r: ir.Value, sums: list) -> list:
+    def line(r: ir.Value, sums: Values) -> Values:
         y_line, x_line = b.mul(r, sy), b.mul(r, sx)
         starts = [emit.at(pointer, y_line) for pointer in maps]
         views_here = [emit.at(pointer, x_line) for pointer in views]
         few, many = (views_here, starts) if taps < rows else (starts, views_here)
 
-        def vector(j: ir.Value, sums: list) -> list:
+        def vector(j: ir.Value, sums: Values) -> Values:
             held = [emit.load(start, j) for start in few]
             sums = list(sums)
             for passing, start in enumerate(many):
@@ -233,7 +252,9 @@ def _dot_body(emit: Emitter, rows: int, taps: int, arguments: list) -> None:
     b.ret_void()
 
 
-def call_once(builder: ir.IRBuilder, name: str, body, shape: tuple[int, int], values: list) -> None:
+def call_once(
+    builder: ir.IRBuilder, name: str, body: Body, shape: tuple[int, int], values: Values
+) -> None:
     """Call the function ``name``; write it into the module first if it is not there yet."""
     name = f"npsrcnn.{name}.{shape[0]}x{shape[1]}"
     function = builder.module.globals.get(name)
@@ -248,7 +269,7 @@ def call_once(builder: ir.IRBuilder, name: str, body, shape: tuple[int, int], va
     builder.call(function, values)
 
 
-def check_types(names: str, given: tuple) -> None:
+def check_types(names: str, given: tuple[types.Type, ...]) -> None:
     """Refuse, while compiling, arrays that are not C-contiguous float32 (``off``: int64)."""
     for name, kind in zip(names.split(), given, strict=True):
         wanted = types.int64 if name == "off" else types.float32
@@ -256,76 +277,67 @@ def check_types(names: str, given: tuple) -> None:
             raise TypingError(f"{name} must be a C-contiguous array of {wanted}, not {kind}")
 
 
-def pointer_to(context, builder: ir.IRBuilder, kind, array: ir.Value, index: ir.Value) -> ir.Value:
-    return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+def tile_call(
+    name: str, body: Body, shape: tuple[types.Literal[int], types.Literal[int]], *given: types.Type
+):
+    """Return what :func:`~npsrcnn.runtime.jit.emitted` wants: a signature, and code for a call.
+
+    ``shape`` are two literals. The function ``name`` gets a pointer for each float32 array and
+    the index after it, one for each array of offsets, and all other numbers as int64; not None.
+    """
+    kinds = [k if isinstance(k, types.Array | types.NoneType) else types.int64 for k in given]
+
+    def generate(context, builder, signature, values):
+        passed, arguments = [], zip(kinds, values[len(shape) :], strict=True)
+        for kind, value in arguments:
+            if isinstance(kind, types.Array):
+                data = context.make_array(kind)(context, builder, value).data
+                offsets = kind.dtype == types.int64
+                passed.append(data if offsets else builder.gep(data, [next(arguments)[1]]))
+            elif kind == types.int64:
+                passed.append(value)
+        rows, columns = (k.literal_value for k in shape)
+        call_once(builder, name, body, (rows, columns), passed)
+        return context.get_dummy_value()
+
+    return types.void(*shape, *kinds), generate
 
 
-@intrinsic(prefer_literal=True)
+@emitted
 def _forward_tile(
     typing, rows, vectors, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, act, gate, ig
 ):
-    """One call of the forward tile of rows x vectors (literals); each array with its start."""
+    """Call the forward tile of rows x vectors (literals); each array comes with its start."""
     check_types("x off w bias out gate", (x, off, w, bias, out, gate))
-    i64 = types.int64
-    signature = types.void(
-        rows, vectors, x, i64, off, i64, w, i64, bias, i64, out, i64, i64, i64, gate, i64
-    )
-
-    def generate(context, builder, signature, values):
-        def pointer(array: int) -> ir.Value:
-            kind = signature.args[array]
-            return pointer_to(context, builder, kind, values[array], values[array + 1])
-
-        offsets = context.make_array(off)(context, builder, values[4]).data
-        arguments = [pointer(2), offsets, values[5], pointer(6), pointer(8), pointer(10),
-                     values[12], values[13], pointer(14)]  # fmt: skip
-        shape = rows.literal_value, vectors.literal_value
-        call_once(builder, "forward", _forward_body, shape, arguments)
-        return context.get_dummy_value()
-
-    return signature, generate
+    arguments = x, ix, off, taps, w, iw, bias, ib, out, io, ldo, act, gate, ig
+    return tile_call("forward", _forward_body, (rows, vectors), *arguments)
 
 
-@intrinsic(prefer_literal=True)
-def _dot_tile(typing, rows, taps, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw):
-    """One call of the dot tile of rows x taps (literals); each array with its start."""
+@emitted
+def dot_tile(typing, rows, taps, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw):
+    """Call the dot tile of rows x taps (literals); each array comes with its start."""
     check_types("dy x off dw", (dy, x, off, dw))
-    i64 = types.int64
-    signature = types.void(
-        rows, taps, dy, i64, i64, i64, x, i64, off, i64, i64, i64, i64, dw, i64, i64
-    )
-
-    def generate(context, builder, signature, values):
-        def pointer(array: int) -> ir.Value:
-            kind = signature.args[array]
-            return pointer_to(context, builder, kind, values[array], values[array + 1])
-
-        arguments = [pointer(2), *values[4:6], pointer(6), pointer(8), *values[10:13],
-                     pointer(13), values[15]]  # fmt: skip
-        shape = rows.literal_value, taps.literal_value
-        call_once(builder, "dot", _dot_body, shape, arguments)
-        return context.get_dummy_value()
-
-    return signature, generate
+    arguments = dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw
+    return tile_call("dot", _dot_body, (rows, taps), *arguments)
 
 
 @helper
-def forward(x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n, act, gate, ig):
-    """out[m, j] = act(bias[m] + sum over k of w[k, m] * x[off[k] + j]), m < maps, j < n.
+def forward(x, ix, off, taps, w, iw, ldw, bias, ib, out, io, ldo, maps, n, act, gate, ig):
+    """Compute out[m, j] = act(bias[m] + sum over k of w[k, m] * x[off[k] + j]), m < maps, j < n.
 
-    ``maps`` is a multiple of ROWS, ``n`` of LANES. ``w`` is packed by :func:`pack`; map m starts
-    at ``out[io + m * ldo]`` and ``gate[ig + m * ldo]`` (any array will do as the gate unless
-    ``act`` is GATE).
+    ``maps`` is a multiple of ROWS, ``n`` of LANES. ``w`` is packed by :func:`pack`, of ``ldw``
+    taps, of which the first ``taps`` are summed; map m starts at ``out[io + m * ldo]`` and
+    ``gate[ig + m * ldo]`` (any array will do as the gate unless ``act`` is GATE).
     """
     if BOUNDSCHECK:
-        _check_forward(ROWS, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n)
+        _check_forward(ROWS, x, ix, off, taps, w, iw, ldw, bias, ib, out, io, ldo, maps, n)
         if act == GATE:
             check_range(gate.size, ig, (maps - 1) * ldo + n)
     j = 0
     while j < n:
         vectors = tile_width(n - j)
         for m in range(0, maps, ROWS):
-            xj, wm, bm = ix + j, iw + m * taps, ib + m
+            xj, wm, bm = ix + j, iw + m * ldw, ib + m
             om, gm = io + m * ldo + j, ig + m * ldo + j
             if vectors == VECTORS:
                 _forward_tile(ROWS, VECTORS, x, xj, off, taps, w, wm, bias, bm,
@@ -341,9 +353,9 @@ def forward(x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n, act, gate,
 
 @helper
 def forward_few(x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n):
-    """The same without ``act``, in tiles of FEW_ROWS maps, of which ``maps`` is a multiple."""
+    """Compute :func:`forward` without ``act`` in tiles of FEW_ROWS, which divides ``maps``."""
     if BOUNDSCHECK:
-        _check_forward(FEW_ROWS, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n)
+        _check_forward(FEW_ROWS, x, ix, off, taps, w, iw, taps, bias, ib, out, io, ldo, maps, n)
     j = 0
     while j < n:
         vectors = FEW_VECTORS if n - j >= FEW_VECTORS * LANES else 1
@@ -360,7 +372,7 @@ def forward_few(x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n):
 
 @helper
 def tile_width(n):
-    """How many vectors wide the next tile of ROWS maps is, of ``n`` floats that are left.
+    """Return the vectors of the next tile of ROWS maps, where ``n`` floats are left.
 
     Two twos rather than three and one: a tile of one vector has too few sums to hide the latency
     of a multiply-add, and takes nearly as long as one of two.
@@ -373,9 +385,9 @@ def tile_width(n):
 
 @helper
 def forward_thin(x, ix, off, taps, w, iw, bias, ib, out, io, n, act, gate, ig):
-    """The same for a single map; the last tile overlaps the one before."""
+    """Compute :func:`forward` for a single map; the last tile overlaps the one before."""
     if BOUNDSCHECK:
-        _check_forward(1, x, ix, off, taps, w, iw, bias, ib, out, io, n, 1, n)
+        _check_forward(1, x, ix, off, taps, w, iw, taps, bias, ib, out, io, n, 1, n)
     wide = THIN_VECTORS * LANES
     if n < wide:
         for j in range(0, n, LANES):
@@ -389,29 +401,30 @@ def forward_thin(x, ix, off, taps, w, iw, bias, ib, out, io, n, act, gate, ig):
 
 
 @helper
-def _check_forward(rows, x, ix, off, taps, w, iw, bias, ib, out, io, ldo, maps, n):
+def _check_forward(rows, x, ix, off, taps, w, iw, ldw, bias, ib, out, io, ldo, maps, n):
     if maps % rows or n % LANES:
         raise ValueError("the forward tile takes whole tiles of maps and whole vectors")
     for k in range(taps):
         check_range(x.size, ix + off[k], n)
-    check_range(w.size, iw, maps * taps)
+    check_range(w.size, iw, (maps - rows) * ldw + rows * taps)
     check_range(bias.size, ib, maps)
     check_range(out.size, io, (maps - 1) * ldo + n)
 
 
 @helper
 def check_range(size, start, length):
+    """Raise if ``length`` floats from ``start`` on are not all in an array of ``size``."""
     if start < 0 or start + length > size:
         raise IndexError("a tile would read or write out of bounds")
 
 
 def round_up(n: int, step: int) -> int:
-    """The smallest multiple of ``step`` that is at least ``n``."""
+    """Return the smallest multiple of ``step`` that is at least ``n``."""
     return -(-n // step) * step
 
 
 def pack(w: np.ndarray, rows: int) -> np.ndarray:
-    """Filters (maps, taps) as the forward tile reads them: (maps / rows, taps, rows), flat.
+    """Lay filters (maps, taps) out as the forward tile reads them: (maps / rows, taps, rows), flat.
 
     Maps are filled up with zeros to a multiple of ``rows``.
     """

@@ -1,4 +1,6 @@
-"""The training step: loss and all gradients in one pass, several sub-images side by side.
+"""Compute a training step: loss and all gradients in one pass, sub-images side by side.
+
+N batch, C channels in, O channels out, H W height and width, K kernel size.
 
 :mod:`~npsrcnn.kernels.cpu.training_plan` explains the layout. All arithmetic is two register tiles
 (:mod:`~npsrcnn.kernels.cpu.tiles`): layers and gradients to their inputs are the forward tile,
@@ -24,24 +26,21 @@ from npsrcnn.kernels.cpu.tiles import (
     LANES,
     ROWS,
     THIN_DOT_TAPS,
-    VECTORS,
-    _dot_tile,
-    _forward_tile,
     check_range,
+    dot_tile,
+    forward,
     forward_thin,
-    tile_width,
 )
-from npsrcnn.kernels.cpu.training_plan import BACKWARD, BLOCK, FORWARD, SPREAD, make_plan
+from npsrcnn.kernels.cpu.training_plan import BACKWARD, BLOCK_ROWS, FORWARD, SPREAD, make_plan
 from npsrcnn.kernels.cpu.training_winograd import add_filter_grads, convolve, transform_filters
 from npsrcnn.kernels.cpu.winograd import STEP
+from npsrcnn.layers import Layers
 from npsrcnn.runtime.jit import BOUNDSCHECK, helper, jit
 from npsrcnn.runtime.threads import parallel, work_space
 
-Layers = list[tuple[np.ndarray, np.ndarray]]
 
-
-def is_whole(batch: int) -> bool:
-    """Whether a batch fills its groups, as a penalty on the maps needs it to."""
+def fills_groups(batch: int) -> bool:
+    """Return whether a batch fills its groups of LANES, as a penalty on the maps requires."""
     return batch % LANES == 0
 
 
@@ -53,7 +52,7 @@ def loss_and_grads(
     *,
     use_winograd: bool = True,
 ) -> tuple[float, Layers]:
-    """The loss of a batch and its gradients; valid convolutions, ReLU but after the last.
+    """Compute the loss of a batch and its gradients; valid convolutions, ReLU but after the last.
 
     Parameters
     ----------
@@ -64,9 +63,9 @@ def loss_and_grads(
     labels
         (N, O, H', W') float32, as much smaller as the filters take away.
     l1
-        Adds the sum of all maps but the last layer's, times l1 / N; for a batch that
-        :func:`is_whole`. What it adds to the gradient of a map that is not zero is a constant: the
-        bias of the convolution that makes that gradient.
+        Adds the sum of all maps but the last layer's, times l1 / N, for a batch that
+        :func:`fills_groups`. What it adds to the gradient of a map that is not zero is a constant:
+        the bias of the convolution that makes that gradient.
     use_winograd
         False: all layers by direct convolution.
 
@@ -94,19 +93,19 @@ def partial_sums(
     *,
     use_winograd: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What :func:`loss_and_grads` adds up, of a share of a batch.
+    """Compute the partial sums of :func:`loss_and_grads` for a share of a batch.
 
     Parameters
     ----------
     layers, inputs, labels, l1, use_winograd
-        As of :func:`loss_and_grads`, but of the batch only ``share.rows``.
+        Those of :func:`loss_and_grads`, but of the batch only ``share.rows``.
     share
         Default: the whole batch.
 
     Returns
     -------
     sums : (slots, floats) float32
-        For :func:`add_up`, beneath those of the shares before.
+        For :func:`add_up`, below those of the shares before.
     losses : (groups, LANES) float32
         For :func:`mean_loss`; the groups are ``share.groups``.
     """
@@ -114,7 +113,7 @@ def partial_sums(
     plan = make_plan(_checked(layers, inputs, labels), *inputs.shape[2:], use_winograd)
     inputs, labels = np.ascontiguousarray(inputs), np.ascontiguousarray(labels)
     batch, slots = share.batch, share.slots
-    if l1 and not is_whole(batch):
+    if l1 and not fills_groups(batch):
         raise ValueError(f"a penalty on the maps takes whole groups of {LANES}, not {batch}")
     parameters = np.concatenate([array.ravel() for layer in layers for array in layer])
     weights, biases = np.empty(plan.weights, np.float32), np.empty(plan.biases, np.float32)
@@ -139,19 +138,19 @@ def partial_sums(
 
 
 def add_up(sums: np.ndarray) -> np.ndarray:
-    """The sum of all rows, one after the other: the same for some columns as for all."""
+    """Sum all rows in their order, which gives some columns the bits they have among all."""
     total = np.empty(sums.shape[1], np.float32)
-    parallel(_add_up, -(-total.size // _CHUNK), sums, total)
+    parallel(_add_up, -(-total.size // _CHUNK_FLOATS), sums, total)
     return total
 
 
 def mean_loss(losses: np.ndarray, batch: int) -> float:
-    """The loss of a batch, from those of all its groups in their order."""
+    """Compute the loss of a batch from those of all its groups, in their order."""
     return float(losses.ravel().sum(dtype=np.float64) / (2 * batch))
 
 
 def unpacked(layers: Layers, size: tuple[int, int], total: np.ndarray) -> Layers:
-    """The gradients [(dw, db), ...] that :func:`add_up` gives, of inputs of ``size``."""
+    """Return the total of :func:`add_up` as [(dw, db), ...], for inputs of ``size``."""
     plan = make_plan(tuple(w.shape for w, _ in layers), *size)
     grads = []
     for (w, _), layer in zip(layers, plan.layers[1:], strict=True):
@@ -164,7 +163,7 @@ def unpacked(layers: Layers, size: tuple[int, int], total: np.ndarray) -> Layers
 def _checked(
     layers: Layers, inputs: np.ndarray, labels: np.ndarray
 ) -> tuple[tuple[int, int, int, int], ...]:
-    """The shapes of the filters, if everything fits together and is float32."""
+    """Return the shapes of the filters, if everything fits together and is float32."""
     arrays = [inputs, labels, *(array for layer in layers for array in layer)]
     for array in arrays:
         if array.dtype != np.float32:
@@ -185,7 +184,7 @@ def _checked(
 
 @jit
 def _pack(layers, parameters, weights, biases):
-    """All weights of direct layers as the tiles read them, and all biases, zeros around."""
+    """Pack all weights of direct layers as the tiles read them, and all biases."""
     _fill(weights, 0, weights.size, np.float32(0))
     _fill(biases, 0, biases.size, np.float32(0))
     w = 0
@@ -212,7 +211,7 @@ def _pack(layers, parameters, weights, biases):
 
 @helper
 def _packed(m, taps, rows):
-    """Where the first weight of map m lies: tile after tile, in each (taps, rows)."""
+    """Return where the first weight of map m lies: tile after tile, each (taps, rows)."""
     return m // rows * rows * taps + m % rows
 
 
@@ -221,9 +220,9 @@ def _slot(
     slot, slots, layers, passes, all_spots, offsets, weights, biases, inputs, labels, batch, work,
     sums, losses, l1, winograd,
 ):  # fmt: skip
-    """Loss and gradients of groups slot, slot + slots, ..., added up in that order.
+    """Compute loss and gradients of groups slot, slot + slots, ..., added up in that order.
 
-    ``winograd`` None: no layer is Winograd's, which then is not compiled.
+    Where ``winograd`` is None, no layer is Winograd's, whose code is then not compiled.
     """
     depth, spots = len(layers) - 1, all_spots[0]
     off = np.empty(spots.offsets, np.int64)
@@ -233,10 +232,10 @@ def _slot(
     for d in range(2, depth + 1):
         _zero_pads(layers[d], work)
     for first in range(slot * LANES, len(inputs), slots * LANES):
-        _take(inputs, first, layers[0], work)
+        _load_group(inputs, first, layers[0], work)
         done = np.zeros(depth + 1, np.int64)  # rows of each layer
         while done[depth] < layers[depth].height:
-            done[0] = min(done[0] + BLOCK, layers[0].height)
+            done[0] = min(done[0] + BLOCK_ROWS, layers[0].height)
             for d in range(1, depth + 1):
                 there = done[d - 1] - layers[d].size + 1
                 if winograd is not None:  # noqa: SIM102 (Numba can prune only this)
@@ -249,11 +248,11 @@ def _slot(
                 for row in range(done[d], there):
                     _layer_row(layers[d - 1], layers[d], row, offsets, weights, biases, work)
                 done[d] = max(there, done[d])
-        _difference(labels, first, layers[depth], work, losses, batch)
+        _loss_gradient(labels, first, layers[depth], work, losses, batch)
         if l1 > np.float32(0):
             for d in range(1, depth):
-                _penalty(first, layers[d], work, losses, l1)
-        block = BLOCK if winograd is None else layers[1].height
+                _add_penalty(first, layers[d], work, losses, l1)
+        block = BLOCK_ROWS if winograd is None else layers[1].height
         for row in range(0, layers[1].height, block):
             for d in range(depth, 0, -1):
                 lines = min(row + block, layers[d].height) - row
@@ -275,6 +274,7 @@ def _slot(
 
 @helper
 def _zero_pads(layer, work):
+    """Write the zeros left and right of a layer's gradients dz."""
     pad = layer.pad * LANES
     for m in range(layer.height * layer.maps + 1):
         _fill(work, layer.dz + m * layer.pitch - pad, pad, np.float32(0))
@@ -287,8 +287,8 @@ def _fill(array, start, count, value):
 
 
 @helper
-def _take(images, first, layer, work):
-    """The group of images (N, C, H, W) from ``first`` on, pixels innermost; absent ones are 0."""
+def _load_group(images, first, layer, work):
+    """Load LANES images (N, C, H, W) from ``first`` on, lanes innermost; absent ones are 0."""
     _, channels, height, width = images.shape
     for lane in range(LANES):
         there = first + lane < len(images)
@@ -301,8 +301,8 @@ def _take(images, first, layer, work):
 
 
 @helper
-def _difference(labels, first, layer, work, losses, batch):
-    """dz = (z - label) / N of the last layer, in place; a sum of squares for each sub-image."""
+def _loss_gradient(labels, first, layer, work, losses, batch):
+    """Compute dz = (z - label) / N of the last layer in place, and each sub-image's squares."""
     _, channels, height, width = labels.shape
     scale = np.float32(1) / np.float32(batch)
     for lane in range(LANES):
@@ -323,8 +323,8 @@ def _difference(labels, first, layer, work, losses, batch):
 
 
 @helper
-def _penalty(first, layer, work, losses, l1):
-    """Twice l1 times the sum of a layer's maps, for each sub-image of the group."""
+def _add_penalty(first, layer, work, losses, l1):
+    """Add twice l1 times the sum of a layer's maps to the loss of each sub-image of the group."""
     two = l1 + l1
     for row in range(layer.height):
         for m in range(layer.filters):
@@ -338,7 +338,7 @@ def _penalty(first, layer, work, losses, l1):
 
 @helper
 def _layer_row(source, layer, row, offsets, weights, biases, work):
-    """One row of z = act(w * x + b)."""
+    """Compute one row of z = act(w * x + b)."""
     _correlate(
         layer.rows, work, source.z + row * source.line, offsets[layer.off :], layer.taps,
         weights, layer.w, layer.taps, biases, layer.b, layer.z + row * layer.line, layer.pitch,
@@ -348,7 +348,7 @@ def _layer_row(source, layer, row, offsets, weights, biases, work):
 
 @helper
 def _input_grad_row(source, layer, row, offsets, weights, biases, work):
-    """One row of the gradient to the layer's input, through the ReLU that made that input."""
+    """Compute a row of the gradient to the layer's input, through the ReLU that made it."""
     top = max(0, row - layer.height + 1)  # taps above and below the map read zeros: left out
     bottom = min(layer.size, row + 1)
     line = layer.filters * layer.size
@@ -363,39 +363,21 @@ def _input_grad_row(source, layer, row, offsets, weights, biases, work):
 
 @helper
 def _correlate(rows, x, ix, off, taps, w, iw, ldw, b, ib, io, ldo, maps, n, act, ig):
-    """x[io + m * ldo + j] = act(b[m] + sum over k < taps of w[m, k] * x[ix + off[k] + j])."""
-    if BOUNDSCHECK:
-        for k in range(taps):
-            check_range(x.size, ix + off[k], n)
-        check_range(w.size, iw, (maps - rows) * ldw + taps * rows)
-        check_range(b.size, ib, maps)
-        check_range(x.size, io, (maps - 1) * ldo + n)
-        check_range(x.size, ig, (maps - 1) * ldo + n)
-    if rows == 1:
-        for m in range(maps):
-            forward_thin(x, ix, off, taps, w, iw + m * ldw, b, ib + m, x, io + m * ldo, n, act,
-                         x, ig + m * ldo)  # fmt: skip
+    """Compute x[io + m * ldo + j] = act(b[m] + sum over k < taps of w[m, k] * x[ix + off[k] + j]).
+
+    In tiles of ``rows`` maps, ROWS or 1; the gate of map m begins at x[ig + m * ldo].
+    """
+    if rows == ROWS:
+        forward(x, ix, off, taps, w, iw, ldw, b, ib, x, io, ldo, maps, n, act, x, ig)
         return
-    j = 0
-    while j < n:
-        vectors = tile_width(n - j)
-        for m in range(0, maps, ROWS):
-            place, gate = io + m * ldo + j, ig + m * ldo + j
-            if vectors == VECTORS:
-                _forward_tile(ROWS, VECTORS, x, ix + j, off, taps, w, iw + m * ldw, b, ib + m,
-                              x, place, ldo, act, x, gate)  # fmt: skip
-            elif vectors == 2:
-                _forward_tile(ROWS, 2, x, ix + j, off, taps, w, iw + m * ldw, b, ib + m,
-                              x, place, ldo, act, x, gate)  # fmt: skip
-            else:
-                _forward_tile(ROWS, 1, x, ix + j, off, taps, w, iw + m * ldw, b, ib + m,
-                              x, place, ldo, act, x, gate)  # fmt: skip
-        j += vectors * LANES
+    for m in range(maps):
+        forward_thin(x, ix, off, taps, w, iw + m * ldw, b, ib + m, x, io + m * ldo, n, act,
+                     x, ig + m * ldo)  # fmt: skip
 
 
 @helper
 def _weight_grads(source, layer, row, lines, offsets, work, total):
-    """Add to dw what ``lines`` rows of dz give."""
+    """Add the products of ``lines`` rows of dz with the input to dw."""
     x, n = source.z + row * source.line, layer.width * LANES
     if BOUNDSCHECK:
         dz = layer.dz + row % layer.kept * layer.line
@@ -409,40 +391,40 @@ def _weight_grads(source, layer, row, lines, offsets, work, total):
         dw = layer.dw + m * layer.dot_taps
         if layer.rows == ROWS:
             for k in range(0, layer.dot_taps, DOT_TAPS):
-                _dot_tile(ROWS, DOT_TAPS, work, dz, layer.pitch, layer.line, work, x, offsets,
-                          layer.dot_off + k, source.line, lines, n, total, dw + k,
-                          layer.dot_taps)  # fmt: skip
+                dot_tile(ROWS, DOT_TAPS, work, dz, layer.pitch, layer.line, work, x, offsets,
+                         layer.dot_off + k, source.line, lines, n, total, dw + k,
+                         layer.dot_taps)  # fmt: skip
         else:
             for k in range(0, layer.dot_taps, THIN_DOT_TAPS):
-                _dot_tile(1, THIN_DOT_TAPS, work, dz, layer.pitch, layer.line, work, x, offsets,
-                          layer.dot_off + k, source.line, lines, n, total, dw + k,
-                          layer.dot_taps)  # fmt: skip
+                dot_tile(1, THIN_DOT_TAPS, work, dz, layer.pitch, layer.line, work, x, offsets,
+                         layer.dot_off + k, source.line, lines, n, total, dw + k,
+                         layer.dot_taps)  # fmt: skip
 
 
 @helper
 def _bias_grads(layer, row, lines, work, ones, total):
-    """Add to db what ``lines`` rows of dz give: their product with a row of ones."""
+    """Add ``lines`` rows of dz to db: their product with a row of ones."""
     n = layer.width * LANES
     if BOUNDSCHECK:
         check_range(total.size, layer.db, layer.maps)
     for m in range(0, layer.maps, layer.rows):
         dz = layer.dz + row % layer.kept * layer.line + m * layer.pitch
         if layer.rows == ROWS:
-            _dot_tile(ROWS, 1, work, dz, layer.pitch, layer.line, work, ones, _ZERO, 0, 0,
-                      lines, n, total, layer.db + m, 1)  # fmt: skip
+            dot_tile(ROWS, 1, work, dz, layer.pitch, layer.line, work, ones, _NO_OFFSET, 0, 0,
+                     lines, n, total, layer.db + m, 1)  # fmt: skip
         else:
-            _dot_tile(1, 1, work, dz, layer.pitch, layer.line, work, ones, _ZERO, 0, 0,
-                      lines, n, total, layer.db + m, 1)  # fmt: skip
+            dot_tile(1, 1, work, dz, layer.pitch, layer.line, work, ones, _NO_OFFSET, 0, 0,
+                     lines, n, total, layer.db + m, 1)  # fmt: skip
 
 
-_ZERO = np.zeros(1, np.int64)
-_CHUNK = 16384
+_NO_OFFSET = np.zeros(1, np.int64)
+_CHUNK_FLOATS = 16384
 
 
 @jit
 def _add_up(chunk, sums, total):
-    """total = the sum of all slots, one after the other, for one chunk of the gradients."""
-    start, end = chunk * _CHUNK, min((chunk + 1) * _CHUNK, total.size)
+    """Sum all slots, one after the other, for one chunk of the gradients."""
+    start, end = chunk * _CHUNK_FLOATS, min((chunk + 1) * _CHUNK_FLOATS, total.size)
     part = total[start:end]
     _fill(part, 0, part.size, np.float32(0))
     for slot in range(len(sums)):

@@ -1,4 +1,6 @@
-"""Where everything lies in a training step: maps, weights, the offsets of taps.
+"""Plan a training step: where maps, weights and the offsets of taps lie.
+
+N batch, C channels in, O channels out, H W height and width, K kernel size.
 
 LANES sub-images (of N) make a group. Their pixels lie innermost, one SIMD vector a pixel, so that
 maps of any width have no ragged vector: a map of a group is (H, C, pad + W, LANES), row after
@@ -6,7 +8,7 @@ row, because rows are what is worked on. The gradient to an input is a convoluti
 around: those left and right are stored (``pad`` pixels between a map and the next), those above
 and below are left out.
 
-A layer by Winograd's method has three passes, each a :data:`PASS`, over tiles of 4 x 4 pixels.
+A layer by Winograd's method has three passes, each a PASS, over tiles of 4 x 4 pixels.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npsrcnn.kernels.cpu import winograd
+from npsrcnn.kernels.cpu.layout import Places, Tables, record
 from npsrcnn.kernels.cpu.tiles import (
     DOT_TAPS,
     GATE,
@@ -28,20 +31,16 @@ from npsrcnn.kernels.cpu.tiles import (
     pack,
     round_up,
 )
-from npsrcnn.runtime.threads import LINE
+from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
 Shape = tuple[int, int, int, int]
 
-BLOCK = 5  # rows that flow together
+BLOCK_ROWS = 5
+"""Rows that go through all layers together."""
 FORWARD, SPREAD, BACKWARD = 0, 1, 2
 """The passes of a layer by Winograd's method: to its output, of gradients to points, and back."""
 
-
-def _record(*names: str) -> np.dtype:
-    return np.dtype([(name, np.int64) for name in names])
-
-
-LAYER = _record(
+LAYER = record(
     # C, O, K, and H, W of the output
     "channels", "filters", "size", "height", "width",
     # maps of a tile; maps as stored, whole tiles; zeros between them; what follows the sums
@@ -59,7 +58,7 @@ LAYER = _record(
     # 1 if it runs by Winograd's method; what makes points of filters, and gradients of points
     "winograd", "to_points", "to_taps",
 )  # fmt: skip
-PASS = _record(
+PASS = record(
     # what is read: K, maps, where they begin, their height and width, zeros around them
     "size", "channels", "x", "line", "pitch", "height", "width", "margin",
     # tiles; taps of the first transform, over rows, and where its coefficients begin
@@ -67,9 +66,7 @@ PASS = _record(
     # what is written, of FORWARD and BACKWARD: the same; the filters' points, biases, the gate
     "maps", "y", "y_line", "y_pitch", "y_height", "y_width", "filters", "bias", "act", "gate",
 )  # fmt: skip
-
-
-SPOTS = _record(
+SPOTS = record(
     # in the work space: a row of ones, and what Winograd's passes use in between
     "ones", "scratch",
     # among the weights: 1, and what Winograd's passes need; among the biases: zeros
@@ -80,7 +77,7 @@ SPOTS = _record(
 
 
 class Plan(NamedTuple):
-    """What follows from the shapes alone."""
+    """Layout of a training step: all that follows from the shapes alone."""
 
     layers: np.ndarray  # (depth + 1,) of LAYER; the first stands for the input
     passes: np.ndarray  # (depth + 1, 3) of PASS: FORWARD, SPREAD, BACKWARD
@@ -94,47 +91,19 @@ class Plan(NamedTuple):
 
     @property
     def winograd(self) -> bool | None:
-        """Whether any layer runs by Winograd's method: None if not, which is not compiled then."""
+        """Return True if a layer runs by Winograd's method, else None: then it is not compiled."""
         return True if self.layers["winograd"].any() else None
-
-
-class _Places:
-    """Parts of something, one after the other, each from a multiple of ``step`` on."""
-
-    def __init__(self, step: int = 1) -> None:
-        self.step, self.size = step, 0
-
-    def reserve(self, count: int) -> int:
-        """Room for ``count`` more; -> where it begins."""
-        start = self.size
-        self.size += round_up(int(count), self.step)
-        return start
-
-
-class _Offsets(_Places):
-    """Offsets of taps in one array."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[np.ndarray] = []
-
-    def place(self, taps: np.ndarray, step: int = 1) -> tuple[int, int]:
-        """Append offsets, repeating the first up to a multiple of ``step``: start and count."""
-        taps = taps.ravel()
-        count = round_up(taps.size, step)
-        self.parts.append(np.concatenate([taps, np.repeat(taps[:1], count - taps.size)]))
-        return self.reserve(count), count
 
 
 @functools.lru_cache(maxsize=16)
 def make_plan(
     shapes: tuple[Shape, ...], height: int, width: int, use_winograd: bool = True
 ) -> Plan:
-    """The plan for layers of these ``w.shape`` and inputs of height x width."""
+    """Plan layers of these ``w.shape`` for inputs of height x width."""
     layers = np.zeros(len(shapes) + 1, LAYER)
-    offsets, work = _Offsets(), _Places(LINE)
-    weights, back_weights, biases, sums = _Places(), _Places(), _Places(), _Places()
-    short = [use_winograd and depth > 0 and _is_short(shape) for depth, shape in enumerate(shapes)]
+    offsets, work = Tables(), Places(CACHE_LINE_FLOATS)
+    weights, back_weights, biases, sums = Places(), Places(), Places(), Places()
+    pays = [use_winograd and depth > 0 and _pays(shape) for depth, shape in enumerate(shapes)]
 
     source = layers[0]
     source["maps"] = source["filters"] = shapes[0][1]
@@ -148,13 +117,13 @@ def make_plan(
         layer["height"], layer["width"] = source["height"] - size + 1, source["width"] - size + 1
         layer["rows"] = ROWS if filters >= ROWS else 1
         layer["maps"] = round_up(filters, layer["rows"])
-        layer["winograd"] = short[depth]
-        layer["pad"] = size - 1 if depth > 0 and not short[depth] else 0
+        layer["winograd"] = pays[depth]
+        layer["pad"] = size - 1 if depth > 0 and not pays[depth] else 0
         layer["pitch"] = (layer["pad"] + layer["width"]) * LANES
         layer["line"] = layer["pitch"] * layer["maps"]
         last = depth == len(shapes) - 1
         layer["act"] = LINEAR if last else RELU
-        layer["kept"] = layer["height"] if depth > 0 or last or any(short) else BLOCK
+        layer["kept"] = layer["height"] if depth > 0 or last or any(pays) else BLOCK_ROWS
         pad = layer["pad"] * LANES
         layer["dz"] = work.reserve(layer["line"] * layer["kept"] + 2 * pad) + pad
         layer["z"] = layer["dz"]
@@ -163,39 +132,40 @@ def make_plan(
 
         u, c, v = np.meshgrid(range(size), range(channels), range(size), indexing="ij")
         there = u * source["line"] + c * source["pitch"] + v * LANES
-        layer["off"], layer["taps"] = offsets.place(there)
+        layer["off"], layer["taps"] = offsets.add(there), there.size
         step = DOT_TAPS if layer["rows"] == ROWS else THIN_DOT_TAPS
-        layer["dot_off"], layer["dot_taps"] = offsets.place(there.swapaxes(0, 1), step)
+        layer["dot_off"] = offsets.add(there.swapaxes(0, 1), step)
+        layer["dot_taps"] = round_up(there.size, step)
         u, o, v = np.meshgrid(range(size), range(filters), range(size), indexing="ij")
         back = -u * layer["line"] + o * layer["pitch"] - v * LANES
-        layer["back_off"], layer["back_taps"] = offsets.place(back)
+        layer["back_off"], layer["back_taps"] = offsets.add(back), back.size
         points = round_up((size + winograd.STEP - 1) ** 2, ROWS) * filters * channels
-        layer["w"] = weights.reserve(points if short[depth] else layer["maps"] * layer["taps"])
+        layer["w"] = weights.reserve(points if pays[depth] else layer["maps"] * layer["taps"])
         layer["b"] = biases.reserve(layer["maps"])
         if depth > 0:
-            back = points if short[depth] else source["maps"] * layer["back_taps"]
-            layer["back_w"] = back_weights.reserve(back)
+            back_size = points if pays[depth] else source["maps"] * layer["back_taps"]
+            layer["back_w"] = back_weights.reserve(back_size)
         layer["dw"] = sums.reserve(layer["maps"] * layer["dot_taps"])
         layer["db"] = sums.reserve(layer["maps"])
     layers["back_w"] += weights.size
     start = weights.size + back_weights.size
-    most = max(layers["maps"])
+    most = int(max(layers["maps"]))
     spots, passes = np.zeros(1, SPOTS), np.zeros((len(layers), 3), PASS)
     spots["constants"] = start
     points = max(winograd.SIZES) + winograd.STEP - 1
     spots["zeros"] = biases.reserve(max(most, round_up(points**2, ROWS)))
     biases.reserve(most)  # of the gradients to inputs
     constants = [np.ones(1, np.float32)]
-    for depth in np.flatnonzero(layers["winograd"]):
+    for depth in np.flatnonzero(layers["winograd"]).tolist():
         source, layer = layers[depth - 1], layers[depth]
         constants += _constants(layer, passes[depth], start + sum(map(len, constants)))
         _lay_out_passes(source, layer, passes[depth], biases.size)
         points = (layer["size"] + winograd.STEP - 1) ** 2
-        spots["offsets"] = max(spots["offsets"][0], points, round_up(int(most), DOT_TAPS))
+        spots["offsets"] = max(spots["offsets"][0], points, round_up(most, DOT_TAPS))
     spots["scratch"] = work.reserve(max(_scratch(*three) for three in passes))
     spots["ones"] = work.reserve(width * LANES)
     return Plan(
-        layers, passes, spots, np.concatenate(offsets.parts), np.concatenate(constants),
+        layers, passes, spots, offsets.joined(), np.concatenate(constants),
         weights=start + sum(map(len, constants)),
         biases=biases.size,
         sums=sums.size,
@@ -203,13 +173,13 @@ def make_plan(
     )  # fmt: skip
 
 
-def _is_short(shape: Shape) -> bool:
-    """Whether a layer runs by Winograd's method: enough maps, in whole tiles."""
-    return winograd.is_short(shape) and shape[0] % ROWS == shape[1] % ROWS == 0
+def _pays(shape: Shape) -> bool:
+    """Return whether a layer runs by Winograd's method: enough maps, in whole tiles."""
+    return winograd.winograd_pays(shape) and shape[0] % ROWS == shape[1] % ROWS == 0
 
 
 def _constants(layer: np.void, passes: np.ndarray, start: int) -> list[np.ndarray]:
-    """G . G^T and G^T . G as the forward tile reads them, B^T and A; sets where, from ``start``."""
+    """Pack G . G^T and G^T . G as the forward tile reads them, B^T and A, from ``start`` on."""
     at, g, bt = (np.array(m, np.float64) for m in winograd.cook_toom(int(layer["size"])))
     both = np.kron(g, g)
     parts = [pack(m, ROWS) for m in (both, both.T)]
@@ -222,7 +192,7 @@ def _constants(layer: np.void, passes: np.ndarray, start: int) -> list[np.ndarra
 
 
 def _lay_out_passes(source: np.void, layer: np.void, passes: np.ndarray, biases: int) -> None:
-    """The three passes of ``layer``, on the output z of ``source`` and the gradients dz."""
+    """Fill in the three passes of ``layer``: on the output z of ``source``, and on dz."""
     passes["size"] = layer["size"]
     forward, spread, backward = passes
     _read(forward, source, "z", source["maps"], 0)
@@ -237,6 +207,7 @@ def _lay_out_passes(source: np.void, layer: np.void, passes: np.ndarray, biases:
 
 
 def _read(one: np.void, layer: np.void, maps: str, channels: int, margin: int) -> None:
+    """Let a pass read the maps "z" or "dz" of ``layer``."""
     one["channels"], one["x"], one["margin"] = channels, layer[maps], margin
     for key in ("line", "pitch", "height", "width"):
         one[key] = layer[key]
@@ -245,6 +216,7 @@ def _read(one: np.void, layer: np.void, maps: str, channels: int, margin: int) -
 def _write(
     one: np.void, layer: np.void, maps: str, filters: int, bias: int, act: int, gate: int
 ) -> None:
+    """Let a pass write the maps "z" or "dz" of ``layer``."""
     one["maps"], one["y"], one["act"], one["gate"] = layer["maps"], layer[maps], act, gate
     one["filters"], one["bias"] = filters, bias
     for key in ("line", "pitch", "height", "width"):
@@ -252,7 +224,7 @@ def _write(
 
 
 def _scratch(forward: np.void, spread: np.void, backward: np.void) -> int:
-    """Floats that the passes need, one after the other: as training_winograd divides them."""
+    """Return the floats that the passes need in turn, as training_winograd divides them."""
     if not forward["size"]:
         return 0
     points = int(forward["size"]) + winograd.STEP - 1
@@ -260,18 +232,20 @@ def _scratch(forward: np.void, spread: np.void, backward: np.void) -> int:
     for one in (forward, backward):
         across = one["across"] * LANES
         parts = one["channels"], one["maps"], winograd.STEP * one["maps"]
-        sums = points * (sum(parts) * across + len(parts) * LINE)
+        sums = points * (sum(parts) * across + len(parts) * CACHE_LINE_FLOATS)
         pixels = winograd.STEP**2 * one["maps"] * across
         most.append(_line_of(one) + sums + pixels)
     c, o = forward["channels"], spread["channels"]
     tiles = spread["across"] * spread["down"] * LANES
     of_point = round_up(int(o * round_up(int(c), DOT_TAPS)), LANES)
     grads = round_up(int(forward["size"]) ** 2, ROWS) * of_point
-    of_row = max(_line_of(forward), _line_of(spread)) + points * ((c + o) * tiles + 2 * LINE)
+    of_row = max(_line_of(forward), _line_of(spread)) + points * (
+        (c + o) * tiles + 2 * CACHE_LINE_FLOATS
+    )
     most.append(points**2 * of_point + max(of_row, grads))
     return max(most)
 
 
 def _line_of(one: np.void) -> int:
-    """Floats of a row of all maps, with the zeros around it."""
-    return one["channels"] * (winograd.STEP * one["across"] + one["size"] - 1) * LANES
+    """Return the floats of a row of all maps, with the zeros around it."""
+    return int(one["channels"] * (winograd.STEP * one["across"] + one["size"] - 1)) * LANES

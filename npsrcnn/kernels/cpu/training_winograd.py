@@ -1,4 +1,6 @@
-"""A layer of the training step by Winograd's method, F(4x4, KxK): three passes over tiles.
+"""Compute a layer of the training step by Winograd's method, F(4x4, KxK), in three passes.
+
+N batch, C channels in, O channels out, H W height and width, K kernel size.
 
 The output is y = A^T [(G g G^T) . V] A with V = B^T d B (:mod:`~npsrcnn.kernels.cpu.winograd`), the
 product summed over channels. So the gradient to the filters is::
@@ -20,19 +22,19 @@ from npsrcnn.kernels.cpu.tiles import (
     LANES,
     LINEAR,
     ROWS,
-    _dot_tile,
     check_range,
+    dot_tile,
     forward,
     forward_thin,
 )
 from npsrcnn.kernels.cpu.winograd import STEP, spread_output, transform_input, transform_output
 from npsrcnn.runtime.jit import BOUNDSCHECK, helper, jit
-from npsrcnn.runtime.threads import LINE
+from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
 
 @jit
 def transform_filters(layer, start, parameters, weights, biases, spots):
-    """G g G^T of a layer's filters w (O, C, K, K) at ``parameters[start:]``, to ``weights``.
+    """Write G g G^T of a layer's filters w (O, C, K, K) at ``parameters[start:]`` to ``weights``.
 
     Both as the passes read them, point by point: for FORWARD, and turned by half a turn, inputs
     and outputs exchanged, for BACKWARD. It is the forward tile again, its taps being those of the
@@ -53,7 +55,7 @@ def transform_filters(layer, start, parameters, weights, biases, spots):
             w = start + (o * channels + c) * taps
             for k in range(taps):
                 ordered[place + k * count] = parameters[w + k]
-    forward(ordered, 0, off, taps, weights, layer.to_points, biases, zeros,
+    forward(ordered, 0, off, taps, weights, layer.to_points, taps, biases, zeros,
             weights, layer.w, count, points, count, np.int64(LINEAR), weights, 0)  # fmt: skip
     for o in range(maps):
         for c in range(channels):
@@ -61,17 +63,17 @@ def transform_filters(layer, start, parameters, weights, biases, spots):
             w = start + (o * channels + c) * taps
             for k in range(taps):
                 ordered[place + k * count] = parameters[w + taps - 1 - k]
-    forward(ordered, 0, off, taps, weights, layer.to_points, biases, zeros,
+    forward(ordered, 0, off, taps, weights, layer.to_points, taps, biases, zeros,
             weights, layer.back_w, count, points, count, np.int64(LINEAR), weights, 0)  # fmt: skip
 
 
 @helper
 def convolve(one, t, weights, biases, off, work, spots):
-    """Four rows of a convolution, those of the tiles ``t``: FORWARD or BACKWARD."""
+    """Compute four rows of a convolution, those of the tiles ``t``: FORWARD or BACKWARD."""
     points, channels, maps = one.size + STEP - 1, one.channels, one.maps
     across = one.across * LANES
-    by_point, by_sum = channels * across + LINE, maps * across + LINE
-    by_line = STEP * maps * across + LINE
+    by_point, by_sum = channels * across + CACHE_LINE_FLOATS, maps * across + CACHE_LINE_FLOATS
+    by_line = STEP * maps * across + CACHE_LINE_FLOATS
     inputs = spots.scratch  # (points, channels, across): one row of points
     sums = inputs + points * by_point  # (points, maps, across): the same, summed over channels
     lines = sums + points * by_sum  # (points, maps, 4 across): A^T over columns
@@ -82,8 +84,8 @@ def convolve(one, t, weights, biases, off, work, spots):
         for c in range(channels):
             off[c] = c * across
         for j in range(points):
-            forward(work, inputs + j * by_point, off, channels,
-                    weights, one.filters + (i * points + j) * channels * maps, biases, spots.zeros,
+            forward(work, inputs + j * by_point, off, channels, weights,
+                    one.filters + (i * points + j) * channels * maps, channels, biases, spots.zeros,
                     work, sums + j * by_sum, across, maps, across, np.int64(LINEAR),
                     work, sums)  # fmt: skip
         for j in range(points):
@@ -106,17 +108,17 @@ def convolve(one, t, weights, biases, off, work, spots):
 
 @helper
 def _row_of_points(one, is_output, i, first, stop, weights, biases, off, work, spots, target, line):
-    """Row ``i`` of the points of the rows of tiles ``first`` to ``stop``, B^T d B or A dy A^T.
+    """Compute row ``i`` of the points of rows of tiles ``first`` to ``stop``, B^T d B or A dy A^T.
 
-    To ``target``: (points, channels, tiles). Every row of points takes the map's rows anew. To
-    transform them once, and keep the points of all tiles from FORWARD for the gradient to the
+    They go to ``target``: (points, channels, tiles). Every row of points reads the map's rows anew.
+    To transform them once, and keep the points of all tiles from FORWARD for the gradient to the
     filters, takes no longer on one thread; but on four it leaves the cache, and a step of 9-5-5 is
     1.4 times as fast as a direct one, not twice.
     """
     columns = (STEP * one.across + one.size - 1) * LANES
     left, length, across = one.margin * LANES, one.width * LANES, one.across * LANES
     by_map = (stop - first) * across
-    by_point = one.channels * by_map + LINE
+    by_point = one.channels * by_map + CACHE_LINE_FLOATS
     for t in range(first, stop):
         # Rows above and below the map are zeros, and left out.
         top = t * STEP - one.margin
@@ -152,20 +154,21 @@ def _clear(work, start, count):
 
 @helper
 def add_filter_grads(layer, inputs, outputs, weights, biases, off, work, spots, total):
-    """Add to dw what a group gives: ``inputs`` is the pass FORWARD, ``outputs`` SPREAD."""
+    """Add the gradients of a group to dw: ``inputs`` is the pass FORWARD, ``outputs`` SPREAD."""
     size, maps, channels = layer.size, outputs.channels, inputs.channels
     points, down = size + STEP - 1, outputs.down
     taps = (channels + DOT_TAPS - 1) // DOT_TAPS * DOT_TAPS
     tiles = down * outputs.across * LANES
+    by_input, by_output = channels * tiles + CACHE_LINE_FLOATS, maps * tiles + CACHE_LINE_FLOATS
     length = (maps * taps + LANES - 1) // LANES * LANES
     products = spots.scratch  # (points, points, maps, taps)
     v = products + points * points * length  # (points, channels, tiles)
-    m = v + points * (channels * tiles + LINE)  # (points, maps, tiles)
-    line = m + points * (maps * tiles + LINE)
+    m = v + points * by_input  # (points, maps, tiles)
+    line = m + points * by_output
     if BOUNDSCHECK:
         check_range(work.size, products, points * points * length)
-        check_range(work.size, v, points * (channels * tiles + LINE))
-        check_range(work.size, m, points * (maps * tiles + LINE))
+        check_range(work.size, v, points * by_input)
+        check_range(work.size, m, points * by_output)
     _clear(work, products, points * points * length)
     for i in range(points):
         _row_of_points(inputs, False, i, 0, down, weights, biases, off, work, spots, v, line)
@@ -175,15 +178,15 @@ def add_filter_grads(layer, inputs, outputs, weights, biases, off, work, spots, 
         for j in range(points):
             for o in range(0, maps, ROWS):
                 for c in range(0, taps, DOT_TAPS):
-                    _dot_tile(ROWS, DOT_TAPS, work, m + j * (maps * tiles + LINE) + o * tiles,
-                              tiles, 0, work, v + j * (channels * tiles + LINE), off, c, 0,
-                              1, tiles, work, products + (i * points + j) * length + o * taps + c,
-                              taps)  # fmt: skip
+                    dot_tile(ROWS, DOT_TAPS, work, m + j * by_output + o * tiles, tiles, 0,
+                             work, v + j * by_input, off, c, 0, 1, tiles,
+                             work, products + (i * points + j) * length + o * taps + c,
+                             taps)  # fmt: skip
     for p in range(points * points):
         off[p] = p * length
     square = (size * size + ROWS - 1) // ROWS * ROWS
     grads = v  # (K * K, maps, taps)
-    forward(work, products, off, points * points, weights, layer.to_taps,
+    forward(work, products, off, points * points, weights, layer.to_taps, points * points,
             biases, spots.zeros, work, grads, length, square, length, np.int64(LINEAR),
             work, grads)  # fmt: skip
     for o in range(maps):

@@ -1,4 +1,6 @@
-"""Winograd's short convolutions: F(4x4, KxK) for layers with many channels, F(4, 3) for the first.
+"""Compute Winograd's short convolutions: F(4x4, KxK) of many channels, F(4, 3) along rows.
+
+N batch, C channels in, O channels out, H W height and width, K kernel size.
 
 Four neighbouring outputs of a K-tap filter depend on K + 3 inputs d, and can be had from K + 3
 products instead of 4 K (Lavin and Gray 2016, arXiv 1509.09308)::
@@ -14,9 +16,9 @@ What is multiplied are maps of all channels at once, so the products are the for
 sums over channels, one for each of the (K + 3)^2 points, and the transforms around them are
 short sums with known coefficients, emitted here as straight SIMD code.
 
-The first layer has one channel, but 9x9 taps: each row of its filter is three groups of three, and
-each group F(4, 3) along the row. The sums over groups, filter rows and channels are the tile's
-again: 6 * 3 * 9 products for four outputs instead of 4 * 81, half as many.
+A 9x9 or 6x6 first layer runs as 1-D Winograd F(4, 3) along rows: each row of its filter is cut into
+groups of three columns. The sums over groups, filter rows and channels are the tile's again: for
+9x9 6 * 3 * 9 products for four outputs instead of 4 * 81, half as many.
 """
 
 from __future__ import annotations
@@ -26,7 +28,6 @@ from fractions import Fraction
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from npsrcnn.kernels.cpu.tiles import (
     F32,
@@ -36,15 +37,15 @@ from npsrcnn.kernels.cpu.tiles import (
     VECTOR,
     VECTORS,
     Emitter,
-    call_once,
+    Values,
     check_range,
     check_types,
     pack,
-    pointer_to,
     sum_taps,
+    tile_call,
     tile_width,
 )
-from npsrcnn.runtime.jit import BOUNDSCHECK, helper
+from npsrcnn.runtime.jit import BOUNDSCHECK, emitted, helper
 
 STEP = 4
 """Outputs of one transform, in each direction."""
@@ -52,15 +53,15 @@ SIZES = (3, 5)
 """Filter sizes that have a transform."""
 GROUP = 3
 """Columns of a filter that are transformed together where only rows are."""
-UNIT = 1
-"""The point whose value every output takes as it is: what is added to its sums is a bias."""
+UNIT_POINT = 1
+"""Index of the point 1, whose sum every output takes with weight 1: a bias is added there."""
 _POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
 
 Matrix = list[list[Fraction]]
 
 
 def cook_toom(k: int) -> tuple[Matrix, Matrix, Matrix]:
-    """A^T (4, k+3), G (k+3, k) and B^T (k+3, k+3) of F(4, k), exactly.
+    """Return A^T (4, k+3), G (k+3, k) and B^T (k+3, k+3) of F(4, k), exactly.
 
     A filter g and four outputs are polynomials; a product of polynomials is found from its
     values at k + 2 points and its leading coefficient (the point infinity), by Lagrange's
@@ -82,7 +83,7 @@ def cook_toom(k: int) -> tuple[Matrix, Matrix, Matrix]:
 
 
 def _from_roots(roots: list[Fraction]) -> list[Fraction]:
-    """Coefficients, lowest first, of the product of (x - root)."""
+    """Return the coefficients, lowest first, of the product of (x - root)."""
     coefficients = [Fraction(1)]
     for root in roots:
         shifted = [Fraction(0), *coefficients]
@@ -91,13 +92,13 @@ def _from_roots(roots: list[Fraction]) -> list[Fraction]:
     return coefficients
 
 
-def is_short(shape: tuple[int, ...]) -> bool:
-    """Whether filters (O, C, K, K) are of SIZES, and so many that both directions pay."""
+def winograd_pays(shape: tuple[int, ...]) -> bool:
+    """Return whether filters (O, C, K, K) run as F(4x4, KxK): K in SIZES, and O and C large."""
     return shape[2] in SIZES and min(shape[:2]) >= 2 * ROWS
 
 
 def transform_filters(w: np.ndarray) -> np.ndarray:
-    """G w G^T of filters (O, C, K, K), packed point by point for the forward tile, flat.
+    """Compute G w G^T of filters (O, C, K, K), packed point by point for the forward tile, flat.
 
     Without BLAS, whose threads spin for a while after a product, on the cores that are to run the
     network next: 9-5-5 on 256 x 256 took 21.6 ms on two cores, and takes 13.0 (OpenBLAS).
@@ -109,7 +110,7 @@ def transform_filters(w: np.ndarray) -> np.ndarray:
 
 
 def transform_filter_rows(w: np.ndarray) -> np.ndarray:
-    """G of each three columns of filters (O, C, K, K), as :func:`forward_rows` reads them, flat.
+    """Apply G to each three columns of filters (O, C, K, K), packed for :func:`forward_rows`, flat.
 
     (maps / ROWS, points, taps, ROWS); the taps of a point are (C, rows, groups of columns).
     """
@@ -128,8 +129,8 @@ for _k in SIZES:
     _MATRICES |= {(INPUT, _k): _bt, (OUTPUT, _k): _at, (SPREAD, _k): _a}
 
 
-def _combine(emit: Emitter, row: list[Fraction], values: list[ir.Value]) -> ir.Value:
-    """The sum of row[k] * values[k]; the term to begin with needs no multiplication."""
+def _combine(emit: Emitter, row: list[Fraction], values: Values) -> ir.Value:
+    """Sum row[k] * values[k], beginning with a term that needs no multiplication."""
     b = emit.builder
     terms = sorted((c != 1, k) for k, c in enumerate(row) if c)
     total = None
@@ -144,8 +145,8 @@ def _combine(emit: Emitter, row: list[Fraction], values: list[ir.Value]) -> ir.V
     return total
 
 
-def _apply(emit: Emitter, matrix: Matrix, values: list[ir.Value]) -> list[ir.Value]:
-    """matrix @ values. Rows of points p and -p share their even and their odd part."""
+def _apply(emit: Emitter, matrix: Matrix, values: Values) -> Values:
+    """Compute matrix @ values. Rows of points p and -p share their even and their odd part."""
     results: dict[int, ir.Value] = {}
     for i, row in enumerate(matrix):
         if i in results:
@@ -166,15 +167,15 @@ def _apply(emit: Emitter, matrix: Matrix, values: list[ir.Value]) -> list[ir.Val
     return [results[i] for i in range(len(matrix))]
 
 
-def _transform_body(emit: Emitter, kind: int, k: int, arguments: list) -> None:
-    """out[i, so * t] = sum over l of matrix[i][l] * x[off[l] + sx * t], t < n / LANES vectors."""
+def _transform_body(emit: Emitter, kind: int, k: int, arguments: Values) -> None:
+    """Compute out[i, so * t] = sum over l of matrix[i][l] * x[off[l] + sx * t], t < n / LANES."""
     x, sx, off, out, so, ldo, n = arguments
     b = emit.builder
     matrix = _MATRICES[kind, k]
     views = [emit.at(x, emit.scalar(off, i)) for i in range(len(matrix[0]))]
     rows = [emit.at(out, b.mul(ldo, ir.Constant(I64, i))) for i in range(len(matrix))]
 
-    def vector(_: ir.Value, state: list) -> list:
+    def vector(_: ir.Value, state: Values) -> Values:
         there, here = state
         results = _apply(emit, matrix, [emit.load(view, there) for view in views])
         for row, result in zip(rows, results, strict=True):
@@ -185,34 +186,21 @@ def _transform_body(emit: Emitter, kind: int, k: int, arguments: list) -> None:
     b.ret_void()
 
 
-@intrinsic(prefer_literal=True)
+@emitted
 def _transform(typing, kind, k, x, ix, sx, off, out, io, so, ldo, n):
-    """One call of a transform: INPUT (B^T), OUTPUT (A^T) or SPREAD (A) of filter size k."""
+    """Call a transform of filter size k (a literal): INPUT (B^T), OUTPUT (A^T) or SPREAD (A)."""
     check_types("x off out", (x, off, out))
-    i64 = types.int64
-    signature = types.void(kind, k, x, i64, i64, off, out, i64, i64, i64, i64)
-
-    def generate(context, builder, signature, values):
-        arguments = [
-            pointer_to(context, builder, x, values[2], values[3]),
-            values[4],
-            context.make_array(off)(context, builder, values[5]).data,
-            pointer_to(context, builder, out, values[6], values[7]),
-            *values[8:],
-        ]
-        shape = kind.literal_value, k.literal_value
-        call_once(builder, "transform", _transform_body, shape, arguments)
-        return context.get_dummy_value()
-
-    return signature, generate
+    arguments = x, ix, sx, off, out, io, so, ldo, n
+    return tile_call("transform", _transform_body, (kind, k), *arguments)
 
 
 @helper
 def transform_input(k, x, ix, sx, off, out, io, so, ldo, n):
-    """out[i, so * t] = sum over l of B^T[i, l] * x[off[l] + sx * t], i < k + 3, ``n`` floats.
+    """Compute out[i, so * t] = sum over l of B^T[i, l] * x[off[l] + sx * t] for i < k + 3.
 
-    ``k`` is one of SIZES, ``n`` a multiple of LANES; vector t of row i goes to
-    ``out[io + i * ldo + so * t]``. Where vectors are neighbours, ``sx`` and ``so`` are LANES.
+    ``k`` is one of SIZES; ``n``, the floats of a row, is a multiple of LANES; vector t of row i
+    goes to ``out[io + i * ldo + so * t]``. Where vectors are neighbours, ``sx`` and ``so`` are
+    LANES.
     """
     if BOUNDSCHECK:
         _check_transform(k + STEP - 1, k + STEP - 1, x, ix, sx, off, out, io, so, ldo, n)
@@ -224,7 +212,7 @@ def transform_input(k, x, ix, sx, off, out, io, so, ldo, n):
 
 @helper
 def transform_output(k, x, ix, sx, off, out, io, so, ldo, n):
-    """The same with A^T: k + 3 sums to 4 outputs."""
+    """Transform k + 3 sums to 4 outputs by A^T; arguments as in :func:`transform_input`."""
     if BOUNDSCHECK:
         _check_transform(k + STEP - 1, STEP, x, ix, sx, off, out, io, so, ldo, n)
     if k == 3:
@@ -235,7 +223,7 @@ def transform_output(k, x, ix, sx, off, out, io, so, ldo, n):
 
 @helper
 def spread_output(k, x, ix, sx, off, out, io, so, ldo, n):
-    """The same with A: the gradients of 4 outputs to those of k + 3 sums."""
+    """Transform gradients to 4 outputs to those to k + 3 sums by A, as :func:`transform_input`."""
     if BOUNDSCHECK:
         _check_transform(STEP, k + STEP - 1, x, ix, sx, off, out, io, so, ldo, n)
     if k == 3:
@@ -244,22 +232,22 @@ def spread_output(k, x, ix, sx, off, out, io, so, ldo, n):
         _transform(SPREAD, 5, x, ix, sx, off, out, io, so, ldo, n)
 
 
-def _zipped(emit: Emitter, a: ir.Value, b: ir.Value) -> list[ir.Value]:
-    """Two vectors: a[0], b[0], a[1], b[1], ..."""
+def _zipped(emit: Emitter, a: ir.Value, b: ir.Value) -> Values:
+    """Return two vectors: a[0], b[0], a[1], b[1], ..."""
     order = [lane for k in range(LANES) for lane in (k, LANES + k)]
     masks = (order[:LANES], order[LANES:])
     kind = ir.VectorType(ir.IntType(32), LANES)
     return [emit.builder.shuffle_vector(a, b, ir.Constant(kind, mask)) for mask in masks]
 
 
-def _interleaved(emit: Emitter, phases: list[ir.Value]) -> list[ir.Value]:
-    """Four vectors of phases as four of columns side by side."""
+def _interleaved(emit: Emitter, phases: Values) -> Values:
+    """Turn four vectors, one of each phase, into four of columns side by side."""
     even, odd = (_zipped(emit, phases[p], phases[p + 2]) for p in (0, 1))
     return [column for pair in zip(even, odd, strict=True) for column in _zipped(emit, *pair)]
 
 
-def _rows_body(emit: Emitter, rows: int, vectors: int, arguments: list) -> None:
-    """A tile of F(4, GROUP) along rows, from the sums over taps to the outputs' ReLU.
+def _rows_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> None:
+    """Compute a tile of F(4, GROUP) along rows, from the sums over taps to the outputs' ReLU.
 
     The sums of all points wait in memory, a few kilobytes, for the transform.
     """
@@ -272,10 +260,10 @@ def _rows_body(emit: Emitter, rows: int, vectors: int, arguments: list) -> None:
     for m in range(rows):
         b.store(ir.Constant(F32, 0), emit.at(nothing, m))
 
-    def point(i: ir.Value, state: list) -> list:
+    def point(i: ir.Value, state: Values) -> Values:
         here = emit.at(x, b.mul(plane, i))
         filters = emit.at(w, b.mul(b.mul(taps, ir.Constant(I64, rows)), i))
-        added = b.select(b.icmp_signed("==", i, ir.Constant(I64, UNIT)), bias, nothing)
+        added = b.select(b.icmp_signed("==", i, ir.Constant(I64, UNIT_POINT)), bias, nothing)
         sums = emit.at(room, b.mul(i, ir.Constant(I64, size)))
         for place, vector in enumerate(
             sum_taps(emit, rows, vectors, [here, off, taps, filters, added])
@@ -283,7 +271,7 @@ def _rows_body(emit: Emitter, rows: int, vectors: int, arguments: list) -> None:
             emit.store(vector, sums, place * LANES)
         return state
 
-    def row(m: ir.Value, state: list) -> list:
+    def row(m: ir.Value, state: Values) -> Values:
         sums = emit.at(room, b.mul(m, ir.Constant(I64, vectors * LANES)))
         for v in range(vectors):
             values = [emit.load(sums, i * size + v * LANES) for i in range(points)]
@@ -304,35 +292,20 @@ def _rows_body(emit: Emitter, rows: int, vectors: int, arguments: list) -> None:
     b.ret_void()
 
 
-@intrinsic(prefer_literal=True)
-def _rows_tile(typing, vectors, x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase):
-    """One call of the tile of ROWS maps and ``vectors`` (a literal) vectors of tiles."""
+@emitted
+def _rows_tile(
+    typing, rows, vectors, x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase
+):
+    """Call the tile of rows maps and vectors vectors (literals) of four columns in each lane."""
     check_types("x off w bias out", (x, off, w, bias, out))
-    i64 = types.int64
-    in_phases = isinstance(phase, types.Integer)
-    signature = types.void(
-        vectors, x, i64, i64, off, i64, w, i64, bias, i64, out, i64, i64,
-        i64 if in_phases else phase,
-    )  # fmt: skip
-
-    def generate(context, builder, signature, values):
-        def pointer(array: int) -> ir.Value:
-            kind = signature.args[array]
-            return pointer_to(context, builder, kind, values[array], values[array + 1])
-
-        offsets = context.make_array(off)(context, builder, values[4]).data
-        arguments = [pointer(1), values[3], offsets, values[5], pointer(6), pointer(8),
-                     pointer(10), *values[12 : 14 if in_phases else 13]]  # fmt: skip
-        name = "rows.phases" if in_phases else "rows"
-        call_once(builder, name, _rows_body, (ROWS, vectors.literal_value), arguments)
-        return context.get_dummy_value()
-
-    return signature, generate
+    name = "rows.phases" if isinstance(phase, types.Integer) else "rows"
+    arguments = x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase
+    return tile_call(name, _rows_body, (rows, vectors), *arguments)
 
 
 @helper
 def forward_rows(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n):
-    """F(4, 3) along rows, then ReLU: ``maps`` maps of 4 ``n`` columns.
+    """Compute F(4, 3) along rows, then ReLU: ``maps`` maps of 4 ``n`` columns.
 
     Point i of the transformed input lies ``plane * i`` after ``x[ix]``; map m goes to
     ``out[io + m * ldo]``, or, if ``phase`` is not None, its columns 4 t + p to
@@ -348,11 +321,14 @@ def forward_rows(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, 
         for m in range(0, maps, ROWS):
             xj, wm, bm, om = ix + j, iw + m * taps * (GROUP + STEP - 1), ib + m, at + m * ldo
             if vectors == VECTORS:
-                _rows_tile(VECTORS, x, xj, plane, off, taps, w, wm, bias, bm, out, om, ldo, phase)
+                _rows_tile(ROWS, VECTORS, x, xj, plane, off, taps, w, wm, bias, bm,
+                           out, om, ldo, phase)  # fmt: skip
             elif vectors == 2:
-                _rows_tile(2, x, xj, plane, off, taps, w, wm, bias, bm, out, om, ldo, phase)
+                _rows_tile(ROWS, 2, x, xj, plane, off, taps, w, wm, bias, bm,
+                           out, om, ldo, phase)  # fmt: skip
             else:
-                _rows_tile(1, x, xj, plane, off, taps, w, wm, bias, bm, out, om, ldo, phase)
+                _rows_tile(ROWS, 1, x, xj, plane, off, taps, w, wm, bias, bm,
+                           out, om, ldo, phase)  # fmt: skip
         j += vectors * LANES
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from processes import run_python
 
 from npsrcnn.kernels import reference
 from npsrcnn.kernels.cpu import inference, winograd
@@ -86,13 +83,13 @@ def test_winograd_errs_not_much_more_than_the_direct_layer(name):
     x = image(layers, 60, 70)
     right = exact(layers, x, "replicate")
     scale = np.sqrt(np.mean(right**2))
-    direct, short = (
+    direct, winograds = (
         np.sqrt(np.mean((inference.forward(layers, x, use_winograd=on) - right) ** 2)) / scale
         for on in (False, True)
     )
     assert direct < 1e-6  # sums of 1,600 products, each rounded to 24 bits: 6e-8 of the sum
-    assert short != direct, "the same code ran twice"
-    assert short < 8 * direct  # white noise is the worst case: on photographs it is 1.2 times
+    assert winograds != direct, "the same code ran twice"
+    assert winograds < 8 * direct  # white noise is the worst case: on photographs it is 1.2 times
 
 
 def run_with(count, layers, x, **options):
@@ -114,8 +111,8 @@ def test_same_bits_on_any_number_of_threads_and_pieces(name, monkeypatch):
     for count in (2, 3, 4, 64):
         np.testing.assert_array_equal(run_with(count, layers, x), once)
     for cache, strips in ((0, 37), (4_000, 3)):  # strips of four columns, and of more
-        monkeypatch.setattr(plan, "CACHE", cache)
-        monkeypatch.setattr(plan, "WINOGRAD_CACHE", cache)
+        monkeypatch.setattr(plan, "CACHE_FLOATS", cache)
+        monkeypatch.setattr(plan, "WINOGRAD_CACHE_FLOATS", cache)
         assert len(plan.cut(plan.make_plan(layers), x.shape, 1)[1]) >= strips
         np.testing.assert_array_equal(run_with(2, layers, x), once)
 
@@ -168,21 +165,19 @@ def test_nothing_in_nothing_out_and_wrong_channels_are_refused():
 
 def test_memory_beyond_input_and_output_does_not_grow_with_the_image():
     code = """
-import resource
 import numpy as np
-from npsrcnn.runtime import threads
+from npsrcnn.runtime import memory, threads
 import test_inference as t
 layers = t.network("9-5-5")
 threads.set_num_threads(4)
 t.inference.forward(layers, t.image(layers, 300, 300))  # compiled, and threads started
 x = np.zeros((1, 1, 300, 8_000), np.float32)
 x[:] = 0.5
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = memory.peak_resident_bytes()
 y = t.inference.forward(layers, x)
-extra = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before - y.nbytes
-assert extra < 64 * 2**20, extra
+print(memory.peak_resident_bytes() - before - y.nbytes)
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert int(run_python(code, beside=__file__)) < 64 * 2**20
 
 
 def test_no_tile_reaches_outside_its_arrays_and_float32_is_kept():
@@ -201,5 +196,4 @@ for kernel in (t.inference._run, *stages.KERNELS.values()):
     (code,) = kernel.inspect_llvm().values()  # each was called
     assert "float" in code and not re.search(r"\\bdouble\\b", code), "computes in float64"
 """
-    environment = {**os.environ, "NPSRCNN_BOUNDSCHECK": "1"}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    run_python(code, beside=__file__, NPSRCNN_BOUNDSCHECK="1")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 
 import numba
 import numpy as np
 import pytest
 from numba.core.errors import TypingError
+from processes import run_python
 
 from npsrcnn.kernels.cpu import tiles, winograd
 from npsrcnn.kernels.cpu.tiles import (
@@ -35,7 +33,7 @@ from npsrcnn.kernels.cpu.tiles import (
 def run_forward(rows, x, ix, off, w, bias, out, io, maps, n, act, gate):
     flat, ldo = out.ravel(), out.shape[1]
     if rows == ROWS:
-        tiles.forward(x, ix, off, off.size, w, 0, bias, 0, flat, io, ldo, maps, n, act,
+        tiles.forward(x, ix, off, off.size, w, 0, off.size, bias, 0, flat, io, ldo, maps, n, act,
                       gate.ravel(), io)  # fmt: skip
     else:
         tiles.forward_few(x, ix, off, off.size, w, 0, bias, 0, flat, io, ldo, maps, n)
@@ -113,11 +111,11 @@ def test_pack_lays_weights_out_as_the_tile_reads_them():
 @numba.njit
 def run_dots(thin, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw):
     if thin:
-        tiles._dot_tile(1, THIN_DOT_TAPS, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n,
+        tiles.dot_tile(1, THIN_DOT_TAPS, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n,
                         dw, iw, ldw)  # fmt: skip
-        tiles._dot_tile(1, 1, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw)
+        tiles.dot_tile(1, 1, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw)
     else:
-        tiles._dot_tile(ROWS, DOT_TAPS, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n,
+        tiles.dot_tile(ROWS, DOT_TAPS, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n,
                         dw, iw, ldw)  # fmt: skip
 
 
@@ -151,13 +149,12 @@ def test_dot_tile_adds_its_formula(rng, thin):
 
 @numba.njit
 def run_thin_forward(x, off, w, bias, out):
-    for start in range(0, out.size, THIN_VECTORS * LANES):
-        tiles._forward_tile(1, THIN_VECTORS, x, start, off, off.size, w, 0, bias, 0, out, start, 0,
-                            LINEAR, out, 0)  # fmt: skip
+    tiles.forward_thin(x, 0, off, off.size, w, 0, bias, 0, out, 0, out.size, LINEAR, out, 0)
 
 
-def test_forward_tile_of_a_single_map_is_its_formula(rng):
-    n, taps = 2 * THIN_VECTORS * LANES, 37
+@pytest.mark.parametrize("vectors", [1, THIN_VECTORS, 2 * THIN_VECTORS + 1])
+def test_forward_tile_of_a_single_map_is_its_formula(rng, vectors):
+    n, taps = vectors * LANES, 37
     x, off, w, bias, _ = forward_problem(rng, 1, 1, taps, n)
     out = np.full(n, np.nan, np.float32)
     run_thin_forward(x, off, w.ravel(), bias, out)
@@ -173,10 +170,17 @@ def compiled_tile(assembly: str, rows: int, vectors: int, kind: str) -> str:
     return found[1]
 
 
-def inner_loop(code: str) -> str:
-    """Of instructions that end in a jump back to their beginning, those with most multiply-adds."""
+def loop_over_taps(code: str, sums: int) -> str:
+    """The longest loop that adds to each of ``sums`` registers equally often.
+
+    A loop is instructions that end in a jump back to their beginning. A tile along rows has
+    another one, of its transform.
+    """
     bodies = re.findall(r"^(\.?\w+):\n((?:(?!^\.?\w+:).*\n)*?)\s+j\w+\s+\1$", code, re.M)
-    return max((body for _, body in bodies), key=lambda body: len(re.findall(FMA, body, re.M)))
+    counts = {body: len(re.findall(FMA, body, re.M)) for _, body in bodies}
+    whole = {body: count for body, count in counts.items() if count and count % sums == 0}
+    assert whole, f"no loop with multiply-adds of {sums} sums, but {sorted(counts.values())}"
+    return max(whole, key=whole.get)
 
 
 FMA = r"^\s+vfn?madd\d+ps\s"
@@ -189,9 +193,8 @@ def check_tile(
 ) -> None:
     """Packed multiply-adds on the wide registers, and nothing of the loop in memory."""
     code = compiled_tile(assembly, rows, vectors, kind)
-    loop = inner_loop(code)
+    loop = loop_over_taps(code, rows * vectors)
     adds = re.findall(FMA + r".*", loop, re.M)
-    assert adds and len(adds) % (rows * vectors) == 0
     assert all(register in line for line in adds)
     assert not re.search(SPILL, loop), "sums spilled to the stack"
     assert not re.search(DOUBLE, code, re.M), "float64 in a float32 tile"
@@ -284,11 +287,10 @@ test_tiles.run_rows.compile(signature)
 
 def run_as(cpu: str, features: str, code: str) -> None:
     """Run ``code`` where Numba compiles for another processor of the same kind."""
-    environment = {
-        **os.environ, "NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features,
-        "NUMBA_CACHE_DIR": "", "NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING": "1",
-    }  # fmt: skip
-    subprocess.run([sys.executable, "-c", OTHER + code], env=environment, check=True)
+    run_python(
+        OTHER + code, beside=__file__, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=features,
+        NUMBA_CACHE_DIR="", NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING="1",
+    )  # fmt: skip
 
 
 @pytest.mark.skipif(not HAS_FMA or LANES == 4, reason="needs an x86 with AVX2")
@@ -318,7 +320,7 @@ for in_phases in (False, True):
 """)  # fmt: skip
 
 
-def test_bounds_are_checked_where_asked_for(tmp_path):
+def test_bounds_are_checked_where_asked_for():
     code = """
 import numpy as np, pytest
 import test_tiles as t
@@ -335,5 +337,4 @@ for place, wrong in (
     with pytest.raises(IndexError, match="out of bounds"):
         t.run_forward(*bad)
 """
-    environment = {**os.environ, "NPSRCNN_BOUNDSCHECK": "1"}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    run_python(code, beside=__file__, NPSRCNN_BOUNDSCHECK="1")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run_python
 
 from npsrcnn.kernels import reference
 from npsrcnn.kernels.cpu import training
@@ -17,8 +14,6 @@ from npsrcnn.kernels.cpu.tiles import LANES, ROWS
 from npsrcnn.kernels.cpu.training_plan import make_plan
 from npsrcnn.runtime import threads
 from npsrcnn.runtime.threads import get_num_threads, set_num_threads
-
-ROOT = Path(__file__).parents[3]
 
 # Sums of thousands of float32 terms, each rounded at 6e-8, errors mostly cancelling; relative to
 # the norm of each gradient. A wrong or missing term among thousands costs 1e-4 and more.
@@ -221,13 +216,5 @@ def check_freshly_compiled_kernels():
 
 def test_no_tile_reaches_outside_its_arrays_and_nothing_is_computed_in_float64():
     """Code from the cache cannot be looked into; with bounds checked there is no cache."""
-    code = "from tests.test_training_kernels import *; check_freshly_compiled_kernels()"
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "NPSRCNN_BOUNDSCHECK": "1"},
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert result.stdout.strip() == "[]"
+    code = "import test_training; test_training.check_freshly_compiled_kernels()"
+    assert run_python(code, beside=__file__, NPSRCNN_BOUNDSCHECK="1").strip() == "[]"
