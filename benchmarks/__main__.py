@@ -1,8 +1,8 @@
-"""`python -m benchmarks`: npsrcnn beside PyTorch, ONNX Runtime and OpenCV, in one run.
+"""Measure npsrcnn beside PyTorch, ONNX Runtime and OpenCV, in one run: `python -m benchmarks`.
 
-Medians, everyone in turn, on the same threads, after checking that all compute the same. The
+Medians, taken in turn, on the same threads, after checking that all compute the same. The
 peak is what multiply-adds in registers reach in the same turns. Install npsrcnn[bench] for the
-others; who is not there is left out, and so is who takes longer than --patience.
+others; packages that are missing are left out, and so are those slower than --patience.
 `python -m benchmarks cuda` measures a GPU, with options of its own.
 """
 
@@ -18,7 +18,7 @@ from types import ModuleType
 from benchmarks import data_path, inference, memory, mpi, startup, training
 from benchmarks.measure import REPEATS, Row, machine
 from benchmarks.peers import PEERS
-from npsrcnn.commands import frame as commands
+from npsrcnn.commands import frame
 from npsrcnn.errors import UserError
 from npsrcnn.runtime.files import write_atomically
 from npsrcnn.runtime.threads import get_num_threads
@@ -44,20 +44,27 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Return the parser of the command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description=__doc__,
+        prog="python -m benchmarks",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument(
         "subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; default: all"
     )
     parser.add_argument("--networks", nargs="+", help="such as 9-1-5; default: all")
     parser.add_argument("--sizes", nargs="+", choices=list(inference.SIZES))
-    parser.add_argument("--threads", type=commands.positive_int, help="default: 1, and all cores")
-    parser.add_argument("--beside", nargs="+", choices=PEERS, default=PEERS, metavar="PEER",
-        help=f"of {', '.join(PEERS)} (default: all)")  # fmt: skip
-    parser.add_argument("--repeats", type=commands.positive_int, default=REPEATS)
+    parser.add_argument("--threads", type=frame.positive_int, help="default: 1, and all cores")
+    parser.add_argument(
+        "--beside",
+        nargs="+",
+        choices=PEERS,
+        default=PEERS,
+        metavar="PEER",
+        help=f"of {', '.join(PEERS)} (default: all)",
+    )
+    parser.add_argument("--repeats", type=frame.positive_int, default=REPEATS)
     parser.add_argument("--patience", type=float, default=10.0, metavar="SECONDS")
     parser.add_argument("--json", metavar="FILE", help="all rows, for --rows and for programs")
     parser.add_argument("--rows", nargs="+", metavar="FILE", help="show these, measure nothing")
@@ -73,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from benchmarks import cuda
 
         return cuda.main(argv[1:])
-    return commands.run(make_parser, run, argv)
+    return frame.run(make_parser, run, argv)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -117,7 +124,7 @@ def _read(files: list[str]) -> tuple[dict[str, str], list[Row]]:
 
 
 def report(facts: dict[str, str], rows: list[Row]) -> str:
-    """Markdown: the machine, and a table for each subject."""
+    """Return Markdown: the machine, and a table for each subject."""
     text = ["; ".join(f"{name} {value}" for name, value in facts.items()) + "."]
     for subject in dict.fromkeys(row.subject for row in rows):
         mine = [row for row in rows if row.subject == subject]

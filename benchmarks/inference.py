@@ -1,4 +1,4 @@
-"""The network on a whole image: milliseconds, useful GFLOP/s, share of the peak, ratios."""
+"""Time the network on a whole image: milliseconds, useful GFLOP/s, share of the peak, ratios."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NETWORKS = ("9-1-5", "9-3-5", "9-5-5")
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
-    """One case for each network, size and number of threads, everyone in turn."""
+    """Yield one case for each network, size and number of threads, each contestant in turn."""
     for name in options.networks or NETWORKS:
         net = SRCNN(name, seed=1, padding="zeros")
         for size in options.sizes or SIZES:
@@ -35,8 +35,9 @@ def _case(case, net, x, flops, threads, options) -> list[Row]:
                 continue
             same(run(), right, f"{case} by {by}")
             contestants[by] = run
-        times = interleaved({**contestants, "peak": peak(threads)}, options.repeats,
-                            options.patience)  # fmt: skip
+        times = interleaved(
+            {**contestants, "peak": peak(threads)}, options.repeats, options.patience
+        )
     best = peak_gflops(threads, times.pop("peak"))
     found = [Row("inference", case, "registers only", threads, gflops=best)]
     for by, taken in times.items():

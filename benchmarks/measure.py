@@ -1,4 +1,4 @@
-"""What all benchmarks share: interleaved medians, the machine, and its peak."""
+"""Measure side by side: interleaved medians, the machine, and its peak."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ REPEATS = 7
 SETTLE = 0.05  # seconds
 CHAINS = 12  # multiply-adds that do not wait for each other
 ROUNDS = 8  # of them in one turn of the loop
+TURNS = 400_000  # of the loop
 
 
 @dataclass
@@ -42,18 +43,18 @@ class Row:
     value: str | None = None  # what is not a time
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields that are there."""
+        """Return the fields that are not None."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def interleaved(
     contestants: dict[str, Callable[[], object]], repeats: int = REPEATS, patience: float = 10.0
 ) -> dict[str, float]:
-    """Median seconds of each, all taken in turn, so that a slow minute strikes all alike.
+    """Return median seconds of each, all taken in turn, so that a slow minute affects all alike.
 
     One that takes longer than ``patience`` seconds in its first run is left out. Before each time
-    is taken it runs for a while uncounted: threads of the one before still wait for more work, and
-    not idly. A rest instead would cost more: cores take tens of milliseconds to come back from it.
+    is taken it runs for a while uncounted: threads of the one before still spin, waiting for work.
+    A rest instead would cost more: cores take tens of milliseconds to come back from it.
     """
     times: dict[str, list[float]] = {}
     for name, work in contestants.items():
@@ -70,21 +71,21 @@ def interleaved(
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long ``work`` takes."""
+    """Return how many seconds ``work`` takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def same(result: np.ndarray, expected: np.ndarray, what: str, tolerance: float = 1e-4) -> None:
-    """Stop where two contestants do not compute the same."""
+    """Raise UserError where two contestants do not compute the same."""
     error = np.abs(result - expected).max() / np.abs(expected).max()
     if not error < tolerance:
         raise UserError(f"{what} differs by {error:.1e}: its speed says nothing")
 
 
 def machine() -> dict[str, str]:
-    """What the numbers were measured on."""
+    """Return what the numbers are measured on: processor, system and versions."""
     versions = {}
     for package in ("numpy", "numba", "torch", "onnxruntime", "opencv-python-headless"):
         try:
@@ -116,7 +117,7 @@ def _processor() -> str:
 
 @intrinsic
 def _multiply_add(typing, turns):
-    """CHAINS * ROUNDS multiply-adds of whole vectors a turn, in registers alone."""
+    """Do CHAINS * ROUNDS multiply-adds of whole vectors a turn, in registers alone."""
 
     def generate(context, builder, signature, values):
         emit = Emitter(builder)
@@ -143,16 +144,13 @@ def _spin(i, turns, results):
 
 
 def peak(threads: int) -> Callable[[], object]:
-    """A contestant that multiplies and adds in registers; :func:`peak_gflops` rates its time."""
+    """Return a contestant that multiplies and adds in registers; :func:`peak_gflops` rates its time."""
     results = np.zeros(threads, np.float32)
     return lambda: parallel(_spin, threads, TURNS, results)
 
 
-TURNS = 400_000
-
-
 def peak_gflops(threads: int, time_taken: float) -> float:
-    """The rate of :func:`peak`."""
+    """Return the rate of :func:`peak`."""
     return 2e-9 * threads * TURNS * CHAINS * ROUNDS * LANES / time_taken
 
 
@@ -160,9 +158,13 @@ def with_ratios(rows: list[Row]) -> list[Row]:
     """Fill in how much faster npsrcnn is than each other of the same case and threads."""
     for row in rows:
         ours = next(
-            (r for r in rows
-             if (r.case, r.threads, r.by) == (row.case, row.threads, "npsrcnn") and r.ms), None
-        )  # fmt: skip
+            (
+                r
+                for r in rows
+                if (r.case, r.threads, r.by) == (row.case, row.threads, "npsrcnn") and r.ms
+            ),
+            None,
+        )
         if ours and row.ms and row is not ours:
             row.speedup = row.ms / ours.ms
     return rows

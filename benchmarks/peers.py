@@ -1,4 +1,4 @@
-"""The same network and the same training step by PyTorch, ONNX Runtime and OpenCV.
+"""Run the same network and the same training step by PyTorch, ONNX Runtime and OpenCV.
 
 Each at its best setting. What is not installed is left out.
 """
@@ -20,7 +20,7 @@ PEERS = ("ONNX Runtime", "PyTorch", "PyTorch channels_last", "OpenCV dnn")
 
 
 def inference(net: SRCNN, x: np.ndarray, threads: int) -> Iterator[tuple[str, Run]]:
-    """The zero-padded network on ``x`` (N, C, H, W), by everyone who is there."""
+    """Yield the zero-padded network on ``x`` (N, C, H, W), by every package that is installed."""
     if importlib.util.find_spec("onnxruntime"):
         yield "ONNX Runtime", _onnx_runtime(net, x, threads)
     if importlib.util.find_spec("torch"):
@@ -50,7 +50,7 @@ def _onnx_runtime(net: SRCNN, x: np.ndarray, threads: int) -> Run:
 
 
 def torch_network(net: SRCNN, padding: str | int):
-    """The network as PyTorch would write it."""
+    """Return the network as a PyTorch module."""
     import torch
 
     modules = []
@@ -92,7 +92,7 @@ def _opencv(net: SRCNN, x: np.ndarray, threads: int) -> Run:
 def training(
     net: SRCNN, inputs: np.ndarray, labels: np.ndarray, threads: int
 ) -> Iterator[tuple[str, Callable[[], tuple[float, list[np.ndarray]]]]]:
-    """Loss and gradients of a batch by PyTorch's autograd: (loss, [dw, db, ...])."""
+    """Yield loss and gradients of a batch by PyTorch's autograd: (loss, [dw, db, ...])."""
     if importlib.util.find_spec("torch"):
         yield "PyTorch", _torch_step(net, inputs, labels, threads, channels_last=False)
         yield "PyTorch channels_last", _torch_step(net, inputs, labels, threads, channels_last=True)
@@ -117,7 +117,7 @@ def _torch_step(net, inputs, labels, threads, *, channels_last):
 
 @contextlib.contextmanager
 def npsrcnn_threads(threads: int) -> Iterator[None]:
-    """npsrcnn on so many threads, and as before afterwards."""
+    """Run npsrcnn on ``threads`` threads within the context."""
     from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 
     before = get_num_threads()

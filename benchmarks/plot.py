@@ -1,4 +1,4 @@
-"""The table as a picture: how many times as long as npsrcnn everybody takes."""
+"""Draw the table as a picture: milliseconds of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLORS = {
 
 
 def draw(rows: list[Row], facts: dict[str, str], path: Path) -> None:
-    """Bars of milliseconds, one panel a case, for the most threads that were measured."""
+    """Draw bars of milliseconds, one panel a case, for the most threads that were measured."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -39,12 +39,11 @@ def draw(rows: list[Row], facts: dict[str, str], path: Path) -> None:
     for ax, case in zip(axes, cases, strict=False):
         mine = [row for row in timed if row.case == case]
         bars = ax.barh(
-            [row.by for row in mine], [row.ms for row in mine],
+            [row.by for row in mine],
+            [row.ms for row in mine],
             color=[COLORS[row.by] for row in mine],
-        )  # fmt: skip
-        labels = [
-            f"{row.ms:,.0f}" if row.ms >= 20 else f"{row.ms:.1f}" for row in mine
-        ]  # fmt: skip
+        )
+        labels = [f"{row.ms:,.0f}" if row.ms >= 20 else f"{row.ms:.1f}" for row in mine]
         ax.bar_label(bars, labels, padding=3, fontsize=8)
         ax.set_title(case, fontsize=10)
         ax.invert_yaxis()
