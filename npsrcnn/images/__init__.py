@@ -1,4 +1,4 @@
-"""Picture files: what they hold, read and written."""
+"""Read and write picture files and their metadata."""
 
 from npsrcnn.images.pictures import (
     SUFFIXES,

@@ -1,6 +1,6 @@
-"""What an image file says besides its pixels: colour profile, EXIF, XMP, texts, resolution.
+"""Read and write what an image file holds besides pixels: profile, EXIF, XMP, texts, resolution.
 
-It is read from any format and written to any that has a place for it.
+Metadata is read from any format and written to any that has a place for it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ XMP_IN_PNG = "XML:com.adobe.xmp"
 
 @dataclass
 class Metadata:
-    """What a file says about a picture. EXIF and XMP say that it is upright, as read() made it."""
+    """Metadata of a picture. EXIF and XMP say that it is upright, as read() made it."""
 
     icc_profile: bytes | None = None
     exif: bytes | None = None  # from its TIFF header on
@@ -41,15 +41,15 @@ class Metadata:
     gamma: float | None = None  # PNG's, where no profile says better
     comment: bytes | None = None  # JPEG's and GIF's, which do not say how it is encoded
     place: dict[int, object] = field(default_factory=dict)  # TIFF_PLACE, as far as a file has them
-    placed: tuple[int, int] | None = None  # rows and columns of the picture that they hold for
+    placed: tuple[int, int] | None = None  # rows and columns of the picture that place is for
 
     def enlarged(self, scale: float, size: tuple[int, int]) -> Metadata:
-        """What is to be said of the picture ``scale`` times as large, of ``size`` (H, W)."""
+        """Return the metadata of the picture ``scale`` times as large, of ``size`` (H, W)."""
         return replace(self, place=rescaled(self.place, scale), placed=size)
 
 
 def metadata_of(image: Image.Image) -> tuple[Metadata, int]:
-    """Return what an opened image file, no TIFF, says, and the orientation (EXIF: 1 to 8)."""
+    """Return the metadata and orientation (EXIF: 1 to 8) of an opened file, which is no TIFF."""
     if image.format == "PNG":
         image.load()  # chunks may follow the pixels
     info = image.info
@@ -73,9 +73,9 @@ def metadata_of(image: Image.Image) -> tuple[Metadata, int]:
 
 
 def metadata_of_tiff(data: bytes, size: tuple[int, int]) -> tuple[Metadata, int]:
-    """Return what a TIFF file of ``size`` (H, W) says, and the orientation (EXIF: 1 to 8).
+    """Return the metadata and orientation (EXIF: 1 to 8) of a TIFF file of ``size`` (H, W).
 
-    Pillow cannot read the tags of BigTIFF of big-endian numbers: of such files nothing is known.
+    Pillow cannot read the tags of big-endian BigTIFF: for such files the metadata is empty.
     """
     if data[:4] == b"MM\0+":
         return Metadata(), 1
@@ -102,7 +102,7 @@ def metadata_of_tiff(data: bytes, size: tuple[int, int]) -> tuple[Metadata, int]
 
 
 def _upright_xmp(xmp: bytes | str | None, orientation: int) -> bytes | None:
-    """Return XMP that says of a picture that it is upright."""
+    """Return XMP with an orientation of 1."""
     if isinstance(xmp, str):
         xmp = xmp.encode()
     if xmp and orientation != 1:
@@ -118,9 +118,9 @@ def _known_dpi(dpi: tuple[float, float] | None) -> tuple[float, float] | None:
 
 
 def _upright(exif: bytes) -> tuple[int, bytes]:
-    """The orientation in an EXIF block, and the block with 1 in its place and nothing else changed.
+    """Return the orientation in an EXIF block, and the block with 1 in its place.
 
-    A damaged block is dropped: the picture is worth more.
+    Nothing else is changed. A damaged block is dropped: the picture is worth more.
     """
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     try:
@@ -137,7 +137,7 @@ def _upright(exif: bytes) -> tuple[int, bytes]:
 
 
 def _exif_of_tiff(tags: Image.Exif) -> bytes:
-    """The tags of a TIFF file that describe the picture, as an EXIF block."""
+    """Return the tags of a TIFF file that describe the picture, as an EXIF block."""
     exif = Image.Exif()
     for tag in TIFF_TEXTS:
         if tag in tags:
@@ -150,17 +150,17 @@ def _exif_of_tiff(tags: Image.Exif) -> bytes:
 
 
 def _directory(exif: Image.Exif, tag: int) -> dict[int, object]:
-    """A directory within EXIF, without what points to yet another one."""
+    """Return a directory within EXIF, without the tag that points to yet another one."""
     return {key: value for key, value in exif.get_ifd(tag).items() if key != INTEROPERABILITY}
 
 
 def exif_with_prefix(metadata: Metadata) -> bytes:
-    """EXIF as JPEG and Pillow want it, or nothing."""
+    """Return EXIF with the prefix that JPEG and Pillow expect, or nothing."""
     return b"Exif\0\0" + metadata.exif if metadata.exif else b""
 
 
 def _decoded(text: bytes) -> str:
-    """A text of unknown encoding: what is no UTF-8 is taken for Latin-1, which anything is."""
+    """Decode a text of unknown encoding: UTF-8, or else Latin-1, which decodes any bytes."""
     try:
         return text.decode()
     except UnicodeDecodeError:
@@ -168,7 +168,7 @@ def _decoded(text: bytes) -> str:
 
 
 def png_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
-    """Names and contents of the chunks of a PNG file that say it."""
+    """Return names and contents of the chunks of a PNG file that hold the metadata."""
     chunks = []
     if metadata.icc_profile:
         chunks.append((b"iCCP", b"ICC\0\0" + zlib.compress(metadata.icc_profile)))
@@ -190,16 +190,16 @@ def png_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
 
 
 def rescaled(tags: Mapping[int, object], scale: float) -> dict[int, object]:
-    """TIFF tags for a picture ``scale`` times as large, whose pixels are smaller on Earth.
+    """Return TIFF tags for a picture ``scale`` times as large, whose pixels are smaller on Earth.
 
-    Of a damaged place nothing is left but the other tags.
+    Tags of a damaged place are dropped.
     """
     result = dict(tags)
     try:
         if GEO_SCALE in tags:
-            x, y, *z = tags[GEO_SCALE]
+            x, y, *z = np.array(tags[GEO_SCALE], float).tolist()
             result[GEO_SCALE] = (x / scale, y / scale, *z)
-        keys = np.reshape(tags.get(GEO_KEYS, ()), (-1, 4))
+        keys = np.array(tags.get(GEO_KEYS, ())).reshape(-1, 4)
         shift = 0.5 if any(key[0] == GEO_RASTER_TYPE and key[3] == POINT for key in keys) else 0.0
         if GEO_TIES in tags:
             ties = np.array(tags[GEO_TIES], float).reshape(-1, 6)
@@ -216,7 +216,7 @@ def rescaled(tags: Mapping[int, object], scale: float) -> dict[int, object]:
 
 
 def tiff_tags(metadata: Metadata, size: tuple[int, int]) -> dict[int, object]:
-    """The tags of a TIFF file that say it of a picture of ``size`` (H, W)."""
+    """Return the tags of a TIFF file that hold the metadata of a picture of ``size`` (H, W)."""
     tags = dict(metadata.place) if metadata.placed == size else {}
     if metadata.exif:
         exif = Image.Exif()

@@ -32,57 +32,58 @@ from npsrcnn.images.metadata import (
     png_chunks,
     tiff_tags,
 )
-from npsrcnn.pixels.color import luma, peak, rgb2ycbcr, ycbcr2rgb
+from npsrcnn.pixels.color import peak
 from npsrcnn.runtime.files import write_atomically
 
 __all__ = [
     "Metadata",
     "Picture",
     "list_images",
-    "luma",
     "read",
     "read_array",
     "read_layout",
     "read_size",
-    "rgb2ycbcr",
     "writable",
     "write",
-    "ycbcr2rgb",
 ]
 
 
 class Format(NamedTuple):
-    """What a file format can hold, and how Pillow is to write it."""
+    """A file format: what it can hold, and the options with which Pillow writes it."""
 
     name: str
-    types: str = "B"  # of samples: B uint8, H uint16, f float32
+    dtype_chars: str = "B"  # of samples: B uint8, H uint16, f float32
     alpha: bool = False
-    longest: int = 65535  # side, in pixels
+    max_side: int = 65535  # pixels
     options: dict[str, object] = {}  # noqa: RUF012 (never changed)
-    limits: dict[str, int] = {}  # noqa: RUF012 (bytes of metadata; what is longer has no place)
+    limits: dict[str, int] = {}  # noqa: RUF012 (bytes of metadata; longer ones are dropped)
 
 
-SEGMENT = 65533  # bytes that a segment of JPEG holds
+SEGMENT_BYTES = 65533  # that a segment of JPEG holds
 # Pillow below 13 leaves no room in libjpeg's buffer for a comment, and there must be room for all
 # that stands before the pixels.
-ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 8 * SEGMENT)
+ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 8 * SEGMENT_BYTES)
 FORMATS = {
     ".png": Format("PNG", "BH", True, 2**31 - 1),
     ".jpg": Format(
         "JPEG",
         options={"quality": 95, "subsampling": 0},
-        limits={"exif": SEGMENT, "xmp": SEGMENT - 29, "comment": SEGMENT},  # 29: XMP's name
+        limits={
+            "exif": SEGMENT_BYTES,
+            "xmp": SEGMENT_BYTES - 29,
+            "comment": SEGMENT_BYTES,
+        },  # 29: XMP's name
     ),
     ".tif": Format("TIFF", "BHf", True, 2**31 - 1),
-    ".webp": Format("WEBP", alpha=True, longest=16383, options={"quality": 95}),
-    ".bmp": Format("BMP", longest=2**31 - 1),
-    ".ppm": Format("PPM", longest=2**31 - 1),
+    ".webp": Format("WEBP", alpha=True, max_side=16383, options={"quality": 95}),
+    ".bmp": Format("BMP", max_side=2**31 - 1),
+    ".ppm": Format("PPM", max_side=2**31 - 1),
     ".tga": Format("TGA", alpha=True),
-    ".jp2": Format("JPEG2000", alpha=True, limits={"comment": SEGMENT - 2}),
+    ".jp2": Format("JPEG2000", alpha=True, limits={"comment": SEGMENT_BYTES - 2}),
     ".avif": Format("AVIF", alpha=True, options={"quality": 90, "subsampling": "4:4:4"}),
 }
 ALIASES = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif", ".pgm": ".ppm", ".pnm": ".ppm"}
-READ_ONLY = {".gif", ".pbm"}  # suffixes; holding too few colours for a result
+READ_ONLY = {".gif", ".pbm"}  # suffixes of formats with too few colours for a result
 READABLE = [format.name for format in FORMATS.values()]
 READABLE += ["GIF", "MPO", "DIB", "ICO", "PCX", "PSD", "QOI", "SGI"]  # no EPS, which is a program
 WRITABLE = FORMATS.keys() | ALIASES.keys()  # suffixes
@@ -90,12 +91,9 @@ SUFFIXES = WRITABLE | READ_ONLY
 STILL = ("MPO", "PSD", "ICO")  # hold several images, of which the first is the picture
 
 # What decoders raise when a file is damaged
-DAMAGE = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-    AttributeError, RuntimeError, struct.error, zlib.error,
-)  # fmt: skip
+DAMAGE = (*tiff.DAMAGED, OSError, EOFError, RuntimeError, zlib.error)
 
-TURNED = {  # how to bring an image upright, by its value: EXIF 2.32, 4.6.5
+UPRIGHT = {  # how to bring an image upright, by its orientation: EXIF 2.32, 4.6.5
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
     4: lambda a: a[::-1],
@@ -106,8 +104,8 @@ TURNED = {  # how to bring an image upright, by its value: EXIF 2.32, 4.6.5
 }
 
 
-class _Quiet:
-    """Ignores Pillow's warnings about odd files, on any number of threads.
+class _WarningsIgnored:
+    """Ignore Pillow's warnings about odd files, on any number of threads.
 
     (warnings.catch_warnings changes what is common to all threads: entered and left by several
     out of order, it would leave the warnings off for good.)
@@ -128,10 +126,10 @@ class _Quiet:
         with self.lock:
             self.inside -= 1
             if self.inside == 0:
-                self.caught.__exit__(*error)
+                self.caught.__exit__(None, None, None)
 
 
-_quiet = _Quiet()
+_warnings_ignored = _WarningsIgnored()
 
 
 @dataclass
@@ -153,7 +151,7 @@ class Picture:
 
     @classmethod
     def from_samples(cls, samples: np.ndarray, metadata: Metadata | None = None) -> Picture:
-        """From (H, W) or (H, W, C): C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA."""
+        """Make a picture of (H, W) or (H, W, C): C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA."""
         samples = np.asarray(samples)
         samples = samples[..., None] if samples.ndim == 2 else samples
         channels = samples.shape[2] if samples.ndim == 3 else 0
@@ -166,11 +164,11 @@ class Picture:
         return cls(pixels, alpha, metadata or Metadata())
 
     def is_opaque(self) -> bool:
-        """Whether nothing shines through."""
+        """Return whether alpha, if there is one, is at its maximum everywhere."""
         return self.alpha is None or bool((self.alpha == peak(self.alpha.dtype)).all())
 
     def samples(self) -> np.ndarray:
-        """(H, W, C), contiguous: the inverse of :meth:`from_samples`."""
+        """Return (H, W, C), contiguous: the inverse of :meth:`from_samples`."""
         parts = (self.pixels,) if self.alpha is None else (self.pixels, self.alpha)
         return np.dstack(parts) if len(parts) > 1 else np.atleast_3d(self.pixels)
 
@@ -192,14 +190,14 @@ def read(path: str | Path) -> Picture:
     path = Path(path)
     data = _contents(path)
     try:
-        with _quiet:
+        with _warnings_ignored:
             return _decode(data)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
         raise UserError(f"{path}: not an image, or of an unknown format") from error
     except Image.DecompressionBombError as error:
-        limit = 2 * Image.MAX_IMAGE_PIXELS // 10**6
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UserError(
             f"{path}: more than {limit} million pixels, refused as a decompression bomb"
         ) from error
@@ -209,7 +207,7 @@ def read(path: str | Path) -> Picture:
 
 
 def read_array(path: str | Path) -> np.ndarray:
-    """The pixels of :func:`read` alone, (H, W) or (H, W, 3) uint8 or uint16."""
+    """Read the pixels of a picture alone, (H, W) or (H, W, 3) uint8 or uint16; see :func:`read`."""
     pixels = read(path).pixels
     if pixels.dtype.kind != "u":
         raise UserError(f"{path}: a picture of floats, whose white is unknown: save it as 16 bits")
@@ -217,7 +215,7 @@ def read_array(path: str | Path) -> np.ndarray:
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """Rows and columns as the headers of a file say, before it is turned; raises as :func:`read`.
+    """Read rows and columns from a file's headers, before it is turned; raises as :func:`read`.
 
     Only a file whose headers do not say is read whole.
     """
@@ -225,10 +223,10 @@ def read_size(path: str | Path) -> tuple[int, int]:
 
 
 def read_layout(path: str | Path) -> tuple[int, int, int, int]:
-    """As :func:`read_size`, and how many channels there are, and bytes a sample."""
+    """Read rows, columns, channels and bytes a sample from headers; see :func:`read_size`."""
     with contextlib.suppress(*DAMAGE, Image.DecompressionBombError):
         if Path(path).is_file():
-            with _quiet, _image(path) as image:
+            with _warnings_ignored, _image(path) as image:
                 size = {"F": 4, "I": 2}.get(image.mode[:1], 1)
                 if image.format == "PNG":
                     with open(path, "rb") as file:
@@ -270,7 +268,7 @@ def write(path: str | Path, picture: Picture | np.ndarray) -> None:
 
 
 def writable(suffix: str) -> Format:
-    """The format that a suffix names, such as ".png".
+    """Return the format that a suffix, such as ".png", names.
 
     Raises
     ------
@@ -292,20 +290,20 @@ def writable(suffix: str) -> Format:
 
 
 def misfit(picture: Picture, kind: Format) -> str | None:
-    """Why a format cannot hold a picture, and what to do; None if it can."""
-    if picture.pixels.dtype.char not in kind.types:
+    """Return why a format cannot hold a picture, and what to do; None if it can."""
+    if picture.pixels.dtype.char not in kind.dtype_chars:
         bits = 8 * picture.pixels.itemsize
         other = "PNG or TIFF" if bits == 16 else "TIFF"
         return f"{kind.name} holds no {bits} bits a channel: write {other}"
     if not (kind.alpha or picture.is_opaque()):
         return f"{kind.name} holds no transparency: write PNG, TIFF or WebP"
-    if max(picture.pixels.shape[:2]) > kind.longest:
-        return f"{kind.name} holds at most {kind.longest} pixels a side: write PNG"
+    if max(picture.pixels.shape[:2]) > kind.max_side:
+        return f"{kind.name} holds at most {kind.max_side} pixels a side: write PNG"
     return None
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """The image files of ``folder`` (by suffix, hidden ones left out), sorted by name.
+    """Return the image files of ``folder`` (by suffix, hidden ones left out), sorted by name.
 
     Raises
     ------
@@ -371,13 +369,13 @@ def _decode(data: bytes) -> Picture:
 
 def _upright(samples: np.ndarray, orientation: int, metadata: Metadata) -> Picture:
     """Return the picture of samples that are turned as EXIF's ``orientation`` says."""
-    if orientation in TURNED:
-        samples = TURNED[orientation](samples)
+    if orientation in UPRIGHT:
+        samples = UPRIGHT[orientation](samples)
     return Picture.from_samples(np.require(samples, requirements=["C", "W"]), metadata)
 
 
 def _image(file: str | Path | io.BytesIO) -> Image.Image:
-    """Pillow's image of a file, of which it has read the headers."""
+    """Open a file with Pillow, which reads the headers."""
     Image.preinit()  # the commonest formats; loading all takes a tenth of a second
     try:
         return Image.open(file, formats=[name for name in READABLE if name in Image.OPEN])
@@ -387,7 +385,7 @@ def _image(file: str | Path | io.BytesIO) -> Image.Image:
 
 
 def _samples(image: Image.Image, metadata: Metadata) -> np.ndarray:
-    """The decoded samples, (H, W) or (H, W, C)."""
+    """Decode the samples, (H, W) or (H, W, C)."""
     mode = image.mode
     if mode == "CMYK":
         return np.asarray(_from_cmyk(image, metadata))
@@ -420,7 +418,7 @@ def _samples(image: Image.Image, metadata: Metadata) -> np.ndarray:
 
 
 def _from_cmyk(image: Image.Image, metadata: Metadata) -> Image.Image:
-    """To sRGB, by the colour profile if it is good for that; the profile is then sRGB's."""
+    """Convert to sRGB, by the colour profile if it is one of CMYK; the profile is then sRGB's."""
     profile, metadata.icc_profile = metadata.icc_profile, None
     if profile is None:
         return image.convert("RGB")
@@ -428,6 +426,8 @@ def _from_cmyk(image: Image.Image, metadata: Metadata) -> Image.Image:
     try:
         result = ImageCms.profileToProfile(image, io.BytesIO(profile), rgb, outputMode="RGB")
     except ImageCms.PyCMSError:
+        result = None
+    if result is None:
         return image.convert("RGB")
     metadata.icc_profile = ImageCms.ImageCmsProfile(rgb).tobytes()
     return result

@@ -1,7 +1,7 @@
-"""PNG where Pillow falls short: 16 bits a channel in colour, and writing on several threads.
+"""Read PNG of 16 bits a channel, which Pillow reads as 8 bits, and write PNG on several threads.
 
-Pillow reads 16-bit colour as 8-bit, and compresses on one thread: half a second for a picture of
-1080 x 1920, several times what the network takes. See the PNG specification, third edition
+Pillow compresses on one thread: half a second for a picture of 1080 x 1920, several times what
+the network takes. See the PNG specification, third edition
 (W3C 2025), for the names of things.
 """
 
@@ -19,26 +19,26 @@ from npsrcnn.runtime.threads import parallel
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # samples per pixel, of each colour type but palette
-BLOCK = 1 << 18  # bytes compressed at a time: enough of them to keep the threads busy
-WINDOW = 1 << 15  # deflate looks back this far, also into the block before
+BLOCK_BYTES = 1 << 18  # compressed at a time: enough of them to keep the threads busy
+WINDOW_BYTES = 1 << 15  # deflate looks back this far, also into the block before
 PAETH = 4  # the type of a filter
-ROWS = 32  # that one thread filters at a time
-LEVEL = 2  # zlib's: three times as fast as 6, files a seventh larger
+PIECE_ROWS = 32  # that one thread filters at a time
+ZLIB_LEVEL = 2  # zlib's: three times as fast as 6, files a seventh larger
 ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))  # fmt: skip  # noqa: E501
 
 
 def bits(data: bytes) -> int:
-    """Bits per sample of a PNG file."""
+    """Return the bits per sample of a PNG file."""
     return data[24]
 
 
 def is_16_bit(data: bytes) -> bool:
-    """Whether ``data`` is a PNG file of 16 bits per sample."""
+    """Return whether ``data`` is a PNG file of 16 bits per sample."""
     return data.startswith(SIGNATURE) and data[24:25] == b"\x10"
 
 
 def decode_16_bit(data: bytes) -> np.ndarray:
-    """The samples of a PNG file of 16 bits, (H, W, C): C is 1 grey, 2 with alpha, 3 RGB, 4 RGBA.
+    """Decode a PNG file of 16 bits to (H, W, C): C is 1 grey, 2 with alpha, 3 RGB, 4 RGBA.
 
     A colour declared transparent (chunk tRNS) becomes an alpha channel.
 
@@ -85,7 +85,7 @@ def decode_16_bit(data: bytes) -> np.ndarray:
 
 
 def encode(pixels: np.ndarray, chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """A PNG file of ``pixels`` (H, W, C), uint8 or uint16, C as for :func:`decode_16_bit`.
+    """Encode ``pixels`` (H, W, C), uint8 or uint16, as a PNG file; C as for :func:`decode_16_bit`.
 
     ``chunks`` are names and contents of what else to store, after the header and before the
     pixels. The bytes do not depend on the number of threads.
@@ -93,14 +93,14 @@ def encode(pixels: np.ndarray, chunks: list[tuple[bytes, bytes]]) -> bytes:
     height, width, channels = pixels.shape
     color = next(key for key, count in CHANNELS.items() if count == channels)
     depth = 8 * pixels.dtype.itemsize
-    lines = np.require(pixels, pixels.dtype.newbyteorder(">"), "CW").view(np.uint8)
+    lines = np.require(pixels, pixels.dtype.newbyteorder(">"), ["C", "W"]).view(np.uint8)
     lines = lines.reshape(height, -1)
     filtered = np.empty((height, 1 + lines.shape[1]), np.uint8)
     step = pixels.itemsize * channels
     filtered[0, 0] = PAETH
     filtered[0, 1:] = lines[0]  # of which nothing lies above, and to the left
     filtered[0, 1 + step :] -= lines[0, :-step]
-    parallel(_filter, -(-height // ROWS), lines, step, filtered)
+    parallel(_filter, -(-height // PIECE_ROWS), lines, step, filtered)
     del lines
     parts = [
         SIGNATURE,
@@ -131,32 +131,32 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _deflate(data: np.ndarray) -> list[bytes]:
-    """A zlib stream (RFC 1950) in parts that are compressed at the same time, as pigz does.
+    """Compress to a zlib stream (RFC 1950) in parts, several at the same time, as pigz does.
 
     Each block of ``data`` starts from the 32 KiB before it, so that cutting costs no size, and all
     but the last end on a byte, so that they can be joined.
     """
-    count = -(-len(data) // BLOCK)
+    count = -(-len(data) // BLOCK_BYTES)
     parts = [b""] * count
 
     def compress(i: int) -> None:
-        start = i * BLOCK
+        start = i * BLOCK_BYTES
         packer = zlib.compressobj(
-            LEVEL,
+            ZLIB_LEVEL,
             zlib.DEFLATED,
             -15,
             9,
             zlib.Z_FILTERED,
-            data[max(0, start - WINDOW) : start].tobytes(),
+            data[max(0, start - WINDOW_BYTES) : start].tobytes(),
         )
-        body = packer.compress(data[start : start + BLOCK])
+        body = packer.compress(data[start : start + BLOCK_BYTES].data)
         parts[i] = body + packer.flush(zlib.Z_FINISH if i == count - 1 else zlib.Z_SYNC_FLUSH)
 
     parallel(compress, count)
     return [
         b"\x78\x5e" + parts[0],
         *parts[1:-1],
-        (parts[-1] if count > 1 else b"") + struct.pack(">I", zlib.adler32(data)),
+        (parts[-1] if count > 1 else b"") + struct.pack(">I", zlib.adler32(data.data)),
     ]
 
 
@@ -168,10 +168,10 @@ def _filter(piece, lines, step, result):
     five filters a line ends with Paeth's on nearly every line (files equal to 0.1 %), so that the
     trial is not worth its time. ``step`` is the bytes from a pixel to the next.
     """
-    stop = (piece + 1) * ROWS
+    stop = (piece + 1) * PIECE_ROWS
     if stop > len(lines):
         stop = len(lines)
-    for y in range(piece * ROWS, stop):
+    for y in range(piece * PIECE_ROWS, stop):
         if y == 0:
             continue
         result[y, 0] = PAETH
@@ -206,7 +206,7 @@ def _unfilter(lines, step):
 
 @helper
 def _paeth(left, up, corner):
-    """Whichever of the three is closest to left + up - corner."""
+    """Return whichever of the three is closest to left + up - corner."""
     left, up, corner = np.int32(left), np.int32(up), np.int32(corner)
     a, b, c = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
     return left if a <= b and a <= c else up if b <= c else corner

@@ -13,13 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
-from npsrcnn.images.tiff import DEFLATE, DIFFERENCES, TILE_COUNTS, TILE_OFFSETS, Kind, deflate
+from npsrcnn.images.tiff import (
+    DEFLATE,
+    DIFFERENCES,
+    TILE_COUNTS,
+    TILE_OFFSETS,
+    Kind,
+    Ratio,
+    deflate,
+)
 
 TILE = 256  # rows and columns of a tile
 
 
 class TiledFile:
-    """A BigTIFF file that grows by tiles, in any order.
+    """Grow a BigTIFF file by tiles, in any order.
 
     Parameters
     ----------
@@ -35,7 +43,11 @@ class TiledFile:
 
     @classmethod
     def begin(
-        cls, path: Path, kind: Kind, tags: Sequence[tuple], resolution: dict[str, object]
+        cls,
+        path: Path,
+        kind: Kind,
+        tags: Sequence[tuple[int, int, int | None, object, bool]] = (),
+        resolution: tuple[tuple[Ratio, Ratio] | None, int | None] = (None, None),
     ) -> TiledFile:
         """Write all but the tiles."""
         import tifffile
@@ -48,7 +60,8 @@ class TiledFile:
                 predictor=DIFFERENCES if kind.dtype.kind == "u" else None,
                 photometric="rgb" if kind.colors == 3 else "minisblack", planarconfig="contig",
                 extrasamples=["unassalpha"] if kind.alpha else None,
-                metadata=None, software=False, extratags=tags, **resolution,
+                metadata=None, software=False, extratags=tags,
+                resolution=resolution[0], resolutionunit=resolution[1],
             )  # fmt: skip
         return cls(path, path.stat().st_size)
 
@@ -62,7 +75,7 @@ class TiledFile:
         self.end += sum(map(len, tiles))
 
     def finish(self, offsets: np.ndarray, counts: np.ndarray) -> None:
-        """Say where each tile lies and how long it is, row by row of tiles."""
+        """Write offset and length in bytes of each tile, row by row of tiles."""
         import tifffile
 
         with tifffile.TiffFile(self.path, mode="r+") as file:
@@ -72,12 +85,12 @@ class TiledFile:
 
 
 def tiles_of(size: tuple[int, int]) -> int:
-    """How many tiles an image of ``size`` (H, W) has."""
+    """Return how many tiles an image of ``size`` (H, W) has."""
     return -(-size[0] // TILE) * -(-size[1] // TILE)
 
 
 def compress(pixels: np.ndarray, alpha: np.ndarray | None) -> list[bytes]:
-    """The tiles of a window that begins where a tile does, row by row."""
+    """Compress the tiles of a window that begins where a tile does, row by row."""
     samples = np.atleast_3d(pixels) if alpha is None else np.dstack([pixels, alpha])
     height, width, channels = samples.shape
     tiles = []

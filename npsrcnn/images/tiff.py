@@ -1,4 +1,4 @@
-"""TIFF: one reader for files in memory and for windows of files of any size, and a writer.
+"""Read TIFF, whole or windows of files of any size, by one reader; write TIFF from memory.
 
 tifffile parses a file's structure, and Pillow's libtiff decompresses strips and tiles. Pillow alone
 would read 16-bit colour as 8-bit, so it is shown the strips or tiles of a file as those of an 8-bit
@@ -26,17 +26,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 from PIL.TiffImagePlugin import TiffImageFile
 
 from npsrcnn.errors import UserError
-from npsrcnn.images.metadata import (
-    ORIENTATION,
-    TIFF_ICC,
-    TIFF_PLACE,
-    TIFF_TEXTS,
-    TIFF_UNIT,
-    TIFF_X_RESOLUTION,
-    TIFF_XMP,
-    TIFF_Y_RESOLUTION,
-    rescaled,
-)
+from npsrcnn.images import metadata
 from npsrcnn.pixels.color import peak
 from npsrcnn.pixels.resize import Span
 from npsrcnn.runtime.threads import parallel
@@ -58,8 +48,16 @@ UNSPECIFIED, PREMULTIPLIED, UNASSOCIATED = 0, 1, 2  # what an extra sample is; t
 SIGNED, FLOAT = 2, 3  # sample formats
 TYPES = {1: "uint", SIGNED: "int", FLOAT: "float"}
 ASCII = 2  # a type of tags
-KEPT_TAGS = (*TIFF_TEXTS, TIFF_ICC, TIFF_XMP, ORIENTATION, *TIFF_PLACE)
-"""Tags that a file enlarged block by block keeps: texts, profile, place on Earth, GDAL's."""
+DAMAGED = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    struct.error,
+)
+"""Errors that tifffile and Pillow raise of a damaged file."""
 
 SUFFIXES = (".tif", ".tiff")
 HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little- and big-endian TIFF, and BigTIFF
@@ -71,12 +69,15 @@ LARGEST = 1 << 32  # bytes: offsets are of 32 bits
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
+Ratio = tuple[int, int]  # numerator and denominator
+
+
 class PillowOnly(UserError):
-    """Raised for kinds of TIFF that may be read whole by Pillow, but not by :class:`TiffReader`."""
+    """A kind of TIFF that :class:`TiffReader` does not take, but Pillow may."""
 
 
 class Kind(NamedTuple):
-    """Size and type of the pixels of a file."""
+    """The size and type of the pixels of a file."""
 
     size: tuple[int, int]  # rows and columns
     dtype: np.dtype[np.generic]  # uint8, uint16 or float32
@@ -85,15 +86,15 @@ class Kind(NamedTuple):
 
     @property
     def samples(self) -> int:
-        """Channels, alpha included."""
+        """Number of channels, alpha included."""
         return self.colors + self.alpha
 
 
 class TiffReader:
     """Read windows of a TIFF file of one picture: grey or RGB, with or without alpha.
 
-    Only what a window needs is read and decoded, and decoded strips or tiles stay until a window
-    of other rows is asked for. Any number of threads may read.
+    Only what a window needs is read and decoded. Decoded strips or tiles are kept until a window of
+    other rows is read; those that the file leaves out are zero. Any number of threads may read.
 
     Parameters
     ----------
@@ -125,31 +126,41 @@ class TiffReader:
         try:
             self._file = tifffile.TiffFile(source)
             self.close = weakref.finalize(self, self._file.close)
-            self._page = self._file.pages.first
+            self._page = page = self._file.pages.first
             self.kind = self._checked_kind()
+            self.orientation = page.tags.valueof(metadata.ORIENTATION, 1)
         except UserError:
             raise
-        except (
-            tifffile.TiffFileError, ValueError, TypeError, LookupError, AttributeError,
-            OverflowError, struct.error,
-        ) as error:  # fmt: skip
+        except DAMAGED as error:
             raise self._error(f"no TIFF file, or a damaged one ({_line(error)})") from error
-        self.orientation = self._page.tags.valueof(ORIENTATION, 1)
+        self._planes = self.kind.samples if page.planarconfig == 2 else 1
+        self._stored_dtype = self.kind.dtype.newbyteorder(self._file.byteorder)
+        height, width = self.kind.size
+        strip, tile = (min(page.rowsperstrip, height), width), (page.tilelength, page.tilewidth)
+        self._segment = tile if page.is_tiled else strip
+        if min(*self.kind.size, *self._segment) < 1:
+            raise self._error("a damaged TIFF, of no pixels")
+        self._down, across = -(-height // self._segment[0]), -(-width // self._segment[1])
+        count = self._planes * self._down * across
+        if min(len(page.dataoffsets), len(page.databytecounts)) < count:
+            raise self._error("truncated: pixels are missing")
 
     def __reduce__(self) -> tuple[type[TiffReader], tuple[Path | io.BytesIO]]:
-        """In another process the file is opened there."""
+        """Open the file again in another process."""
         return TiffReader, (self.source,)
 
-    def _error(self, text: str, error: type[UserError] = UserError) -> UserError:
-        return error(f"{self.source}: {text}" if isinstance(self.source, Path) else text)
+    def _error(self, text: str, kind: type[UserError] = UserError) -> UserError:
+        return kind(f"{self.source}: {text}" if isinstance(self.source, Path) else text)
 
     def _checked_kind(self) -> Kind:
         page = self._page
-        pages = sum(not p.is_reduced and not p.is_mask for p in self._file.pages)
+        pages = sum(
+            not (p.keyframe and (p.keyframe.is_reduced or p.keyframe.is_mask))
+            for p in self._file.pages
+        )
         if pages > 1:
             raise self._error(f"TIFF of {pages} pages: only single pictures are taken")
-        size, channels = (page.imagelength, page.imagewidth), page.samplesperpixel
-        bits = int(np.max(page.bitspersample))
+        channels, bits = page.samplesperpixel, int(np.max(page.bitspersample))
         what = (
             f"a TIFF of {COLORS.get(page.photometric, 'an unknown kind')}, {channels} "
             f"channel{'s' * (channels > 1)} of {TYPES.get(page.sampleformat, 'unknown')}{bits}"
@@ -165,7 +176,7 @@ class TiffReader:
         jpeg = (page.photometric, page.compression, page.planarconfig) == (YCBCR, JPEG, 1)
         colors = 3 if page.photometric == RGB or jpeg else 1
         if (
-            (page.photometric not in (WHITE_IS_ZERO, GREY, RGB) and not jpeg)
+            not (page.photometric in (WHITE_IS_ZERO, GREY, RGB) or jpeg)
             or channels not in (colors, colors + 1)
             or page.dtype not in (np.uint8, np.uint16, np.float32)
             or page.bitspersample != 8 * page.dtype.itemsize
@@ -174,31 +185,33 @@ class TiffReader:
             if isinstance(self.source, Path):
                 raise self._error(f"too large for {what}: save it as {taken}", PillowOnly)
             raise PillowOnly(f"{what}: taken are {taken}")
-        segment = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, 1)
-        if min(*size, *segment) < 1:
-            raise self._error("a damaged TIFF, of no pixels")
+        size = page.imagelength, page.imagewidth
         return Kind(size, page.dtype, colors, channels > colors)
 
     def tags(self, scale: float) -> list[tuple[int, int, int | None, object, bool]]:
         """Return tags for tifffile to write with an image ``scale`` times as large.
 
-        Where it lies on Earth is said for the smaller pixels.
+        Texts, profile, place on Earth, of which is said where the smaller pixels lie.
         """
         found = self._page.tags
-        kept = rescaled({code: found[code].value for code in KEPT_TAGS if code in found}, scale)
+        codes = (
+            *metadata.TIFF_TEXTS, metadata.TIFF_ICC, metadata.TIFF_XMP, metadata.ORIENTATION,
+            *metadata.TIFF_PLACE,
+        )  # fmt: skip
+        kept = {tag.code: tag.value for tag in found if tag.code in codes}
         return [
             (code, int(found[code].dtype), None if isinstance(value, str) else found[code].count,
              value, True)
-            for code, value in kept.items()
+            for code, value in metadata.rescaled(kept, scale).items()
         ]  # fmt: skip
 
-    def resolution(self) -> dict[str, object]:
-        """Return pixels per inch or centimetre, as tifffile writes them, or nothing."""
-        tags = self._page.tags
-        x, y = tags.valueof(TIFF_X_RESOLUTION), tags.valueof(TIFF_Y_RESOLUTION)
+    def resolution(self) -> tuple[tuple[Ratio, Ratio] | None, int | None]:
+        """Return the resolution of x and y and its unit's code, or None of each."""
+        values = self._page.tags.valueof
+        x, y = values(metadata.TIFF_X_RESOLUTION), values(metadata.TIFF_Y_RESOLUTION)
         if x is None or y is None:
-            return {}
-        return {"resolution": (x, y), "resolutionunit": int(tags.valueof(TIFF_UNIT, 2))}
+            return None, None
+        return (x, y), int(values(metadata.TIFF_UNIT, 2))
 
     def held_bytes(self, rows: int) -> int:
         """Return about how many bytes are held decoded to read windows of that many rows."""
@@ -230,59 +243,33 @@ class TiffReader:
             raise self._error("holds values that are not finite (NaN or infinity)")
         return _divided(samples) if PREMULTIPLIED in self._page.extrasamples else samples
 
-    @property
-    def _segment(self) -> tuple[int, int]:
-        """Rows and columns of a strip or tile."""
-        page = self._page
-        if page.is_tiled:
-            return page.tilelength, page.tilewidth
-        return min(page.rowsperstrip, self.kind.size[0]), self.kind.size[1]
-
-    @property
-    def _planes(self) -> int:
-        return self.kind.samples if self._page.planarconfig == 2 else 1
-
-    @property
-    def _stored_dtype(self) -> np.dtype[np.generic]:
-        return self.kind.dtype.newbyteorder(self._file.byteorder)
-
     def _is_plain(self) -> bool:
-        """Whether a row lies in the file as it is in memory."""
+        """Return whether a row lies in the file as it is in memory."""
         page = self._page
         return (
             page.compression == UNCOMPRESSED and not page.is_tiled
-            and page.fillorder == 1 and min(page.databytecounts, default=0) > 0
+            and page.fillorder == 1 and min(page.databytecounts) > 0
         )  # fmt: skip
 
     def _read_rows(self, rows: Span, columns: Span, samples: np.ndarray) -> None:
         """Read bytes from where they lie, for strips of any height."""
-        page, file, (start, stop) = self._page, self._file.filehandle, columns
+        page = self._page
         pixel = self.kind.samples // self._planes * self.kind.dtype.itemsize
-        strips = -(-self.kind.size[0] // page.rowsperstrip)
+        (height, width), (start, stop) = self.kind.size, columns
+        strips = -(-height // page.rowsperstrip)
         for plane in range(self._planes):
             target = samples[..., plane, None] if self._planes > 1 else samples
-            first = rows[0]
-            while first < rows[1]:
-                strip, row = divmod(first, page.rowsperstrip)
-                # whole rows of a strip at once, where all columns are asked for
-                last = min(rows[1], first - row + page.rowsperstrip)
-                last = last if stop - start == self.kind.size[1] else first + 1
-                count = (last - first) * (stop - start) * pixel
-                offset = page.dataoffsets[plane * strips + strip : plane * strips + strip + 1]
-                file.seek(sum(offset) + (row * self.kind.size[1] + start) * pixel)
-                data = file.read(count) if offset else b""
-                if len(data) < count:
-                    raise self._error("truncated: pixels are missing")
+            for y in range(*rows):
+                strip, row = divmod(y, page.rowsperstrip)
+                offset = page.dataoffsets[plane * strips + strip]
+                data = self._bytes(offset + (row * width + start) * pixel, (stop - start) * pixel)
                 part = np.frombuffer(data, self._stored_dtype)
-                target[first - rows[0] : last - rows[0]] = part.reshape(
-                    last - first, stop - start, -1
-                )
-                first = last
+                target[y - rows[0]] = part.reshape(stop - start, -1)
 
     def _read_segments(self, rows: Span, columns: Span, samples: np.ndarray) -> None:
         """Decode strips or tiles that the window touches."""
         length, width = self._segment
-        down, across = -(-self.kind.size[0] // length), -(-self.kind.size[1] // width)
+        down, across = self._down, -(-self.kind.size[1] // width)
         in_rows = range(rows[0] // length, -(-rows[1] // length))
         in_columns = range(columns[0] // width, -(-columns[1] // width))
         for index in [i for i in self._decoded if i // across % down not in in_rows]:
@@ -305,66 +292,64 @@ class TiffReader:
                     first - top : last - top, start - left : stop - left
                 ]
 
-    def _decode(self, indices: Sequence[int]) -> None:
-        """Decode strips or tiles of one plane, in their order: each (rows, columns, samples).
-
-        Those that the file has not are of zeros.
-        """
-        page, (length, width) = self._page, self._segment
-        channels = self.kind.samples // self._planes
-        batch = max(1, BATCH_BYTES // (length * width * channels * self.kind.dtype.itemsize))
-        for start in range(0, len(indices), batch):
-            stored = {index: self._stored(index) for index in indices[start : start + batch]}
-            rows = {
-                index: length
-                if page.is_tiled
-                else min(
-                    length, self.kind.size[0] - index % -(-self.kind.size[0] // length) * length
-                )
-                for index in stored
-            }
-            there = [index for index in stored if stored[index]]
-            for index in stored.keys() - set(there):
-                self._decoded[index] = np.zeros((rows[index], width, channels), self.kind.dtype)
-            try:
-                if page.compression in BY_PILLOW:
-                    shape = (sum(rows[index] for index in there), width, channels)
-                    whole = self._decompressed([stored[i] for i in there], length, shape)
-                    ends = np.cumsum([rows[index] for index in there])
-                    self._decoded |= zip(there, np.split(whole, ends[:-1]), strict=True)
-                else:
-                    for index in there:
-                        decoded = page.decode(stored[index], index, jpegtables=page.jpegtables)
-                        self._decoded[index] = decoded[0][0]
-            except ImportError as error:  # of a codec that this Python or tifffile is without
-                raise self._codec() from error
-            except (OSError, ValueError, RuntimeError, TypeError, SyntaxError, zlib.error,
-                    lzma.LZMAError) as error:  # fmt: skip
-                if "imagecodecs" in str(error):
-                    raise self._codec() from error
-                raise self._error(f"damaged or truncated ({_line(error)})") from error
-
-    def _stored(self, index: int) -> bytes:
-        """Return a strip or tile as it is in the file."""
-        page, file = self._page, self._file.filehandle
-        if index >= min(len(page.dataoffsets), len(page.databytecounts)):
-            raise self._error("truncated: pixels are missing")
-        file.seek(page.dataoffsets[index])
-        data = file.read(page.databytecounts[index])
-        if len(data) < page.databytecounts[index]:
+    def _bytes(self, offset: int, count: int) -> bytes:
+        self._file.filehandle.seek(offset)
+        data = self._file.filehandle.read(count)
+        if len(data) < count:
             raise self._error("truncated: pixels are missing")
         return data
 
-    def _decompressed(
-        self, segments: Sequence[bytes], length: int, shape: tuple[int, int, int]
-    ) -> np.ndarray:
-        """Decompress segments that lie below one another, and undo the predictor: ``shape``.
+    def _decode(self, indices: Sequence[int]) -> None:
+        """Decode strips or tiles of one plane, in their order: each (rows, columns, samples)."""
+        page, (length, width) = self._page, self._segment
+        row_bytes = width * self.kind.samples // self._planes * self.kind.dtype.itemsize
+        batch = max(1, BATCH_BYTES // (length * row_bytes))
+        decode = self._by_pillow if page.compression in BY_PILLOW else self._by_tifffile
+        for start in range(0, len(indices), batch):
+            stored = {
+                index: self._bytes(page.dataoffsets[index], page.databytecounts[index])
+                for index in indices[start : start + batch]
+            }
+            try:
+                self._decoded |= decode(stored)
+            except (
+                *DAMAGED, OSError, RuntimeError, zlib.error, lzma.LZMAError, ImportError,
+            ) as error:  # fmt: skip
+                if isinstance(error, ImportError) or "imagecodecs" in str(error):
+                    name = getattr(page.compression, "name", page.compression)
+                    raise self._error(
+                        f"compressed by {name}, which needs a package more: pip install imagecodecs"
+                    ) from error
+                raise self._error(f"damaged or truncated ({_line(error)})") from error
 
-        They are put into a file in memory as its strips, of ``length`` rows but for the last.
+    def _by_tifffile(self, stored: dict[int, bytes]) -> dict[int, np.ndarray]:
+        page, decoded = self._page, {}
+        for index, data in stored.items():
+            part, _, shape = page.decode(data or None, index, jpegtables=page.jpegtables)
+            decoded[index] = np.zeros(shape[1:], page.dtype) if part is None else part[0]
+        return decoded
+
+    def _by_pillow(self, stored: dict[int, bytes]) -> dict[int, np.ndarray]:
+        page, (length, width) = self._page, self._segment
+        channels = self.kind.samples // self._planes
+        decoded = dict.fromkeys(stored, np.zeros((length, width, channels), self.kind.dtype))
+        there = [index for index, data in stored.items() if data]  # where not, all is zero
+        if there:
+            rows = len(there) * length
+            if not page.is_tiled and (there[-1] + 1) % self._down == 0:  # the last strip is short
+                rows -= self._down * length - self.kind.size[0]
+            whole = self._decompressed([stored[index] for index in there], rows, channels)
+            decoded |= zip(there, np.split(whole, range(length, rows, length)), strict=True)
+        return decoded
+
+    def _decompressed(self, segments: Sequence[bytes], rows: int, channels: int) -> np.ndarray:
+        """Decompress strips or tiles, one below the other: (rows, columns, channels).
+
+        They become the strips of a file in memory, which Pillow opens.
         """
-        page, (rows, width, channels) = self._page, shape
+        page, (length, width), dtype = self._page, self._segment, self.kind.dtype
         tags = Directory(HEADERS[0] + bytes(4))
-        tags[LENGTH], tags[STRIP_ROWS] = rows, min(length, rows)
+        tags[LENGTH], tags[STRIP_ROWS] = rows, length
         tags[COMPRESSION], tags[FILL_ORDER] = int(page.compression), int(page.fillorder)
         if page.compression == JPEG:
             tags[WIDTH], tags[SAMPLES], tags[BITS] = width, channels, (8,) * channels
@@ -375,32 +360,25 @@ class TiffReader:
                 tags[JPEG_TABLES] = page.jpegtables
             if page.subsampling:
                 tags[SUBSAMPLING] = page.subsampling
-        else:
-            tags[WIDTH] = width * channels * self.kind.dtype.itemsize
+        else:  # bytes, whatever they mean
+            tags[WIDTH] = width * channels * dtype.itemsize
             tags[SAMPLES], tags[BITS], tags[PHOTOMETRIC] = 1, 8, GREY
         # not Image.open, which counts bytes for pixels and would refuse them as too many
         with TiffImageFile(io.BytesIO(_file(tags, segments))) as image:
             samples = np.asarray(image)
         predictor = page.predictor if page.compression in PREDICTABLE else 1
-        if page.compression == JPEG:
-            return samples.reshape(shape)
         if predictor == FLOAT_DIFFERENCES:
-            # bytes of a row: first the highest of all samples, then the next; differences
-            planes = np.cumsum(samples.reshape(rows, -1, channels), 1, np.uint8)
-            planes = planes.reshape(rows, self.kind.dtype.itemsize, -1).swapaxes(1, 2)
-            big_endian = np.ascontiguousarray(planes).view(self.kind.dtype.newbyteorder(">"))
-            return big_endian.astype(self.kind.dtype).reshape(shape)
-        result = samples.view(self._stored_dtype).astype(self.kind.dtype).reshape(shape)
+            # differences of bytes, in each row first the highest ones of all samples, then the next
+            stored = np.cumsum(samples.reshape(rows, -1, channels), 1, np.uint8)
+            stored = stored.reshape(rows, dtype.itemsize, -1).swapaxes(1, 2)
+            values = np.ascontiguousarray(stored).view(dtype.newbyteorder(">"))
+        else:
+            values = samples.view(self._stored_dtype)
+        result = values.astype(dtype).reshape(rows, width, channels)
         if predictor == DIFFERENCES:
-            integers = result.view(f"u{result.itemsize}")
+            integers = result.view(f"u{dtype.itemsize}")
             np.cumsum(integers, 1, integers.dtype, out=integers)
         return result
-
-    def _codec(self) -> UserError:
-        name = getattr(self._page.compression, "name", self._page.compression)
-        return self._error(
-            f"compressed by {name}, which needs a package more: pip install imagecodecs"
-        )
 
 
 def decode(data: bytes) -> tuple[np.ndarray, int]:
@@ -438,7 +416,7 @@ def read_layout(path: str | Path) -> tuple[int, int, int, int] | None:
             page = opened.pages.first
             bits = int(np.max(page.bitspersample))
             return page.imagelength, page.imagewidth, page.samplesperpixel, -(-bits // 8)
-    except (tifffile.TiffFileError, KeyError, TypeError, ValueError, struct.error, OSError):
+    except (*DAMAGED, OSError):
         return None  # damaged: images.read() says how
 
 

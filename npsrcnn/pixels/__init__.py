@@ -1,1 +1,1 @@
-"""Arithmetic on pixels: colour, interpolation, error measures, transparency."""
+"""Compute on pixels: colour, interpolation, error measures, transparency."""

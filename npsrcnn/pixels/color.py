@@ -1,4 +1,4 @@
-"""Colour: MATLAB's YCbCr (ITU-R BT.601, Y from 16 to 235 of 255), in which SRCNN works.
+"""Convert colour to and from MATLAB's YCbCr (ITU-R BT.601, Y in 16..235), in which SRCNN works.
 
 The network restores Y, where the eye sees detail; Cb and Cr are merely enlarged. Both directions
 are affine, ``out = matrix @ in + offset``, and one compiled loop does either.
@@ -11,7 +11,7 @@ import numpy as np
 from npsrcnn.runtime.jit import jit
 from npsrcnn.runtime.threads import parallel
 
-PIECE = 1 << 15  # pixels that one thread takes at a time: fewer cost more than they gain
+PIECE_PIXELS = 1 << 15  # that one thread takes at a time: fewer cost more than they gain
 
 _TO_YCBCR = np.array(
     [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
@@ -21,7 +21,7 @@ _ZERO = np.array([16.0, 128.0, 128.0]) / 255  # where black lies, as a part of t
 
 
 def rgb2ycbcr(image: np.ndarray) -> np.ndarray:
-    """RGB to YCbCr, as MATLAB's ``rgb2ycbcr``.
+    """Convert RGB to YCbCr, as MATLAB's ``rgb2ycbcr``.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def rgb2ycbcr(image: np.ndarray) -> np.ndarray:
 
 
 def ycbcr2rgb(image: np.ndarray) -> np.ndarray:
-    """YCbCr to RGB, as MATLAB's ``ycbcr2rgb``: the inverse of :func:`rgb2ycbcr`.
+    """Convert YCbCr to RGB, as MATLAB's ``ycbcr2rgb``: the inverse of :func:`rgb2ycbcr`.
 
     Takes and returns what that does. Colours that RGB cannot hold are limited to its range, of
     floats to 0..1, as MATLAB does.
@@ -58,7 +58,7 @@ def ycbcr2rgb(image: np.ndarray) -> np.ndarray:
 
 
 def luma(image: np.ndarray) -> np.ndarray:
-    """Y of :func:`rgb2ycbcr` alone, (H, W); a grey image (H, W) is taken as it is."""
+    """Compute Y of :func:`rgb2ycbcr` alone, (H, W); return a grey image (H, W) as it is."""
     image = np.asarray(image)
     if image.ndim == 2:
         return image
@@ -70,22 +70,22 @@ def luma(image: np.ndarray) -> np.ndarray:
 
 
 def peak(dtype: np.dtype) -> float:
-    """The value of white: the largest of an unsigned integer type, 1 for a float type."""
+    """Return the value of white: the largest of an unsigned integer type, 1 for a float type."""
     return float(np.iinfo(dtype).max) if np.dtype(dtype).kind == "u" else 1.0
 
 
 def to_ycbcr(white: float) -> tuple[np.ndarray, np.ndarray]:
-    """Matrix and offset from RGB to YCbCr, both with ``white`` as the peak."""
+    """Return matrix and offset from RGB to YCbCr, both with ``white`` as the peak."""
     return _TO_YCBCR, _ZERO * white
 
 
 def to_rgb(white: float) -> tuple[np.ndarray, np.ndarray]:
-    """Matrix and offset from YCbCr to RGB, both with ``white`` as the peak."""
+    """Return matrix and offset from YCbCr to RGB, both with ``white`` as the peak."""
     return _TO_RGB, -(_TO_RGB @ _ZERO) * white
 
 
 def convert(planes: np.ndarray, matrix: np.ndarray, offset: np.ndarray, result: np.ndarray) -> None:
-    """``result[y, x] = matrix @ planes[:, y, x] + offset`` for every pixel.
+    """Set ``result[y, x] = matrix @ planes[:, y, x] + offset`` for every pixel.
 
     ``planes`` are (3, H, W), of any strides, but 2.6 times as fast if contiguous; ``result`` is
     (H, W, channels). Sums are float64. An integer ``result`` is rounded and limited to its type.
@@ -94,7 +94,7 @@ def convert(planes: np.ndarray, matrix: np.ndarray, offset: np.ndarray, result: 
     if not (planes.flags.writeable and planes.flags.aligned):
         planes = planes.copy()  # sooner than to have Numba compile the kernel once more
     top = peak(result.dtype) if result.dtype.kind == "u" else 0.0
-    block = max(1, PIECE // width)
+    block = max(1, PIECE_PIXELS // width)
 
     def piece(i: int) -> None:
         stop = min((i + 1) * block, height)

@@ -1,4 +1,4 @@
-"""How close two images are: PSNR and SSIM, with the peak of the signal always explicit."""
+"""Compare two images: PSNR and SSIM, with the peak of the signal always explicit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ K1, K2 = 0.01, 0.03
 
 
 def psnr(a: np.ndarray, b: np.ndarray, data_range: float) -> float:
-    """Peak signal-to-noise ratio in dB: ``10 log10(data_range^2 / mean((a - b)^2))``.
+    """Compute PSNR in dB: ``10 log10(data_range^2 / mean((a - b)^2))``.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def psnr(a: np.ndarray, b: np.ndarray, data_range: float) -> float:
 
 
 def ssim(a: np.ndarray, b: np.ndarray, data_range: float) -> float:
-    """Structural similarity, as its authors compute it.
+    """Compute structural similarity (SSIM), as its authors do.
 
     Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image quality assessment: from error
     visibility to structural similarity", IEEE TIP 2004, equation 13: Gaussian window of 11 x 11
@@ -65,7 +65,7 @@ def ssim(a: np.ndarray, b: np.ndarray, data_range: float) -> float:
 
 
 def shave(image: np.ndarray, border: int) -> np.ndarray:
-    """``image`` without ``border`` pixels on every side (a view).
+    """Return ``image`` without ``border`` pixels on every side (a view).
 
     Raises
     ------
@@ -88,7 +88,7 @@ def _pair(a: np.ndarray, b: np.ndarray, data_range: float) -> tuple[np.ndarray, 
 
 
 def _window_mean(image: np.ndarray) -> np.ndarray:
-    """The mean under the Gaussian window, at every position where the window fits."""
+    """Compute the mean under the Gaussian window, at every position where the window fits."""
     x = np.arange(WINDOW) - WINDOW // 2
     weight = np.exp(-(x**2) / (2 * SIGMA**2))
     weight /= weight.sum()

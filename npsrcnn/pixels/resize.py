@@ -1,4 +1,4 @@
-"""Bicubic resampling, exactly as MATLAB's imresize: the first step of SRCNN and its yardstick.
+"""Resample bicubically, exactly as MATLAB's imresize: SRCNN's first step and its baseline.
 
 An image is resampled one axis after the other. Along an axis every output sample is a weighted
 sum of a few input samples, ``out[i] = sum_t weight[i, t] * in[index[i, t]]``; :func:`_table`
@@ -23,10 +23,12 @@ from npsrcnn.runtime.jit import helper, jit
 from npsrcnn.runtime.threads import parallel
 
 SUPPORT = 4.0  # Keys' kernel is zero from a distance of 2 on
-PIECE = 1 << 15  # output samples that one thread takes at a time: fewer cost more than they gain
+PIECE_SAMPLES = (
+    1 << 15
+)  # of the output that one thread takes at a time: fewer cost more than they gain
 TAPS = 4  # input samples that kernels add up at a time
 LANES = 32  # rows that are resampled side by side along the columns
-BLOCK = 64  # columns of them that are made before they are stored: they stay in the cache
+BLOCK_COLUMNS = 64  # that are made of them before they are stored: they stay in the cache
 
 Span = tuple[int, int]  # start and stop, of rows or columns
 
@@ -72,7 +74,7 @@ def imresize(
 
 
 class Resizer:
-    """The resampling of images of one size to another, with its tables worked out once.
+    """Resample images of one size to another, with tables that are computed once.
 
     Takes the arguments of :func:`imresize`, with the input's ``(H, W)`` in place of an image.
     Called with an image it resizes it; with ``rows=(start, stop)`` as well, it computes those
@@ -87,21 +89,21 @@ class Resizer:
         edge: str = "clamp",
         antialias: bool = True,
     ) -> None:
-        if (scale is None) == (shape is None):
-            raise TypeError("give either scale or shape")
         if len(size) != 2 or min(size) < 1:
             raise ValueError(f"an image needs two axes of at least one pixel, not {tuple(size)}")
         if edge not in ("clamp", "mirror"):
             raise ValueError(f"edge is 'clamp' or 'mirror', not {edge!r}")
-        if scale is not None:
+        if scale is not None and shape is None:
             if not 0 < scale < math.inf:
                 raise ValueError(f"scale must be positive and finite, not {scale}")
             scales = (float(scale), float(scale))
             shape = (math.ceil(scale * size[0]), math.ceil(scale * size[1]))
-        else:
+        elif shape is not None and scale is None:
             if len(shape) != 2 or min(shape) < 1:
                 raise ValueError(f"shape must be two positive numbers, not {tuple(shape)}")
             scales = (shape[0] / size[0], shape[1] / size[1])
+        else:
+            raise TypeError("give either scale or shape")
         self.size = (int(size[0]), int(size[1]))
         self.shape = (int(shape[0]), int(shape[1]))
         self._rows_first = scales[0] <= scales[1]
@@ -115,7 +117,7 @@ class Resizer:
         return self.window(image, (0, 0), rows or (0, self.shape[0]), (0, self.shape[1]))
 
     def needs(self, rows: Span, columns: Span) -> tuple[Span, Span]:
-        """Rows and columns of the image from which a window of the result is made."""
+        """Return rows and columns of the image from which a window of the result is made."""
         return _in_use(_part(self._rows, rows)), _in_use(_part(self._columns, columns))
 
     def window(
@@ -126,7 +128,7 @@ class Resizer:
         columns: Span,
         out: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Some rows and columns, each (start, stop), of the result, bit for bit the same.
+        """Compute some rows and columns, each (start, stop), of the result, bit for bit the same.
 
         ``image`` may be a part of the whole image, from row and column ``corner`` on, that holds
         what :meth:`needs` says. ``out``, contiguous, of the type of ``image`` and not
@@ -140,8 +142,8 @@ class Resizer:
         down, across = _part(self._rows, rows), _part(self._columns, columns)
         (top, bottom), (left, right) = _in_use(down), _in_use(across)
         image = image[top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]]
-        down = Table(down.index - top, down.weight)
-        across = Table(across.index - left, across.weight)
+        down = Table(down.indices - top, down.weights)
+        across = Table(across.indices - left, across.weights)
         if self._rows_first:
             return _along_columns(_along_rows(image, down), across, out)
         return _along_rows(_along_columns(image, across), down, out)
@@ -162,7 +164,7 @@ def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def degrade(image: np.ndarray, scale: int, edge: str = "clamp") -> np.ndarray:
-    """Bicubic down by ``1 / scale`` and up again: the blurred image that SRCNN learns to restore.
+    """Resize by ``1 / scale`` and up again: the blurred image that SRCNN learns to restore.
 
     Nothing is rounded in between, as in the authors' code.
 
@@ -189,15 +191,15 @@ def degrade(image: np.ndarray, scale: int, edge: str = "clamp") -> np.ndarray:
 
 
 class Table(NamedTuple):
-    """Which input samples make each output sample along one axis: both arrays (outputs, taps)."""
+    """Input samples, and their weights, of each output sample of an axis: both (outputs, taps)."""
 
-    index: np.ndarray
-    weight: np.ndarray
+    indices: np.ndarray
+    weights: np.ndarray
 
 
 @lru_cache(maxsize=8)  # those who go window by window ask again and again
 def _table(size: int, outputs: int, scale: float, edge: str, antialias: bool) -> Table:
-    """MATLAB's ``contributions``, with its one-based positions."""
+    """Compute MATLAB's ``contributions``, with its one-based positions."""
     stretch = min(scale, 1.0) if antialias else 1.0
     support = SUPPORT / stretch
     center = np.arange(1, outputs + 1) / scale + 0.5 * (1 - 1 / scale)
@@ -218,17 +220,17 @@ def _table(size: int, outputs: int, scale: float, edge: str, antialias: bool) ->
 
 
 def _part(table: Table, span: Span) -> Table:
-    """What makes some of the output samples."""
-    return Table(table.index[slice(*span)], table.weight[slice(*span)])
+    """Return the part of a table for some of the output samples."""
+    return Table(table.indices[slice(*span)], table.weights[slice(*span)])
 
 
 def _in_use(table: Table) -> Span:
-    """The first input sample that a table names, and the one after the last."""
-    return int(table.index.min()), int(table.index.max()) + 1
+    """Return the first input sample that a table names, and the one after the last."""
+    return int(table.indices.min()), int(table.indices.max()) + 1
 
 
 def _keys(x: np.ndarray) -> np.ndarray:
-    """Keys' cubic convolution kernel, a = -0.5 (Keys 1981, equation 15)."""
+    """Compute Keys' cubic convolution kernel, a = -0.5 (Keys 1981, equation 15)."""
     x = np.abs(x)
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
@@ -237,10 +239,10 @@ def _keys(x: np.ndarray) -> np.ndarray:
 
 def _along_rows(image: np.ndarray, table: Table, out: np.ndarray | None = None) -> np.ndarray:
     """Resample the first axis."""
-    flat = np.require(image, requirements="CAW").reshape(len(image), -1)
-    shape = len(table.index), flat.shape[1]
+    flat = np.require(image, requirements=["C", "A", "W"]).reshape(len(image), -1)
+    shape = len(table.indices), flat.shape[1]
     result = np.empty(shape, image.dtype) if out is None else out.reshape(shape)
-    block = -(-PIECE // flat.shape[1])
+    block = -(-PIECE_SAMPLES // flat.shape[1])
     _run(_rows_kernel, block, flat, table, result, (flat.shape[1],))
     return result.reshape(len(result), *image.shape[1:])
 
@@ -248,18 +250,20 @@ def _along_rows(image: np.ndarray, table: Table, out: np.ndarray | None = None) 
 def _along_columns(image: np.ndarray, table: Table, out: np.ndarray | None = None) -> np.ndarray:
     """Resample the second axis. Channels lie side by side: out[j, c] = sum_t w[j, t] in[i_t, c]."""
     channels = math.prod(image.shape[2:])
-    index = channels * table.index[:, None] + np.arange(channels)[:, None]
-    weight = table.weight.repeat(channels, axis=0)
-    flat = np.require(image, requirements="CAW").reshape(len(image), -1)
+    index = channels * table.indices[:, None] + np.arange(channels)[:, None]
+    weight = table.weights.repeat(channels, axis=0)
+    flat = np.require(image, requirements=["C", "A", "W"]).reshape(len(image), -1)
     shape = len(flat), len(weight)
     result = np.empty(shape, image.dtype) if out is None else out.reshape(shape)
     table = Table(index.reshape(weight.shape), weight)
-    _run(_columns_kernel, LANES, flat, table, result, (flat.shape[1], LANES), (BLOCK, LANES))
-    return result.reshape(len(image), len(table.index) // channels, *image.shape[2:])
+    _run(
+        _columns_kernel, LANES, flat, table, result, (flat.shape[1], LANES), (BLOCK_COLUMNS, LANES)
+    )
+    return result.reshape(len(image), len(table.indices) // channels, *image.shape[2:])
 
 
 def _run(
-    kernel: Callable,
+    kernel: Callable[..., None],
     block: int,
     source: np.ndarray,
     table: Table,
@@ -273,13 +277,13 @@ def _run(
     compile the kernel once more.
     """
     real = np.float32 if result.dtype == np.float32 else np.float64
-    weight = table.weight.astype(real, copy=False)
+    weight = table.weights.astype(real, copy=False)
     top = real(np.iinfo(result.dtype).max if result.dtype.kind == "u" else 0)
 
     def piece(i: int) -> None:
         stop = min((i + 1) * block, len(result))
         space = [np.empty(shape, real) for shape in scratch]
-        kernel(i * block, stop, source, table.index, weight, top, real(0.5), *space, result)
+        kernel(i * block, stop, source, table.indices, weight, top, real(0.5), *space, result)
 
     parallel(piece, -(-len(result) // block))
 
@@ -325,7 +329,7 @@ def _columns_kernel(start, stop, source, index, weight, top, half, turned, total
 
 @helper
 def _stored(value, top, half):
-    """``value`` as an image holds it: if integer, rounded and limited to 0..top; top 0: float."""
+    """Return ``value`` as an image holds it: integers rounded, in 0..top; floats, top 0, as is."""
     if top == 0:
         return value
     value = np.floor(value + half)

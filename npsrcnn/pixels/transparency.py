@@ -1,4 +1,4 @@
-"""Colour behind transparency: what a pixel that nobody sees must not do to its neighbours."""
+"""Fill in the colour behind transparency, so that it does not show in neighbours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from npsrcnn.pixels.color import peak
 from npsrcnn.runtime.jit import jit
 from npsrcnn.runtime.threads import parallel
 
-ROWS = 64  # that one thread takes at a time
+PIECE_ROWS = 64  # that one thread takes at a time
 
 
 def fill(pixels: np.ndarray, alpha: np.ndarray, reach: int) -> np.ndarray:
@@ -24,6 +24,7 @@ def fill(pixels: np.ndarray, alpha: np.ndarray, reach: int) -> np.ndarray:
     alpha : ndarray, (H, W)
         Zero where a pixel cannot be seen.
     reach : int
+        In pixels.
 
     Returns
     -------
@@ -37,7 +38,7 @@ def fill(pixels: np.ndarray, alpha: np.ndarray, reach: int) -> np.ndarray:
     weight = (alpha / np.float32(peak(alpha.dtype))).astype(np.float32)
     for _ in range(reach):
         new_color, new_weight = np.empty_like(color), np.empty_like(weight)
-        pieces = -(-len(alpha) // ROWS)
+        pieces = -(-len(alpha) // PIECE_ROWS)
         parallel(_spread, pieces, color, weight, new_color, new_weight)
         color, weight = new_color, new_weight
     filled = hidden & (weight > 0)  # all else stays to the last bit, whatever lies farther away
@@ -51,7 +52,7 @@ def fill(pixels: np.ndarray, alpha: np.ndarray, reach: int) -> np.ndarray:
 def _spread(piece, color, weight, new_color, new_weight):
     """Give each pixel of weight 0 the weighted average of its eight neighbours."""
     height, width, channels = color.shape
-    for y in range(piece * ROWS, min((piece + 1) * ROWS, height)):
+    for y in range(piece * PIECE_ROWS, min((piece + 1) * PIECE_ROWS, height)):
         for x in range(width):
             new_weight[y, x] = weight[y, x]
             new_color[y, x] = color[y, x]

@@ -114,10 +114,10 @@ def test_the_file_does_not_depend_on_the_threads(rng):
 def test_cutting_into_blocks_costs_no_size(rng, monkeypatch):
     """Each block is compressed as what follows the one before, where it finds what it repeats."""
     data = np.tile(rng.integers(0, 256, 20_000, np.uint8), 20)
-    monkeypatch.setattr(png, "BLOCK", 16_384)
+    monkeypatch.setattr(png, "BLOCK_BYTES", 16_384)
     parts = png._deflate(data)
     assert len(parts) > 20 and zlib.decompress(b"".join(parts)) == data.tobytes()
-    assert sum(map(len, parts)) < 1.1 * len(zlib.compress(data.tobytes(), png.LEVEL))
+    assert sum(map(len, parts)) < 1.1 * len(zlib.compress(data.tobytes(), png.ZLIB_LEVEL))
 
 
 def test_missing_and_damaged_pixels(rng):

@@ -105,9 +105,9 @@ def test_compiled_loops_equal_numpy_bit_for_bit(rng, dtype, channels):
     for axis, function in enumerate((_along_rows, _along_columns)):
         table = _table(image.shape[axis], 91, 91 / image.shape[axis], "clamp", True)
         expected = np.zeros((91, *image.swapaxes(0, axis).shape[1:]), real)
-        for t in range(table.index.shape[1]):
-            weight = table.weight[:, t].astype(real).reshape(-1, *[1] * (image.ndim - 1))
-            expected += weight * image.swapaxes(0, axis)[table.index[:, t]]
+        for t in range(table.indices.shape[1]):
+            weight = table.weights[:, t].astype(real).reshape(-1, *[1] * (image.ndim - 1))
+            expected += weight * image.swapaxes(0, axis)[table.indices[:, t]]
         if expected.dtype != dtype:
             expected = np.floor(expected + 0.5).clip(0, np.iinfo(dtype).max).astype(dtype)
         np.testing.assert_array_equal(function(image, table), expected.swapaxes(0, axis))
@@ -260,5 +260,5 @@ def test_table_rows_sum_to_one():
     for scale in (3, 1 / 3, 0.123, 2.7):
         table = _table(50, math.ceil(50 * scale), scale, "mirror", True)
         assert isinstance(table, Table)
-        np.testing.assert_allclose(table.weight.sum(axis=1), 1, rtol=0, atol=1e-15)
-        assert table.index.min() >= 0 and table.index.max() < 50
+        np.testing.assert_allclose(table.weights.sum(axis=1), 1, rtol=0, atol=1e-15)
+        assert table.indices.min() >= 0 and table.indices.max() < 50
