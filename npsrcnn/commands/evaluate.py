@@ -16,55 +16,34 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, TextIO
 
 from npsrcnn.commands import frame
 from npsrcnn.datasets.paths import paths_of
 from npsrcnn.errors import UsageError, UserError, describe
-from npsrcnn.evaluation.protocol import PEAK, EvaluationImage, protocol
-from npsrcnn.evaluation.scores import Method, by_network, by_steps, score, summary
+from npsrcnn.evaluation.methods import Candidate, by_patches, srcnn
+from npsrcnn.evaluation.protocol import EvaluationImage, protocol
+from npsrcnn.evaluation.scores import score, summary
 from npsrcnn.kernels import DEVICES, PADDINGS
-from npsrcnn.model import load
-from npsrcnn.model.ensemble import ensemble
-from npsrcnn.model.shipped import chain_for
 from npsrcnn.runtime.files import check_writable, write_atomically
-from npsrcnn.sparse_coding import methods
-from npsrcnn.upscaling.arrays import choose_models
-from npsrcnn.upscaling.enlarger import steps_of
+from npsrcnn.sparse_coding.methods import TITLES
 
 COLOR_KEYS = ("cb", "cr", "ycbcr", "rgb")
 
 
-def _network(options: argparse.Namespace) -> tuple[Method, int, str, bool]:
-    """--method srcnn: the method, its scale, its title, and whether it restores colour."""
+def _srcnn(options: argparse.Namespace) -> Candidate:
     if options.model is None and options.scale is None:
         raise UsageError("give --scale, or --model, or both")
-    names = [options.model] if options.model else chain_for(options.scale)
-    nets = [load(name, options.device, options.padding) for name in names]
-    scale = options.scale
-    if options.model:
-        nets, scale = choose_models(nets[0], scale)
-    if scale != int(scale):
-        raise UsageError(f"{names[0]} is for x{scale:g}: the protocol is for whole scales")
-    steps = steps_of(nets, scale)
-    words = []
-    for name, net, step in zip(names, nets, steps, strict=False):
-        edges = "replicated" if net.padding == "replicate" else "zero"
-        which = f"x{step:g} by " if len(steps) > 1 else ""
-        words.append(f"{which}SRCNN {net.name} ({name}, edges {edges})")
-    if len(steps) > len(nets):
-        words.append(f"x{steps[-1]:.4g} by bicubic interpolation")
-    if options.ensemble:
-        nets = [ensemble(net) for net in nets]
-        words.append("mean over 8 orientations")
-    method = by_network(nets[0]) if len(steps) == 1 else by_steps(nets)
-    return method, int(scale), ", ".join(words), len(steps) == 1 and nets[0].channels == 3
+    return srcnn(
+        options.model,
+        options.scale,
+        device=options.device,
+        padding=options.padding,
+        orientations=options.ensemble,
+    )
 
 
-def _by_patches(options: argparse.Namespace) -> tuple[Method, int, str, bool]:
-    """Any other --method: the super-resolver, trained on --train-data unless it was before."""
+def _by_patches(options: argparse.Namespace) -> Candidate:
     given = [name for name in ("model", "padding", "ensemble") if getattr(options, name)]
     if options.device != "cpu":
         given.append("device")
@@ -72,29 +51,14 @@ def _by_patches(options: argparse.Namespace) -> tuple[Method, int, str, bool]:
         raise UsageError(f"--{given[0]} is for --method srcnn, not {options.method}")
     if options.scale is None:
         raise UsageError(f"--method {options.method} needs --scale")
-    if options.train_data == "dead-leaves":
-        from npsrcnn import datasets
-
-        pictures = [
-            EvaluationImage.from_array(image, options.scale) for image in datasets.dead_leaves()
-        ]
-    else:
-        pictures = [
-            EvaluationImage.from_file(path, options.scale) for path in paths_of(options.train_data)
-        ]
-    sharp = [picture.truth / np.float32(PEAK) for picture in pictures]
-    made = methods.super_resolver(
-        options.method, sharp, options.scale, cache=methods.default_cache()
-    )
-    title = f"{methods.TITLES[options.method]}, trained on {options.train_data}"
-    return lambda image: made.forward(image.bicubic), options.scale, title, False
+    return by_patches(options.method, options.scale, options.train_data)
 
 
-# Another method registers here: a name, and a function from the options to what _network returns.
-METHODS: dict[str, Callable[[argparse.Namespace], tuple[Method, int, str, bool]]] = {
-    "srcnn": _network,
-    **dict.fromkeys(methods.TITLES, _by_patches),
+METHODS: dict[str, Callable[[argparse.Namespace], Candidate]] = {
+    "srcnn": _srcnn,
+    **dict.fromkeys(TITLES, _by_patches),
 }
+"""Each ``--method`` by its name; another registers here."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -224,7 +188,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _readable(paths: Iterable[Path], scale: int, edge: str) -> Iterator[EvaluationImage | None]:
-    """Each image prepared, or None and a line for one that cannot be."""
+    """Read each image; for one that cannot be read, print a line and yield None."""
     for path in paths:
         try:
             yield EvaluationImage.from_file(path, scale, edge)
@@ -236,7 +200,7 @@ def _readable(paths: Iterable[Path], scale: int, edge: str) -> Iterator[Evaluati
 class Table:
     """Prints rows as they come, under a head that fits them."""
 
-    def __init__(self, width: int, color: bool, file: io.TextIOBase) -> None:
+    def __init__(self, width: int, color: bool, file: TextIO) -> None:
         self.width, self.color, self.file = max(width, 5), color, file
         head = ["bicubic", "PSNR", "gain", "bicubic", "SSIM", "gain"]
         if color:
@@ -257,7 +221,7 @@ class Table:
 
 
 def _for_json(value: Any) -> Any:
-    """The same with None for infinite PSNR, which JSON does not know."""
+    """Replace infinite PSNR, which JSON does not know, by None."""
     if isinstance(value, dict):
         return {key: _for_json(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,4 @@
-"""`npsrcnn gradcheck`: every gradient of the network, checked before your eyes.
-
-What is compared with what: :mod:`npsrcnn.model.gradients`.
-"""
+"""`npsrcnn gradcheck`: check every gradient of a network; see npsrcnn.model.gradients."""
 
 from __future__ import annotations
 
@@ -11,10 +8,11 @@ from collections.abc import Callable, Sequence
 from npsrcnn.commands import frame
 from npsrcnn.errors import UsageError
 from npsrcnn.model.gradients import CHECKS, Row, check, random_problem
+from npsrcnn.model.network import parse_name
 
 
 def report(rows: list[Row], write: Callable[[str], None] = print) -> bool:
-    """Write the table and the verdict; returns whether every gradient is right."""
+    """Write a table of all errors and which are wrong; returns whether every gradient is right."""
     write("layer gradient" + "".join(f"{c.name:>13}" for c in CHECKS))
     for row in rows:
         cells = [f"{row.errors[c]:.1e}" if c in row.errors else "" for c in CHECKS]
@@ -33,9 +31,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--network", default="9-1-5", help="filter sizes (default: %(default)s)")
     parser.add_argument("--channels", type=int, choices=(1, 3), default=1, help="default: 1")
     parser.add_argument(
-        "--filters", type=frame.positive_int, default=4, metavar="N",
+        "--filters",
+        type=frame.positive_int,
+        default=4,
+        metavar="N",
         help="of each layer but the last; every weight is moved, so a few (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all numbers (default: 0)")
     return parser
 
@@ -43,16 +44,13 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     if options.seed < 0:
         raise UsageError(f"--seed must be 0 or more, not {options.seed}")
-    depth = options.network.count("-")
-    shape = (3, 5, 4)
-    layers, inputs, labels = random_problem(
-        options.network, options.channels, [options.filters] * depth, shape, options.seed
-    )
+    n = [options.filters] * (len(parse_name(options.network)) - 1)
+    layers, inputs, labels = random_problem(options.network, options.channels, n, seed=options.seed)
     size = " x ".join(map(str, inputs.shape))
     print(f"Gradients of {options.network}, inputs {size}, relative errors:\n")
     return 0 if report(check(layers, inputs, labels, options.seed)) else 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns 0 if every gradient is right, 1 if one is not."""
+    """Run the command; returns 0 if every gradient is right, 1 if one is not."""
     return frame.run(_parser, _run, argv)

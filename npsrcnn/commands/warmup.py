@@ -18,8 +18,9 @@ from npsrcnn.commands import frame
 from npsrcnn.datasets import sub_images
 from npsrcnn.datasets.leaves import dead_leaves
 from npsrcnn.errors import UserError
+from npsrcnn.evaluation.methods import by_network
 from npsrcnn.evaluation.protocol import EvaluationImage
-from npsrcnn.evaluation.scores import by_network, score
+from npsrcnn.evaluation.scores import score
 from npsrcnn.kernels import cpu
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.resize import imresize

@@ -107,9 +107,9 @@ def curves(
     """
     beside = len(series) > MANY
     figure, (ax,) = _grid(1, 1, 8.4 if beside else 6.4, 3.8, frame=True)
-    for i, (label, (x, y)) in enumerate(series.items()):
+    for i, (label, points) in enumerate(series.items()):
         # Matplotlib has ten colours.
-        ax.plot(x, y, "-" if i < 10 else "--", label=label, linewidth=1.6)
+        ax.plot(*points, "-" if i < 10 else "--", label=label, linewidth=1.6)
     for style, (label, y) in zip(_dashes(), (levels or {}).items(), strict=False):
         ax.axhline(y, color=GREY, linestyle=style, linewidth=1.2, label=f"{label} ({y:.2f})")
     if "x" in log:
@@ -120,8 +120,10 @@ def curves(
     ax.set_ylabel(ylabel)
     ax.set_title(title, fontsize=10)
     ax.grid(alpha=0.3)
-    place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {}
-    ax.legend(fontsize=8, frameon=False, **place)
+    if beside:
+        ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    else:
+        ax.legend(fontsize=8, frameon=False)
     return figure
 
 

@@ -1,58 +1,25 @@
-"""PSNR and SSIM of a method, image by image and their mean, in the paper's protocol."""
+"""Measure a method by PSNR and SSIM, image by image and their mean, in the paper's protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from npsrcnn.datasets.paths import paths_of
+from npsrcnn.evaluation.methods import Method, by_network
 from npsrcnn.evaluation.protocol import EvaluationImage, protocol
 from npsrcnn.model.network import SRCNN
-from npsrcnn.pixels.color import rgb2ycbcr
-from npsrcnn.upscaling.arrays import choose_models, enlarge
-
-Method = Callable[[EvaluationImage], np.ndarray]
-"""A method enlarges: it takes ``low``, ``bicubic`` and ``scale`` of an image, never ``picture`` or
-``truth``, and returns Y, (H, W), or Y, Cb and Cr, (H, W, 3), floats in 0..1."""
+from npsrcnn.upscaling.arrays import choose_models
 
 
-def by_network(net: SRCNN) -> Method:
-    """The method that a network is, for any colours that it works in."""
-
-    def restore(image: EvaluationImage) -> np.ndarray:
-        if net.color == "y":
-            return net.forward(image.bicubic)
-        blurred = image.bicubic_rgb if net.color == "rgb" else image.bicubic_ycbcr
-        restored = net.forward(blurred.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0)
-        if net.color == "ycbcr":
-            return restored
-        if image.picture.ndim == 2:
-            return restored.mean(axis=2)
-        return rgb2ycbcr(restored.clip(0, 1))
-
-    return restore
-
-
-def by_steps(nets: Sequence[SRCNN]) -> Method:
-    """Return the method that applies several networks in turn, beginning at the small image.
-
-    See :func:`npsrcnn.upscaling.enlarger.steps_of`.
-    """
-
-    def restore(image: EvaluationImage) -> np.ndarray:
-        return enlarge(image.low.astype(np.float32), None, nets, image.scale)[0]
-
-    return restore
-
-
-def mean_psnr(net: SRCNN, prepared: Sequence[EvaluationImage]) -> tuple[float, float]:
-    """Mean PSNR in dB of Y over images: by the network, and by bicubic interpolation."""
+def mean_psnr(net: SRCNN, images: Sequence[EvaluationImage]) -> tuple[float, float]:
+    """Measure mean PSNR in dB of Y over images: by the network, and by bicubic interpolation."""
     method = by_network(net)
-    restored = [image.psnr(_luma_of(method(image))) for image in prepared]
-    return float(np.mean(restored)), float(np.mean([image.psnr_bicubic for image in prepared]))
+    restored = [image.psnr(_luma_of(method(image))) for image in images]
+    return float(np.mean(restored)), float(np.mean([image.psnr_bicubic for image in images]))
 
 
 def score(image: EvaluationImage, restored: np.ndarray, color: bool = False) -> dict[str, Any]:
@@ -77,17 +44,20 @@ def score(image: EvaluationImage, restored: np.ndarray, color: bool = False) -> 
 
 
 def summary(scale: int, edge: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The whole result: scale, protocol, all rows, and their mean."""
+    """Return the whole result: scale, protocol, all rows, and their mean."""
     keys = list(dict.fromkeys(key for row in rows for key in row if key != "name"))
     mean = {key: float(np.mean([row[key] for row in rows if key in row])) for key in keys}
     return {"scale": scale, "protocol": protocol(scale, edge), "images": rows, "mean": mean}
 
 
 def evaluate(
-    method: SRCNN | Method, folder: str | Path, scale: int, edge: str = "clamp",
+    method: SRCNN | Method,
+    folder: str | Path,
+    scale: int,
+    edge: str = "clamp",
     color: bool | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """PSNR and SSIM of a network, or another method, on the images of a folder.
+) -> dict[str, Any]:
+    """Measure PSNR and SSIM of a network, or another method, on the images of a folder.
 
     Parameters
     ----------
@@ -118,8 +88,8 @@ def evaluate(
         choose_models(method, scale)  # refuses a network for another scale
         color = method.channels == 3 if color is None else color
         method = by_network(method)
-    prepared = (EvaluationImage.from_file(path, scale, edge) for path in paths_of(folder))
-    return summary(scale, edge, [score(p, method(p), bool(color)) for p in prepared])
+    images = (EvaluationImage.from_file(path, scale, edge) for path in paths_of(folder))
+    return summary(scale, edge, [score(image, method(image), bool(color)) for image in images])
 
 
 def _luma_of(restored: np.ndarray) -> np.ndarray:

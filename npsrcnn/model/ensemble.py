@@ -25,11 +25,11 @@ class Ensemble(SRCNN):
         origin: tuple[int, int] = (0, 0),
         size: tuple[int, int] | None = None,
     ) -> np.ndarray:
-        """As :meth:`npsrcnn.SRCNN.forward`: same arguments, shape and errors."""
+        """Restore an image; arguments, shape and errors are those of :meth:`SRCNN.forward`."""
         x = np.asarray(x)
         parts = zip(origin, x.shape[-2:], size or x.shape[-2:], strict=True)
         place = [(start, whole - length - start, whole) for start, length, whole in parts]
-        total = 0
+        total = np.zeros((), np.float32)
         for turn in range(ORIENTATIONS):
             rows, columns = place[::-1] if turn & 4 else place
             total = total + turned_back(
@@ -44,19 +44,19 @@ class Ensemble(SRCNN):
 
 
 def ensemble(net: SRCNN) -> Ensemble:
-    """The same network, restoring in eight orientations."""
+    """Return a network that restores in eight orientations, of the weights of ``net``."""
     return Ensemble.from_layers(
         net.layers, device=net.device, padding=net.padding, metadata=net.metadata
     )
 
 
 def turned(x: np.ndarray, turn: int) -> np.ndarray:
-    """The last two axes swapped (bit 2 of ``turn``), then mirrored (bits 0 and 1); a view."""
+    """Swap the last two axes (bit 2 of ``turn``), then mirror them (bits 0 and 1); a view."""
     x = x.swapaxes(-1, -2) if turn & 4 else x
     return x[..., :: -1 if turn & 1 else 1, :: -1 if turn & 2 else 1]
 
 
 def turned_back(x: np.ndarray, turn: int) -> np.ndarray:
-    """The inverse of :func:`turned`."""
+    """Undo :func:`turned`."""
     x = x[..., :: -1 if turn & 1 else 1, :: -1 if turn & 2 else 1]
     return x.swapaxes(-1, -2) if turn & 4 else x

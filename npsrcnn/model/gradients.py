@@ -1,4 +1,4 @@
-"""`npsrcnn gradcheck`: every gradient of the network, checked before your eyes.
+"""Check every gradient of a network, as `npsrcnn gradcheck` does.
 
 In float64, on random signed numbers, in three ways:
 
@@ -13,12 +13,12 @@ In float64, on random signed numbers, in three ways:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
 from npsrcnn.kernels import cpu, reference
+from npsrcnn.kernels.contract import Kernels
 from npsrcnn.layers import Layers
 from npsrcnn.model.network import SRCNN
 
@@ -55,16 +55,16 @@ class Row(NamedTuple):
 
 
 def relative_error(a: np.ndarray, b: np.ndarray) -> float:
-    """|a - b| / |b|, Euclidean norms; 0 when both are 0."""
+    """Compute |a - b| / |b|, Euclidean norms; 0 when both are 0."""
     size = np.linalg.norm(b)
     difference = np.linalg.norm(np.subtract(a, b, dtype=np.float64))
     return float(difference / size) if size > 0 else float(difference)
 
 
 def identity_errors(
-    kernels: ModuleType, x: np.ndarray, w: np.ndarray, b: np.ndarray, u: np.ndarray
+    kernels: Kernels, x: np.ndarray, w: np.ndarray, b: np.ndarray, u: np.ndarray
 ) -> dict[str, float]:
-    """How far <conv(x, w), u> is from <x, dx> and <w, dw>, and <b, u> from <b, db>.
+    """Measure how far <conv(x, w), u> is from <x, dx> and <w, dw>, and <b, u> from <b, db>.
 
     Relative to |conv(x, w)| |u|, the largest value that the inner product could have, and to
     |b| |u| for the bias.
@@ -84,7 +84,7 @@ def identity_errors(
 def loss_and_switches(
     layers: Layers, inputs: np.ndarray, labels: np.ndarray
 ) -> tuple[float, list[np.ndarray]]:
-    """The loss in NumPy, and which units every ReLU lets through."""
+    """Compute the loss in NumPy, and which units every ReLU lets through."""
     x, switches = inputs, []
     for w, b in layers[:-1]:
         z = reference.conv2d(x, w, b)
@@ -96,7 +96,7 @@ def loss_and_switches(
 def differences(
     layers: Layers, parameter: np.ndarray, inputs: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
-    """The gradient of the loss to one array of ``layers``, by centred differences.
+    """Compute the gradient of the loss to one array of ``layers``, by centred differences.
 
     The array is moved element by element, and restored.
     """
@@ -122,9 +122,13 @@ def _same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
 
 
 def random_problem(
-    name: str, channels: int, n: Sequence[int], shape: tuple[int, int, int], seed: int
+    name: str,
+    channels: int,
+    n: Sequence[int],
+    shape: tuple[int, int, int] = (3, 5, 4),
+    seed: int = 0,
 ) -> tuple[Layers, np.ndarray, np.ndarray]:
-    """A network with random biases too, inputs and labels: signed, float64.
+    """Make a network with random biases too, inputs and labels: signed, float64.
 
     ``shape`` is (N, H, W) of the labels; inputs are larger by what the filters take.
     """
@@ -138,11 +142,11 @@ def random_problem(
 
 
 def check(layers: Layers, inputs: np.ndarray, labels: np.ndarray, seed: int = 0) -> list[Row]:
-    """All checks of a float64 network: a row for each gradient."""
+    """Check a float64 network in all ways; returns a row for each gradient."""
     rng = np.random.default_rng(seed)
     _, exact = reference.loss_and_grads(layers, inputs, labels)
     _, grads = cpu.loss_and_grads(layers, inputs, labels)
-    small = [tuple(array.astype(np.float32) for array in layer) for layer in layers]
+    small = [(w.astype(np.float32), b.astype(np.float32)) for w, b in layers]
     _, fused = cpu.loss_and_grads(small, inputs.astype(np.float32), labels.astype(np.float32))
     rows, x = [], inputs
     for depth, (w, b) in enumerate(layers):

@@ -1,4 +1,4 @@
-"""Inside a trained network: which filters live, how sparse its codes are, what a pixel sees.
+"""Look inside a trained network: dead filters, the density of its codes, what a pixel sees.
 
 A network of convolutions and ReLUs is piecewise linear: for one image, every output pixel is a
 linear function of the pixels it sees, ``filter . patch + constant``. :func:`effective_filter`
@@ -19,26 +19,27 @@ DEAD = 0.02  # a filter under this part of the median norm never left its initia
 
 
 def filter_norms(net: SRCNN) -> np.ndarray:
-    """The norm of each filter of layer 1, (n1,)."""
-    return np.sqrt(np.square(net.layers[0][0], dtype=np.float64).sum(axis=(1, 2, 3)))
+    """Compute the norm of each filter of layer 1, (n1,)."""
+    norms: np.ndarray = np.sqrt(np.square(net.layers[0][0], dtype=np.float64).sum(axis=(1, 2, 3)))
+    return norms
 
 
 def dead_filters(net: SRCNN, image: np.ndarray | None = None) -> np.ndarray:
-    """Filters of layer 1 that do nothing: (n1,) bool.
+    """Find the filters of layer 1 that do nothing: (n1,) bool.
 
     TPAMI section 4.1: "some dead filters" whose weights are all nearly zero: noise of the initial
     size that gradients never reached. Here: a norm under a fiftieth of the median. With ``image``
     (H, W), also those whose map is zero all over it (dead ReLUs).
     """
     norms = filter_norms(net)
-    dead = norms < DEAD * np.median(norms)
+    dead: np.ndarray = norms < DEAD * np.median(norms)
     if image is not None:
         dead |= ~(activations(net, image)[0] > 0).any(axis=(1, 2))
     return dead
 
 
 def activations(net: SRCNN, image: np.ndarray) -> list[np.ndarray]:
-    """The maps after each ReLU, [(n1, H, W), (n2, H, W), ...], as :meth:`SRCNN.forward` makes them.
+    """Compute the maps after each ReLU of :meth:`SRCNN.forward`: [(n1, H, W), (n2, H, W), ...].
 
     ``image`` is (H, W), or (c, H, W) for a network of three channels.
     """
@@ -52,19 +53,19 @@ def activations(net: SRCNN, image: np.ndarray) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class Activity:
-    """How busy one layer is on one image."""
+    """The share of active values and the mean of each map of a layer, on one image."""
 
-    active: np.ndarray  # (n,): the part of pixels at which each map is above zero
+    active: np.ndarray  # (n,): the share of pixels at which each map is above zero
     mean: np.ndarray  # (n,): the mean of each map
 
     @property
     def density(self) -> float:
-        """The part of all values above zero: a sparse code has a few per cent."""
+        """The share of all values above zero: a sparse code has a few per cent."""
         return float(self.active.mean())
 
 
 def activity(net: SRCNN, image: np.ndarray) -> list[Activity]:
-    """:class:`Activity` of each layer but the last."""
+    """Compute the :class:`Activity` of each layer but the last."""
     return [
         Activity((maps > 0).mean(axis=(1, 2)), maps.mean(axis=(1, 2), dtype=np.float64))
         for maps in activations(net, image)
@@ -72,7 +73,7 @@ def activity(net: SRCNN, image: np.ndarray) -> list[Activity]:
 
 
 def effective_filter(net: SRCNN, image: np.ndarray, y: int, x: int) -> tuple[np.ndarray, float]:
-    """The linear filter that the network is at one pixel of an image.
+    """Compute the linear filter that the network is at one pixel of an image.
 
     The gradient of the output pixel to the pixels it sees, by backpropagation in float64, and what
     is left: ``output[y, x] = sum(filter * patch) + constant`` exactly, with the patch of
@@ -114,7 +115,7 @@ def effective_filter(net: SRCNN, image: np.ndarray, y: int, x: int) -> tuple[np.
 
 
 def receptive_patch(net: SRCNN, image: np.ndarray, y: int, x: int) -> np.ndarray:
-    """The (margin + 1, margin + 1) pixels that the output at (y, x) is made of."""
+    """Return the (margin + 1, margin + 1) pixels that the output at (y, x) is made of."""
     side = net.margin + 1
     top, left = y - net.margin // 2, x - net.margin // 2
     if min(top, left) < 0 or top + side > image.shape[0] or left + side > image.shape[1]:

@@ -13,7 +13,7 @@ from npsrcnn.model.network import SRCNN
 
 
 def load(path_or_name: str | Path, device: str = "cpu", padding: str | None = None) -> SRCNN:
-    """A trained network, from a file or from the weights that ship.
+    """Load a trained network from a file, or from the weights that ship.
 
     Parameters
     ----------
@@ -39,9 +39,10 @@ def load(path_or_name: str | Path, device: str = "cpu", padding: str | None = No
     if path.suffix.lower() not in model_files.READERS and not path.exists():
         path = shipped.path_of(str(path_or_name))
     layers, facts = model_files.read(path)
-    said = facts.pop("padding")
+    padding = padding or facts["padding"]
+    del facts["padding"]
     try:
         with np.errstate(over="ignore"):  # float64 beyond float32 is refused as infinite
-            return SRCNN.from_layers(layers, device=device, padding=padding or said, metadata=facts)
+            return SRCNN.from_layers(layers, device=device, padding=padding, metadata=facts)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

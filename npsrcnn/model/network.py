@@ -13,13 +13,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from npsrcnn import kernels, model_files
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
+from npsrcnn.model_files import Facts, shape_of
 from npsrcnn.version import __version__
 
 WIDTHS = (64, 32, 16)  # n1, n2 and, in the paper's deeper networks, n22 (TPAMI section 4.3.3)
@@ -28,6 +30,9 @@ ODD = (
     "filters have odd sides; an even filter has no middle pixel, so that its output lies half a "
     "pixel off"
 )
+
+
+Net = TypeVar("Net", bound="SRCNN")
 
 
 class SRCNN:
@@ -72,7 +77,7 @@ class SRCNN:
         seed: int = 0,
         device: str = "cpu",
         padding: str = "replicate",
-        metadata: dict | None = None,
+        metadata: Facts | None = None,
     ) -> None:
         sizes = parse_name(name)
         if channels not in (1, 3):
@@ -100,15 +105,15 @@ class SRCNN:
 
     @classmethod
     def from_layers(
-        cls,
+        cls: type[Net],
         layers: Sequence[tuple[np.ndarray, np.ndarray]],
         *,
         device: str = "cpu",
         padding: str = "replicate",
-        metadata: dict | None = None,
-        dtype: type = np.float32,
-    ) -> SRCNN:
-        """A network of given weights [(w, b), ...], copied and converted to ``dtype``.
+        metadata: Facts | None = None,
+        dtype: DTypeLike = np.float32,
+    ) -> Net:
+        """Make a network of given weights [(w, b), ...], copied and converted to ``dtype``.
 
         float32, or with device="reference" also float64, to check arithmetic to the last digits.
 
@@ -118,12 +123,12 @@ class SRCNN:
             Shapes that do not follow one another, or values that are not finite.
         """
         net = cls.__new__(cls)
-        if dtype != np.float32 and device != "reference":
+        if np.dtype(dtype) != np.float32 and device != "reference":
             raise UserError(f'weights are float32; device="reference" keeps others, "{device}" not')
         net._set(_checked(layers, dtype), device, padding, metadata)
         return net
 
-    def _set(self, layers: Layers, device: str, padding: str, metadata: dict | None) -> None:
+    def _set(self, layers: Layers, device: str, padding: str, metadata: Facts | None) -> None:
         if padding not in kernels.PADDINGS:
             raise UserError(f"no padding {padding!r}; there are {', '.join(kernels.PADDINGS)}")
         self.layers = layers
@@ -132,15 +137,15 @@ class SRCNN:
         self.padding = padding
         self.metadata = dict(metadata or {})
 
-    def __getstate__(self) -> dict:
-        """What a copy in another process is made from: all but the module of kernels."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy in another process is made from: all but the module of kernels."""
         return {key: value for key, value in vars(self).items() if key != "kernels"}
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, kernels=kernels.choose(state["device"]))
 
     def grown(self, name: str) -> SRCNN:
-        """The same function as a network of larger filters, to go on training from.
+        """Return this function as a network of larger filters, to go on training from.
 
         Each filter lies in the middle of a larger one, zeros around it: "9-1-5" is also a "9-5-5".
 
@@ -178,12 +183,12 @@ class SRCNN:
     @property
     def channels(self) -> int:
         """c: channels of the image."""
-        return self.layers[0][0].shape[1]
+        return len(self.layers[-1][1])
 
     @property
     def color(self) -> str:
-        """What the channels are: "y", "rgb" or "ycbcr"."""
-        return self.metadata.get("color", "y" if self.channels == 1 else "rgb")
+        """The meaning of the channels: "y", "rgb" or "ycbcr"."""
+        return str(self.metadata.get("color", "y" if self.channels == 1 else "rgb"))
 
     @property
     def scale(self) -> int | None:
@@ -197,7 +202,7 @@ class SRCNN:
 
     @property
     def halo(self) -> int:
-        """How many pixels around a part of an image :meth:`forward` needs to restore that part."""
+        """Pixels around a part of an image that :meth:`forward` needs to restore that part."""
         return self.kernels.halo(self.layers)
 
     def forward(
@@ -279,14 +284,12 @@ class SRCNN:
         model_files.write(path, self.layers, self.facts)
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What a file of the network says of it: its metadata, and what can be seen of it."""
+    def facts(self) -> Facts:
+        """The facts that a file of the network holds, in the order in which they are written."""
         return {
             **self.metadata,
             "npsrcnn": __version__,
-            "network": self.name,
-            "channels": self.channels,
-            "n": self.n,
+            **shape_of(self.layers),
             "scale": self.scale,
             "padding": self.padding,
             "color": self.color,
@@ -323,7 +326,7 @@ def _carry_through(layers: Layers, channels: int) -> None:
 
 
 def parse_name(name: str) -> tuple[int, ...]:
-    """ "9-1-5" -> (9, 1, 5).
+    """Return the filter sizes in a name: (9, 1, 5) of "9-1-5".
 
     Raises
     ------
@@ -340,8 +343,8 @@ def parse_name(name: str) -> tuple[int, ...]:
     return sizes
 
 
-def _checked(layers: Sequence[tuple[np.ndarray, np.ndarray]], dtype: type) -> Layers:
-    """Copies of the layers in ``dtype``, or an error that names the layer at fault."""
+def _checked(layers: Sequence[tuple[np.ndarray, np.ndarray]], dtype: DTypeLike) -> Layers:
+    """Copy the layers to ``dtype``, or raise an error that names the layer at fault."""
     if not layers:
         raise UserError("a network has at least one layer")
     result: Layers = []

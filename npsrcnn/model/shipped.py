@@ -9,10 +9,9 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from npsrcnn.errors import UserError
-from npsrcnn.model_files import npz
+from npsrcnn.model_files import Facts, npz, shape_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 MOST_STEPS = 3  # of a chain: x4 three times is x64
@@ -24,28 +23,29 @@ class Model:
     """One file of weights, and what it says of itself."""
 
     path: Path
-    facts: dict[str, Any]
+    facts: Facts
     network: str
     weights: int
 
     @cached_property
     def name(self) -> str:
-        """What :func:`npsrcnn.load` calls it."""
+        """The name that :func:`npsrcnn.load` knows it by."""
         return self.path.stem
 
     @property
     def scale(self) -> int:
         """The enlargement that it was trained for."""
-        return self.facts["scale"]
+        scale: int = self.facts["scale"]
+        return scale
 
     @property
     def color(self) -> str:
         """ "y", "rgb" or "ycbcr"."""
-        return self.facts.get("color", "y")
+        return str(self.facts.get("color", "y"))
 
     @property
     def data(self) -> str:
-        """What it was trained on; "10 x T91": each image of it ten times as often."""
+        """The data it was trained on; "10 x T91": each image of it ten times as often."""
         data = self.facts.get("data", "")
         if not isinstance(data, list):
             return str(data)
@@ -59,12 +59,13 @@ class Model:
     @property
     def psnr(self) -> dict[str, float]:
         """Mean PSNR in dB on "Set5" and "Set14", as measured when it was made."""
-        return self.facts.get("psnr", {})
+        psnr: dict[str, float] = self.facts.get("psnr", {})
+        return psnr
 
     @property
     def psnr_validation(self) -> float:
         """Mean PSNR in dB on the images by which it was chosen, none of them of Set5 or Set14."""
-        return self.facts.get("psnr_validation", float("-inf"))
+        return float(self.facts.get("psnr_validation", "-inf"))
 
 
 class Models(list[Model]):
@@ -73,7 +74,7 @@ class Models(list[Model]):
     def __repr__(self) -> str:
         if not self:
             return f"no weights are installed; {HOW_TO_TRAIN}"
-        rows = [
+        rows: list[tuple[str, ...]] = [
             ("name", "network", "scale", "color", "weights", "Set5", "Set14", "data", "licence")
         ]
         rows += [
@@ -95,9 +96,9 @@ class Models(list[Model]):
 
 
 def models() -> Models:
-    """The weights that ship: name, network, scale, colour, size, PSNR, data and its licence.
+    """List the weights that ship: name, network, scale, colour, size, PSNR, data and licence.
 
-    A list of :class:`Model`, shown as a table. All of it is read from the files.
+    Returns a list of :class:`Model` that shows itself as a table; all is read from the files.
     """
     found = Models()
     for path in sorted(FOLDER.glob("*.npz"), key=lambda path: _natural(path.stem)):
@@ -105,13 +106,13 @@ def models() -> Models:
             layers, facts = npz.read(path)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-        network = "-".join(str(w.shape[2]) for w, _ in layers)
+        network = shape_of(layers)["network"]
         found.append(Model(path, facts, network, sum(w.size + b.size for w, b in layers)))
     return found
 
 
 def path_of(name: str) -> Path:
-    """The file of the shipped weights of that name.
+    """Return the file of the shipped weights of that name.
 
     Raises
     ------
@@ -127,7 +128,7 @@ def path_of(name: str) -> Path:
 
 
 def best_for(scale: float, color: str | None = None) -> str:
-    """The name of the shipped weights for a scale that did best on their validation images.
+    """Return the name of the weights for a scale that did best on their validation images.
 
     Raises
     ------
@@ -147,7 +148,7 @@ def best_for(scale: float, color: str | None = None) -> str:
 
 
 def chain_for(scale: float) -> list[str]:
-    """Names of shipped weights to enlarge with one after the other, for any scale above 1.
+    """Return names of weights to enlarge with one after the other, for any scale above 1.
 
     The best for the scale, if there are; else those whose scales multiply to the scale, or to
     the least above it, in as few steps as can be, the smallest first: what is left is for
@@ -178,5 +179,5 @@ def chain_for(scale: float) -> list[str]:
 
 
 def _natural(name: str) -> list[int | str]:
-    """A key that sorts x2 before x10."""
+    """Return a key that sorts x2 before x10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]

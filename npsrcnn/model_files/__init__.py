@@ -11,6 +11,7 @@ Files come from strangers. Whatever a file holds, reading it runs no code, takes
 ends in a network or in one line that says what is wrong.
 """
 
+from npsrcnn.model_files.facts import Facts, shape_of
 from npsrcnn.model_files.formats import READERS, WRITERS, read, write
 
-__all__ = ["READERS", "WRITERS", "read", "write"]
+__all__ = ["READERS", "WRITERS", "Facts", "read", "shape_of", "write"]

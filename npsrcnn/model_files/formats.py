@@ -1,21 +1,21 @@
-"""Which format a file has, by its suffix."""
+"""Read and write weights in the format that the suffix of a file names."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
 from npsrcnn.model_files import mat, npz, onnx, pth
+from npsrcnn.model_files.facts import Facts
 
 READERS = {".npz": npz.read, ".mat": mat.read, ".pth": pth.read, ".pt": pth.read}
 SCALE_IN_NAME = re.compile(r"(?<![^\W_])x([234])$")  # as in the authors' 9-1-5_91-images_x3.mat
 WRITERS = {".npz": npz.write, ".mat": mat.write, ".onnx": onnx.write}
 
 
-def write(path: str | Path, layers: Layers, facts: dict[str, Any]) -> None:
+def write(path: str | Path, layers: Layers, facts: Facts) -> None:
     """Write weights and what is known of them; the suffix of ``path`` names the format.
 
     The file is written beside and renamed: who reads it sees the old one or the new one.
@@ -43,7 +43,7 @@ def write(path: str | Path, layers: Layers, facts: dict[str, Any]) -> None:
     writer(path, layers, facts)
 
 
-def read(path: Path) -> tuple[Layers, dict[str, Any]]:
+def read(path: Path) -> tuple[Layers, Facts]:
     """Read weights and what is known of them, "padding" in any case.
 
     Where a file does not say its scale, a name that ends in x2, x3 or x4 does, as the authors' do.

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ import numpy as np
 
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
-from npsrcnn.model_files.common import LIMIT, check_size, facts_of, reading, text_of
+from npsrcnn.model_files.common import LIMIT, check_size, reading
+from npsrcnn.model_files.facts import Facts, from_text, to_text
 from npsrcnn.runtime.files import write_atomically
 
 TEXT = "npsrcnn"
@@ -34,11 +36,11 @@ COMPRESSED = 15  # the type of a variable packed with zlib
 MOST_LAYERS = 99
 
 
-def write(path: Path, layers: Layers, facts: dict[str, Any]) -> None:
+def write(path: Path, layers: Layers, facts: Facts) -> None:
     """Write the authors' layout, float64 as theirs."""
     from scipy.io import savemat
 
-    variables: dict[str, Any] = {TEXT: text_of(facts)}
+    variables: dict[str, Any] = {TEXT: to_text(facts)}
     for i, (w, b) in enumerate(layers, 1):
         outputs, inputs, f, _ = w.shape
         packed = w.swapaxes(2, 3).reshape(outputs, inputs, f * f).transpose(1, 2, 0)
@@ -48,12 +50,12 @@ def write(path: Path, layers: Layers, facts: dict[str, Any]) -> None:
             packed = packed[:, :, 0]
         variables[f"weights_conv{i}"] = packed.astype(np.float64)
         variables[f"biases_conv{i}"] = b[:, None].astype(np.float64)
-    with write_atomically(path) as temporary, open(temporary, "wb") as file:
-        savemat(file, variables, do_compression=True)
+    with write_atomically(path) as temporary:
+        savemat(temporary, variables, appendmat=False, do_compression=True)
 
 
-def read(path: Path) -> tuple[Layers, dict[str, Any]]:
-    """The layers, float64, and what is known of them.
+def read(path: Path) -> tuple[Layers, Facts]:
+    """Read the layers, float64, and what is known of them.
 
     Raises
     ------
@@ -84,7 +86,7 @@ def read(path: Path) -> tuple[Layers, dict[str, Any]]:
         for i in range(1, depth + 1)
     ]
     text = variables.get(TEXT)
-    return layers, facts_of(str(text[0]), layers) if text is not None else {}
+    return layers, from_text(str(text[0]), layers) if text is not None else {}
 
 
 def _check_unpacked(data: bytes) -> None:
@@ -102,8 +104,8 @@ def _check_unpacked(data: bytes) -> None:
         raise UserError(f"unpacks to more than {LIMIT >> 20} MiB, too large for an SRCNN")
 
 
-def _variables(sizes: dict[str, tuple[tuple[int, ...], str]]) -> list[str]:
-    """The names of weights_conv1, biases_conv1, ..., and of the text if there is one."""
+def _variables(sizes: Mapping[str, tuple[tuple[int, ...], str]]) -> list[str]:
+    """Return the names of weights_conv1, biases_conv1, ..., and of the text if there is one."""
     names, total = [], 0
     for i in range(1, MOST_LAYERS):
         pair = [f"weights_conv{i}", f"biases_conv{i}"]
@@ -126,7 +128,7 @@ def _variables(sizes: dict[str, tuple[tuple[int, ...], str]]) -> list[str]:
 
 
 def _unpacked(packed: np.ndarray, i: int, last: bool) -> np.ndarray:
-    """(O, C, f, f) of one layer as the file has it."""
+    """Unpack one layer, as the file has it, to (O, C, f, f)."""
     if packed.ndim == 2:  # MATLAB drops a last axis of length 1
         packed = packed[None] if i == 1 else packed[:, :, None]
     side = math.isqrt(packed.shape[1]) if packed.ndim == 3 else 0

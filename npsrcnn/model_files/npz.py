@@ -5,29 +5,29 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
-from npsrcnn.model_files.common import check_size, facts_of, open_archive, reading, text_of
+from npsrcnn.model_files.common import check_size, open_archive, reading
+from npsrcnn.model_files.facts import Facts, from_text, to_text
 from npsrcnn.runtime.files import write_atomically
 
 TEXT = "about"
 
 
-def write(path: Path, layers: Layers, facts: dict[str, Any]) -> None:
+def write(path: Path, layers: Layers, facts: Facts) -> None:
     """Write the weights, float32, and all metadata; ``numpy.load`` reads them."""
-    arrays = {TEXT: np.array(text_of(facts))}
+    arrays = {TEXT: np.array(to_text(facts))}
     for i, (w, b) in enumerate(layers, 1):
         arrays |= {f"w{i}": w, f"b{i}": b}
     with write_atomically(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # none is allow_pickle
 
 
-def read(path: Path) -> tuple[Layers, dict[str, Any]]:
-    """The layers and what is known of them.
+def read(path: Path) -> tuple[Layers, Facts]:
+    """Read the layers and what is known of them.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def read(path: Path) -> tuple[Layers, dict[str, Any]]:
             for name in archive.namelist()
             if re.fullmatch(rf"([wb]\d{{1,3}}|{TEXT})\.npy", name)
         }
-    layers = []
+    layers: Layers = []
     while f"w{len(layers) + 1}" in arrays:
         i = len(layers) + 1
         if f"b{i}" not in arrays:
@@ -54,7 +54,7 @@ def read(path: Path) -> tuple[Layers, dict[str, Any]]:
             raise UserError(f"layer {i} is not of real numbers, (O, C, K, K) and (O,)")
     if arrays[TEXT].dtype.kind != "U" or arrays[TEXT].ndim:
         raise UserError(f"{TEXT!r} is not a text")
-    return layers, facts_of(arrays[TEXT].item(), layers)
+    return layers, from_text(arrays[TEXT].item(), layers)
 
 
 def _array(data: bytes) -> np.ndarray:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
-from npsrcnn.model_files.common import text_of
+from npsrcnn.model_files.facts import Facts, to_text
 from npsrcnn.runtime.files import write_atomically
 from npsrcnn.version import __version__
 
@@ -17,7 +16,7 @@ OPSET = 13  # since 2020
 IR_VERSION = 7  # the file format of that opset's release
 
 
-def write(path: Path, layers: Layers, facts: dict[str, Any]) -> None:
+def write(path: Path, layers: Layers, facts: Facts) -> None:
     """Write a model from "image" (N, c, H, W) to "restored", float32, N, H and W left open.
 
     Replicated edges are Pad nodes of mode "edge" before every convolution, zeros are the
@@ -58,7 +57,7 @@ def write(path: Path, layers: Layers, facts: dict[str, Any]) -> None:
         producer_name="npsrcnn",
         producer_version=__version__,
     )
-    helper.set_model_props(model, {"npsrcnn": text_of(facts)})
+    helper.set_model_props(model, {"npsrcnn": to_text(facts)})
     onnx.checker.check_model(model)
     with write_atomically(path) as temporary:
         temporary.write_bytes(model.SerializeToString())

@@ -21,6 +21,7 @@ import numpy as np
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
 from npsrcnn.model_files.common import LIMIT, check_size, open_archive, reading
+from npsrcnn.model_files.facts import Facts
 
 T = TypeVar("T")
 
@@ -176,7 +177,7 @@ class _Unpickler(pickle._Unpickler):
         return self.storages[str(key)]
 
 
-def read(path: Path) -> tuple[Layers, dict[str, Any]]:
+def read(path: Path) -> tuple[Layers, Facts]:
     """Read the convolutions of a ``state_dict``, in their order; such files hold no facts.
 
     Keys do not matter, only pairs of ``<layer>.weight`` and ``<layer>.bias``: conv1, conv2, conv3;

@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 import pytest
-from test_formats import asymmetric
+from networks import asymmetric
 
 from npsrcnn import load
 from npsrcnn.errors import UserError

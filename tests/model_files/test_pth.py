@@ -344,20 +344,20 @@ def program_of_tensor(count, size, stride, offset=0):
 
 
 def test_a_tensor_lies_within_its_storage(tmp_path):
-    stored = {"_0": np.arange(4, dtype="f4").tobytes()}
-    archive_of(tmp_path / "a.pth", program_of_tensor(4, (1, 1, 2, 2), (4, 4, 2, 1)), **stored)
+    stored = {"_0": np.arange(9, dtype="f4").tobytes()}
+    archive_of(tmp_path / "a.pth", program_of_tensor(9, (1, 1, 3, 3), (9, 9, 3, 1)), **stored)
     net = load(tmp_path / "a.pth")
-    np.testing.assert_array_equal(net.layers[0][0].ravel(), [0, 1, 2, 3])
+    np.testing.assert_array_equal(net.layers[0][0].ravel(), range(9))
     for arguments in (
-        (4, (1, 1, 2, 2), (4, 4, 2, 1), 1),  # begins too late
-        (4, (1, 1, 2, 2), (4, 4, 3, 1)),  # steps too far
-        (4, (1, 1, 2, 2), (4, 4, 2**30, 1)),
-        (5, (1, 1, 2, 2), (4, 4, 2, 1)),  # the storage is shorter than said
-        (4, (1, 1, 2), (4, 4, 2, 1)),
-        (4, (1, 1, 2, 2), (4, 4, -2, 1)),
+        (9, (1, 1, 3, 3), (9, 9, 3, 1), 1),  # begins too late
+        (9, (1, 1, 3, 3), (9, 9, 4, 1)),  # steps too far
+        (9, (1, 1, 3, 3), (9, 9, 2**30, 1)),
+        (10, (1, 1, 3, 3), (9, 9, 3, 1)),  # the storage is shorter than said
+        (9, (1, 1, 3), (9, 9, 3, 1)),
+        (9, (1, 1, 3, 3), (9, 9, -3, 1)),
     ):
         archive_of(tmp_path / "a.pth", program_of_tensor(*arguments), **stored)
-        with pytest.raises(UserError):
+        with pytest.raises(UserError, match="not a PyTorch file, or damaged"):
             load(tmp_path / "a.pth")
 
 

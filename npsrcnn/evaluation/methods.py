@@ -1,0 +1,140 @@
+"""Methods of enlarging that can be measured: networks, chains of them, dictionaries of patches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from npsrcnn.datasets.paths import paths_of
+from npsrcnn.errors import UsageError, UserError
+from npsrcnn.evaluation.protocol import PEAK, EvaluationImage
+from npsrcnn.model.ensemble import ensemble
+from npsrcnn.model.loading import load
+from npsrcnn.model.network import SRCNN
+from npsrcnn.model.shipped import chain_for
+from npsrcnn.pixels.color import rgb2ycbcr
+from npsrcnn.upscaling.arrays import choose_models, enlarge
+from npsrcnn.upscaling.enlarger import steps_of
+
+DEAD_LEAVES = "dead-leaves"  # generated images, where a folder of images could be named
+
+Method = Callable[[EvaluationImage], np.ndarray]
+"""A method enlarges: it takes ``low``, ``bicubic`` and ``scale`` of an image, never ``picture`` or
+``truth``, and returns Y, (H, W), or Y, Cb and Cr, (H, W, 3), floats in 0..1."""
+
+
+class Candidate(NamedTuple):
+    """A method to be measured."""
+
+    method: Method
+    scale: int
+    title: str
+    in_color: bool  # it restores Cb and Cr as well
+
+
+def by_network(net: SRCNN) -> Method:
+    """Return the method that a network is, for any colours that it works in."""
+
+    def restore(image: EvaluationImage) -> np.ndarray:
+        if net.color == "y":
+            return net.forward(image.bicubic)
+        blurred = image.bicubic_rgb if net.color == "rgb" else image.bicubic_ycbcr
+        restored = net.forward(blurred.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0)
+        if net.color == "rgb" and image.picture.ndim == 2:
+            grey: np.ndarray = restored.mean(axis=2)
+            return grey
+        return restored if net.color == "ycbcr" else rgb2ycbcr(restored.clip(0, 1))
+
+    return restore
+
+
+def by_steps(nets: Sequence[SRCNN]) -> Method:
+    """Return the method that applies several networks in turn, beginning at the small image.
+
+    See :func:`npsrcnn.upscaling.enlarger.steps_of`.
+    """
+
+    def restore(image: EvaluationImage) -> np.ndarray:
+        return enlarge(image.low.astype(np.float32), None, nets, image.scale)[0]
+
+    return restore
+
+
+def srcnn(
+    model: str | None,
+    scale: int | None,
+    *,
+    device: str = "cpu",
+    padding: str | None = None,
+    orientations: bool = False,
+) -> Candidate:
+    """Load the network to be measured, or the chain of networks that ship for a scale.
+
+    Parameters
+    ----------
+    model
+        A file or a name, see :func:`npsrcnn.load`; None: the best that ship for ``scale``.
+    scale
+        None: the model's own.
+    device, padding
+        See :func:`npsrcnn.load`.
+    orientations
+        Take the mean over eight orientations, see :mod:`npsrcnn.model.ensemble`.
+
+    Raises
+    ------
+    UserError
+        Neither ``model`` nor ``scale``; a model for another scale, or for one that is not whole;
+        and as :func:`npsrcnn.load`.
+    """
+    if model is not None:
+        names = [model]
+        nets, factor = choose_models(load(model, device, padding), scale)
+    elif scale is not None:
+        names = chain_for(scale)
+        nets, factor = [load(name, device, padding) for name in names], scale
+    else:
+        raise UserError("to measure, name a model, a scale, or both")
+    if factor != int(factor):
+        raise UsageError(f"{names[0]} is for x{factor:g}: the protocol is for whole scales")
+    steps = steps_of(nets, factor)
+    words = []
+    for name, net, step in zip(names, nets, steps, strict=False):
+        edges = "replicated" if net.padding == "replicate" else "zero"
+        which = f"x{step:g} by " if len(steps) > 1 else ""
+        words.append(f"{which}SRCNN {net.name} ({name}, edges {edges})")
+    if len(steps) > len(nets):
+        words.append(f"x{steps[-1]:.4g} by bicubic interpolation")
+    if orientations:
+        nets = [ensemble(net) for net in nets]
+        words.append("mean over 8 orientations")
+    method = by_network(nets[0]) if len(steps) == 1 else by_steps(nets)
+    in_color = len(steps) == 1 and nets[0].channels == 3
+    return Candidate(method, int(factor), ", ".join(words), in_color)
+
+
+def by_patches(kind: str, scale: int, train_data: str) -> Candidate:
+    """Return a super-resolver of :mod:`npsrcnn.sparse_coding`, trained unless it was before.
+
+    Parameters
+    ----------
+    kind
+        One of ``npsrcnn.sparse_coding.methods.TITLES``.
+    scale
+        2 or more.
+    train_data
+        See :func:`npsrcnn.datasets.paths.paths_of`; or "dead-leaves".
+    """
+    from npsrcnn import datasets
+    from npsrcnn.sparse_coding import methods  # here: training starts without it
+
+    if train_data == DEAD_LEAVES:
+        pictures = [EvaluationImage.from_array(image, scale) for image in datasets.dead_leaves()]
+    else:
+        pictures = [EvaluationImage.from_file(path, scale) for path in paths_of(train_data)]
+    sharp = [picture.truth / np.float32(PEAK) for picture in pictures]
+    made = methods.super_resolver(kind, sharp, scale, cache=methods.default_cache())
+    title = f"{methods.TITLES[kind]}, trained on {train_data}"
+    return Candidate(lambda image: made.forward(image.bicubic), scale, title, False)

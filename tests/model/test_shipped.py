@@ -1,0 +1,78 @@
+"""The weights that ship: how they are listed and chosen."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+from networks import (
+    asymmetric,
+    shipped_weights,
+)
+
+import npsrcnn
+from npsrcnn.errors import UserError
+from npsrcnn.model import shipped
+
+
+@pytest.fixture
+def weights(rng, tmp_path, monkeypatch):
+    folder = shipped_weights(tmp_path / "weights", rng)
+    monkeypatch.setattr(shipped, "FOLDER", folder)
+    return folder
+
+
+def test_models_are_listed_by_name_and_number(weights):
+    there = npsrcnn.models()
+    assert [m.name for m in there] == [
+        "9-1-5-x2", "9-1-5-x3", "9-1-5-x3-rgb", "9-1-5-x10", "9-5-5-x3",
+    ]  # fmt: skip
+    model = there[4]
+    assert (model.network, model.scale, model.color, model.licence) == ("9-5-5", 3, "y", "mixed")
+    assert model.data == "2 x T91, BSDS"
+    assert model.weights == 81 * 5 + 5 + 25 * 15 + 3 + 25 * 3 + 1
+    assert model.psnr == {"Set5": 33.0, "Set14": 29.4}
+    lines = repr(there).splitlines()
+    assert lines[0].split() == [
+        "name", "network", "scale", "color", "weights", "Set5", "Set14", "data", "licence",
+    ]  # fmt: skip
+    assert lines[2].split() == [
+        "9-1-5-x3", "9-1-5", "x3", "y", "504", "32.64", "29.15", "T91", "none", "stated",
+    ]  # fmt: skip
+    assert lines[1].split()[5:7] == ["36.70", "-"]
+
+
+def test_the_best_is_chosen_by_validation_not_by_set5(weights, rng):
+    assert shipped.best_for(3) == "9-5-5-x3"
+    assert shipped.best_for(3, color="rgb") == "9-1-5-x3-rgb"
+    assert shipped.best_for(2) == "9-1-5-x2"
+    boast = asymmetric(rng, scale=3, psnr={"Set5": 40.0})  # says nothing of validation
+    boast.save(weights / "boast.npz")
+    assert shipped.best_for(3) == "9-5-5-x3"
+    with pytest.raises(UserError, match=r"no weights for x4 ship \(only for x2, x3, x10\).*train"):
+        shipped.best_for(4)
+
+
+def test_with_no_weights_the_way_to_some_is_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    assert "npsrcnn train" in repr(npsrcnn.models())
+    for function, argument in ((shipped.best_for, 3), (npsrcnn.load, "9-1-5-x3")):
+        with pytest.raises(UserError, match=r"npsrcnn train"):
+            function(argument)
+
+
+def test_a_damaged_file_among_them_is_named(weights):
+    (weights / "broken.npz").write_bytes(b"PK no")
+    with pytest.raises(UserError, match=r"broken\.npz: not an \.npz file"):
+        npsrcnn.models()
+
+
+def test_no_module_hides_the_functions_of_the_package():
+    """Importing npsrcnn.a.b sets npsrcnn.a: no room may be named as a function is."""
+    for module in pkgutil.iter_modules(npsrcnn.__path__):
+        assert module.name not in npsrcnn.__all__
+    for command in ("models", "upscale"):
+        importlib.import_module(f"npsrcnn.commands.{command}")
+        assert inspect.isfunction(getattr(npsrcnn, command))
