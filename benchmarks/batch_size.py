@@ -9,7 +9,6 @@ that are no test set. One thread is enough: runs with --batches and --rates go s
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -25,8 +24,7 @@ from npsrcnn.evaluation import scores
 from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.model.network import SRCNN
 from npsrcnn.training.build import optimizer_of
-from npsrcnn.training.optimizers import rate_at
-from npsrcnn.training.recipes import OPTIMIZERS, RECIPES
+from npsrcnn.training.recipes import RECIPES
 from npsrcnn.training.trainer import Trainer
 
 USUAL = 128  # the batch that recipes are made for
@@ -75,17 +73,16 @@ def measure(options: argparse.Namespace) -> None:
 
 def _trained(source, measured, batch: int, rate: float, options: argparse.Namespace) -> dict:
     """PSNR of a run at some moments, as many of one run as of another."""
-    recipe = replace(RECIPES["default"], **{**OPTIMIZERS["adam"], "rate": rate})
     net = SRCNN("9-1-5", n=options.maps, seed=options.seed, metadata={"scale": options.scale})
     scale = batch / USUAL
+    adam = RECIPES["default"].with_optimizer("adam")
+    recipe = replace(adam, rate=rate, warmup=max(1, round(100 / scale)))
     steps = options.sub_images // batch
     trainer = Trainer(
         net,
         source,
         optimizer_of(net, recipe, None),
-        functools.partial(
-            rate_at, peak=rate, warmup=max(1, round(100 / scale)), decay=recipe.decay
-        ),
+        recipe.rate_at,
         batch=batch,
         seed=options.seed,
         average=0.99**scale,

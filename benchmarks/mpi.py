@@ -31,6 +31,7 @@ from npsrcnn.kernels.cpu.shares import Share
 from npsrcnn.kernels.cpu.training import partial_sums
 from npsrcnn.runtime.threads import set_num_threads
 from npsrcnn.training.optimizers import SGD, paper_factors
+from npsrcnn.training.ranks import ALONE, Ranks
 from npsrcnn.training.trainer import Trainer
 
 BATCH = 128
@@ -85,18 +86,16 @@ def measure(repeats: int) -> dict[str, float]:
     cases: dict[str, Callable[[], None]] = {}
     for count in range(1, world.size + 1):
         comm = world.Split(0 if world.rank < count else 1)
-        ranks = mpi.Ranks(comm)
+        ranks = mpi.MPIRanks(comm)
         for kind, batch in (("strong", BATCH), ("weak", BATCH * count)):
             if world.rank < count:
-                make = functools.partial(mpi.RankTrainer, ranks)
-                cases[f"{kind} ranks {count}"] = _steps(_trainer(source, batch, make), 1)
+                cases[f"{kind} ranks {count}"] = _steps(_trainer(source, batch, ranks), 1)
             if world.rank == 0:
-                subject = _trainer(source, batch, Trainer)
-                cases[f"{kind} threads {count}"] = _steps(subject, count)
+                cases[f"{kind} threads {count}"] = _steps(_trainer(source, batch), count)
         if world.rank < count:
             cases |= {
                 f"{name}, {count} ranks": functools.partial(_repeated, work)
-                for name, work in _together(mpi, _trainer(source, BATCH, make), comm).items()
+                for name, work in _together(_trainer(source, BATCH, ranks), ranks).items()
             }
     if world.rank == 0:
         cases |= _alone(source)
@@ -124,11 +123,13 @@ def _wait(comm) -> None:
         time.sleep(2e-3)
 
 
-def _trainer(source, batch: int, make: Callable[..., Trainer]) -> Trainer:
+def _trainer(source, batch: int, ranks: Ranks = ALONE) -> Trainer:
     net = SRCNN("9-1-5", seed=1)
     optimizer = SGD(net.layers, paper_factors(3))
-    return make(net, source, optimizer, lambda step, progress: 1e-6, batch=batch, clip=1.0,
-                average=0.999)  # fmt: skip
+    return Trainer(
+        net, source, optimizer, lambda step, progress: 1e-6,
+        batch=batch, clip=1.0, average=0.999, ranks=ranks,
+    )  # fmt: skip
 
 
 def _steps(trainer: Trainer, threads: int) -> Callable[[], int]:
@@ -149,14 +150,17 @@ def _steps(trainer: Trainer, threads: int) -> Callable[[], int]:
     return work
 
 
-def _together(mpi, trainer, comm) -> dict[str, Callable[[], object]]:
-    """What ranks do together in a step, and MPI's own way of adding up."""
-    sums, losses = _part(trainer, trainer.source, Share.of(BATCH, comm.rank, comm.size))
+def _together(trainer: Trainer, ranks) -> dict[str, Callable[[], object]]:
+    """Return what ranks do together in a step, and MPI's own way of adding up."""
+    from npsrcnn.training.mpi import Partition
+
+    partition = Partition.of(BATCH, ranks.size)
+    sums, losses = _part(trainer, trainer.source, partition.shares[ranks.rank])
     total = np.empty(sums.shape[1], np.float32)
     return {
-        "agreeing on a step": lambda: trainer._agree(),
-        "adding up the gradients": lambda: trainer._add_up(sums, losses),
-        f"MPI's all-reduce of {total.nbytes:,} bytes": lambda: comm.Allreduce(sums[0], total),
+        "agreeing on a step": lambda: ranks.agree_on_step(trainer.net.layers, 0, 0.0),
+        "adding up the gradients": lambda: ranks.add_up(sums, losses, partition),
+        f"MPI's all-reduce of {total.nbytes:,} bytes": lambda: ranks.comm.Allreduce(sums[0], total),
     }
 
 

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import argparse
 import csv
-import functools
 import itertools
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +29,12 @@ from npsrcnn.datasets.paths import paths_of
 from npsrcnn.model.network import SRCNN
 from npsrcnn.runtime.threads import get_num_threads
 from npsrcnn.training.build import optimizer_of
-from npsrcnn.training.optimizers import paper_factors, rate_at
-from npsrcnn.training.recipes import OPTIMIZERS, RECIPES
-from npsrcnn.training.trainer import BURST, Trainer, prefetch
+from npsrcnn.training.optimizers import paper_factors
+from npsrcnn.training.recipes import RECIPES
+from npsrcnn.training.trainer import SUB_IMAGES_AHEAD, Trainer, prefetch
 
 AUTHORS = 32.39  # dB on Set5 at x3: 9-1-5 from T91 (TPAMI 2016, table 2)
-RECIPE = replace(RECIPES["default"], **OPTIMIZERS["adam"])  # of what is taken by turns
+RECIPE = RECIPES["default"].with_optimizer("adam")  # of what is taken by turns
 BATCH, SCALE = 128, 3
 TURN = 20  # steps that each takes in turn
 
@@ -111,14 +109,15 @@ def _speeds(turns: int) -> tuple[float, float]:
     return ours, theirs
 
 
-def _rate() -> Callable[[int, float], float]:
-    return functools.partial(rate_at, peak=RECIPE.rate, warmup=RECIPE.warmup, decay=RECIPE.decay)
-
-
 def _ours(source: datasets.SubImages) -> Iterator[float]:
     net = SRCNN("9-1-5", init=RECIPE.init, seed=0)
     trainer = Trainer(
-        net, source, optimizer_of(net, RECIPE, None), _rate(), batch=BATCH, average=RECIPE.average
+        net,
+        source,
+        optimizer_of(net, RECIPE, None),
+        RECIPE.rate_at,
+        batch=BATCH,
+        average=RECIPE.average,
     )
     while True:
         yield from trainer.run_epoch(lambda step: 0.0)
@@ -134,9 +133,9 @@ def _theirs(source: datasets.SubImages, threads: int) -> Iterator[float]:
     factors = [factor for pair in paper_factors(len(net.layers)) for factor in pair]
     adam = torch.optim.Adam([{"params": [w]} for w in weights])
     average = [w.detach().clone() for w in weights]
-    rate = _rate()
+    rate = RECIPE.rate_at
     epochs = (source.batches(0, epoch, BATCH) for epoch in itertools.count())
-    batches = prefetch(itertools.chain.from_iterable(epochs), BURST // BATCH)
+    batches = prefetch(itertools.chain.from_iterable(epochs), SUB_IMAGES_AHEAD // BATCH)
     for step, (inputs, labels) in enumerate(batches):
         torch.set_num_threads(threads)
         for group, factor in zip(adam.param_groups, factors, strict=True):

@@ -9,7 +9,6 @@ with --cases go side by side; --rows FILE --plot PICTURE draws what they have wr
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import sys
 import time
@@ -27,14 +26,13 @@ from npsrcnn.evaluation import scores
 from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.model.network import SRCNN
 from npsrcnn.training.build import optimizer_of
-from npsrcnn.training.optimizers import rate_at
-from npsrcnn.training.recipes import OPTIMIZERS, RECIPES, Recipe
+from npsrcnn.training.recipes import RECIPES, Recipe
 from npsrcnn.training.trainer import Trainer
 
 BATCH = 128
 LOOKS = 12  # at PSNR, in a run
 DEFAULT = RECIPES["default"]
-ADAM = replace(DEFAULT, **OPTIMIZERS["adam"])
+ADAM = DEFAULT.with_optimizer("adam")
 HE = replace(ADAM, init="he")
 
 
@@ -51,7 +49,7 @@ CASES = {
     "SOAP, He's initial weights": Case(replace(DEFAULT, init="he")),
     "Adam": Case(ADAM),
     "Adam, He's initial weights": Case(HE),
-    "SGD": Case(replace(HE, **OPTIMIZERS["sgd"])),
+    "SGD": Case(HE.with_optimizer("sgd")),
     "no average of weights": Case(replace(HE, average=0.0)),
     "no decay of the rate": Case(replace(HE, decay="none")),
     "no flips and transposes": Case(replace(HE, orientations=False)),
@@ -133,7 +131,7 @@ def _trained(case: str, paths: list[Path], measured: list, options: argparse.Nam
         net,
         source,
         optimizer_of(net, recipe, lr_factors),
-        functools.partial(rate_at, peak=recipe.rate, warmup=recipe.warmup, decay=recipe.decay),
+        recipe.rate_at,
         batch=BATCH,
         seed=options.seed,
         clip=recipe.clip,

@@ -23,6 +23,7 @@ from benchmarks.measure import seconds
 from npsrcnn.commands import frame as commands
 from npsrcnn.datasets import Shards, Source, dead_leaves, is_prepared, sub_images, write_shards
 from npsrcnn.datasets.cutting import Cut
+from npsrcnn.datasets.protocols import Source
 from npsrcnn.images import list_images, write
 from npsrcnn.model.network import SRCNN
 from npsrcnn.training.build import optimizer_of

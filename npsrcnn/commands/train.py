@@ -6,30 +6,22 @@ Without arguments: 9-1-5 at x3 from generated dead-leaves images, in three minut
 from __future__ import annotations
 
 import argparse
-import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from npsrcnn.commands import frame
 from npsrcnn.errors import UsageError
 from npsrcnn.model.network import INITS
-from npsrcnn.training.build import (
-    DEFAULT_MINUTES,
-    SUB_IMAGE,
-    label_of,
-    open_run,
-    prepare_run,
-    trainer_on,
-)
+from npsrcnn.training import ranks
+from npsrcnn.training.build import SUB_IMAGE, build_run
 from npsrcnn.training.recipes import OPTIMIZERS, RECIPES
-from npsrcnn.training.runs import Length, Run
-from npsrcnn.training.trainer import Trainer, stop_on_signals
+from npsrcnn.training.settings import DEFAULT_MINUTES, Length, given_settings
+from npsrcnn.training.trainer import stop_on_signals
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Return a parser of the command's options."""
     parser = frame.parser("train", "Train SRCNN: from images to weights.", __doc__)
     what = parser.add_argument_group("what to train on, and what")
     what.add_argument(
@@ -134,12 +126,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar=f"{'|'.join(INITS)}|MODEL",
         help="initial weights: random ones, or a model's, whose filters may be smaller",
     )
-    how.add_argument(
-        "--renew",
-        action="store_const",
-        const=True,
-        help="let maps of the initial network that are silent share the work of others",
-    )
+    for name, text in (
+        ("--revive-dead", "let dead ReLU maps of the initial network share the work of others"),
+        ("--renew", argparse.SUPPRESS),  # the option's old name
+    ):
+        how.add_argument(name, action="store_const", const=True, dest="revive_dead", help=text)
     how.add_argument("--momentum", type=_fraction, help="of SGD")
     how.add_argument("--warmup", type=int, metavar="STEPS", help="in which the rate rises")
     how.add_argument("--decay", choices=("none", "cosine"), help="of the rate")
@@ -170,7 +161,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="A,B,...",
         help="train on rescaled copies of the images too",
     )
-    return parser  # fmt: skip
+    return parser
 
 
 def _fraction(text: str) -> float:
@@ -189,32 +180,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    """One run, from its start or its checkpoint to its end, or to Ctrl-C."""
-    prepare = functools.partial(prepare_run, options, time.monotonic())
-    if not options.mpi:
-        return carry_out(prepare(trainer_on(options.device), *open_run(options)))
-    if options.device != "cpu":
+    """Train from the start or from a checkpoint, to the end or to Ctrl-C; return the exit code."""
+    started = time.monotonic()
+    if options.mpi and options.device != "cpu":
         raise UsageError(f"--mpi is for the CPU, not for --device {options.device}")
-    from npsrcnn.training import mpi
-
-    return mpi.train(
-        functools.partial(open_run, options), prepare, carry_out, threads=options.threads
-    )
-
-
-def carry_out(run: Run) -> int:
-    """Train, and say what comes of it; the exit code."""
-    run.folder.mkdir(parents=True, exist_ok=True)  # a run that cannot begin leaves none
-    print(describe(run.settings, run.trainer, run.length))
-    with stop_on_signals() as stop:
-        run.go(stop)
-    print(run.report())
-    return frame.INTERRUPTED if stop.is_set() else 0
-
-
-def describe(settings: dict[str, Any], trainer: Trainer, length: Length) -> str:
-    """One line: what is about to happen."""
-    return (
-        f"{settings['network']} at x{settings['scale']} from {len(trainer.source):,} sub-images "
-        f"of {', '.join(map(label_of, settings['data']))}, recipe {settings['recipe']}, for {length}"
-    )
+    given_length = options.epochs is not None or options.minutes is not None
+    with ranks.joined(options.mpi, options.threads) as joined:
+        run = build_run(
+            given_settings(vars(options)),
+            started=started,
+            folder=options.out if options.resume in (None, True) else Path(options.resume),
+            resume=options.resume is not None,
+            length=Length(options.epochs, options.minutes) if given_length else None,
+            device=options.device,
+            ranks=joined,
+        )
+        with stop_on_signals() as stop:
+            run.go(stop)
+        if not joined.is_root:
+            return 0
+        print(run.report())
+        return frame.INTERRUPTED if stop.is_set() else 0

@@ -1,30 +1,33 @@
-"""The training loop on a GPU: the same steps as :class:`npsrcnn.training.trainer.Trainer`, done there."""
+"""The training loop on a GPU: the steps of :class:`~npsrcnn.training.trainer.Trainer`, there."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from typing import TypeVar
 
 import numpy as np
 
 from npsrcnn.datasets import SubImages
+from npsrcnn.datasets.protocols import Source
 from npsrcnn.errors import UserError
 from npsrcnn.kernels.cuda import steps, training
 from npsrcnn.model.network import SRCNN
-from npsrcnn.training.optimizers import SGD, Adam, parameters
-from npsrcnn.training.soap import SOAP
-from npsrcnn.training.trainer import Source, Trainer, divergence
+from npsrcnn.training.optimizers import Optimizer, State, parameters
+from npsrcnn.training.ranks import ALONE, Ranks
+from npsrcnn.training.trainer import Rate, Trainer, divergence_error
 
-BETWEEN = 32
+T = TypeVar("T")
+STEPS_PER_REPORT = 32
 """Steps between two looks at the losses: looking waits for the GPU."""
-RULES = {SGD: steps.SGD, Adam: steps.ADAM, SOAP: steps.SOAP}
+RULES = {"sgd": steps.SGD, "adam": steps.ADAM, "soap": steps.SOAP}
 
 
 class DeviceTrainer(Trainer):
-    """A network in training whose weights, averages and images stay on the GPU.
+    """Train a network whose weights, averages and images stay on the GPU.
 
-    Parameters are those of :class:`npsrcnn.training.trainer.Trainer`. Sub-images that are held in memory
-    are copied to the GPU once and drawn there, in the same order; others batch by batch. The
+    Parameters are those of :class:`npsrcnn.training.trainer.Trainer`. Sub-images that are held in
+    memory are copied to the GPU once and drawn there, in the same order; others batch by batch. The
     arrays of ``net``, ``optimizer`` and ``average`` are up to date after :meth:`state` and
     :meth:`averaged`.
     """
@@ -33,27 +36,35 @@ class DeviceTrainer(Trainer):
         self,
         net: SRCNN,
         source: Source,
-        optimizer: SGD | Adam | SOAP,
-        rate: Callable[[int, float], float],
-        **options,
+        optimizer: Optimizer,
+        rate: Rate,
+        *,
+        batch: int = 128,
+        seed: int = 0,
+        clip: float | None = None,
+        average: float = 0.0,
+        l1: float = 0.0,
+        ranks: Ranks = ALONE,
     ) -> None:
-        super().__init__(net, source, optimizer, rate, **options)
-        if self.l1:
+        super().__init__(
+            net, source, optimizer, rate,
+            batch=batch, seed=seed, clip=clip, average=average, l1=l1, ranks=ranks,
+        )  # fmt: skip
+        if l1:
             raise UserError("a penalty on the codes (--l1) is for the CPU: GPU kernels have none")
-        self._counts = isinstance(optimizer, (Adam, SOAP))  # its steps
-        factors = optimizer.factors
         self._session = training.Session(
             net.layers,
-            list(zip(factors[::2], factors[1::2], strict=True)),
-            RULES[type(optimizer)],
-            self.batch,
+            _paired(optimizer.factors),
+            RULES[optimizer.name],
+            batch,
             source.size,
             source.label_size,
         )
-        if isinstance(source, SubImages):
-            self._session.hold(*source.pixels(), source.cut.border)
+        self._held = source if isinstance(source, SubImages) else None
+        if self._held:
+            self._session.hold(*self._held.pixels(), self._held.cut.border)
 
-    def run_epoch(self, progress: Callable[[int], float]) -> Iterator[float]:
+    def run_epoch(self, progress: Callable[[int], float]) -> Generator[float, None, None]:
         """Do what is left of the epoch, some steps at a time; then yield the loss of each.
 
         Raises
@@ -62,16 +73,15 @@ class DeviceTrainer(Trainer):
             The loss is not finite: training has diverged. The weights are then those of the
             step before.
         """
-        draws = isinstance(self.source, SubImages)
-        if draws:
-            order = self.source.shuffled(np.random.default_rng((self.seed, self.epoch)))
+        if self._held:
+            order = self._held.shuffled(np.random.default_rng((self.seed, self.epoch)))
             self._session.order(*order)
         with contextlib.closing(self._batches(self.position)) as ready:
-            while count := min(BETWEEN, self.source.steps(self.batch) - self.position):
+            while count := min(STEPS_PER_REPORT, self.source.steps(self.batch) - self.position):
                 first = self.position * self.batch
                 self._session.begin(self._plan(count, progress), first)
                 for _ in range(count):
-                    if not draws:
+                    if not self._held:
                         self._session.put(*next(ready))
                     self._session.step()
                 yield from self._losses(progress)
@@ -79,29 +89,15 @@ class DeviceTrainer(Trainer):
         self.position = 0
 
     def _plan(self, count: int, progress: Callable[[int], float]) -> list[steps.Step]:
-        """The numbers of the next ``count`` steps, which are counted as done."""
+        """Return the numbers of the next ``count`` steps, which are counted as done."""
         plan = []
         for _ in range(count):
-            numbers = {
-                "rate": self.rate(self.step, progress(self.step)),
-                "clip": self.clip or 0.0,
-                "forget_average": 1 - self.average.advance(),
-            }
-            if self._counts:
-                rule = self.optimizer
-                rule.steps += 1
-                numbers |= {
-                    "forget_mean": 1 - rule.beta1,
-                    "forget_square": 1 - rule.beta2,
-                    "correct_mean": 1 / (1 - rule.beta1**rule.steps),
-                    "correct_square": 1 / (1 - rule.beta2**rule.steps),
-                    "epsilon": float(rule.epsilon),
-                }
-                if isinstance(rule, SOAP):
-                    numbers["improve"] = float(rule.steps % rule.every == 0)
-            else:
-                numbers["momentum"] = float(self.optimizer.momentum)
-            plan.append(steps.Step(**numbers))
+            step = steps.Step(
+                rate=self.rate(self.step, progress(self.step)),
+                clip=self.clip or 0.0,
+                forget_average=1 - self.average.advance(),
+            )
+            plan.append(step._replace(**self.optimizer.advance()))
             self.step += 1
             self.position += 1
         return plan
@@ -109,57 +105,48 @@ class DeviceTrainer(Trainer):
     def _losses(self, progress: Callable[[int], float]) -> list[float]:
         losses, diverged = self._session.losses()
         if diverged:  # the steps from the first bad one on changed nothing
-            self._count_back(int(np.isnan(losses).sum()))
-            raise divergence(self.step, self.rate(self.step, progress(self.step)))
-        return losses.tolist()
-
-    def _count_back(self, count: int) -> None:
-        for counter in (self.average, *([self.optimizer] if self._counts else [])):
-            counter.steps -= count
-        self.step -= count
-        self.position -= count
+            count = int(np.isnan(losses).sum())
+            self.average.rewind(count)
+            self.optimizer.rewind(count)
+            self.step -= count
+            self.position -= count
+            raise divergence_error(self.step, self.rate(self.step, progress(self.step)))
+        return [float(loss) for loss in losses]
 
     def averaged(self) -> SRCNN:
-        """A copy of the network with the average of its weights."""
+        """Return a copy of the network with the average of its weights."""
         self._download()
         return super().averaged()
 
-    def state(self) -> dict[str, np.ndarray]:
-        """All that :meth:`restore` needs to go on to the same bits as if never stopped."""
+    def state(self) -> State:
+        """Return all that :meth:`restore` needs to go on to the same bits as if never stopped."""
         self._download()
         return super().state()
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
+    def restore(self, state: State) -> None:
         """Go back to where :meth:`state` was taken, with the same network and source."""
         super().restore(state)
-        for part, arrays in self._kept().items():
-            self._session.upload(part, list(zip(arrays[::2], arrays[1::2], strict=True)))
-        if isinstance(self.optimizer, SOAP):
-            axes = self.optimizer.all_axes()
-            self._session.upload_axes([(axis.covariance, axis.vectors) for *_, axis in axes])
+        for part, arrays in self._copies().items():
+            self._session.upload(part, _paired(arrays))
+        if axes := self.optimizer.axes_of_all():
+            self._session.upload_axes(axes)
 
     def _download(self) -> None:
-        for part, arrays in self._kept().items():
+        for part, arrays in self._copies().items():
             for ours, theirs in zip(arrays, parameters(self._session.download(part)), strict=True):
                 ours[...] = theirs
-        if isinstance(self.optimizer, SOAP):
-            axes = self._session.download_axes()
-            for (*_, axis), (covariance, vectors) in zip(
-                self.optimizer.all_axes(), axes, strict=True
-            ):
-                axis.covariance[...] = covariance
-                axis.take(vectors.astype(np.float64))
+        if self.optimizer.axes_of_all():
+            self.optimizer.take_axes(self._session.download_axes())
 
-    def _kept(self) -> dict[str, list[np.ndarray]]:
-        """This side's copies of what the session keeps."""
-        optimizer = self.optimizer
-        moments = (
-            {"first": optimizer.mean, "second": optimizer.square}
-            if self._counts
-            else {"first": optimizer.velocity}
-        )
+    def _copies(self) -> dict[str, list[np.ndarray]]:
+        """Return the arrays on this side of all that the session keeps."""
         return {
             "weights": parameters(self.net.layers),
             "average": parameters(self.average.layers),
-            **moments,
+            **self.optimizer.moments(),
         }
+
+
+def _paired(items: list[T]) -> list[tuple[T, T]]:
+    """Pair what belongs to weights with what belongs to biases."""
+    return list(zip(items[::2], items[1::2], strict=True))

@@ -1,38 +1,43 @@
 """Training on a cluster: ranks that compute parts of every batch, to the bits of one process.
 
 The gradients of a batch are added up, in a fixed order, from partial sums that belong to fixed
-parts of it (:mod:`npsrcnn.kernels.cpu.shares`). Each rank computes some of those. Then it receives, of
-its part of the gradients, everybody's partial sums, adds them up in that order, and the totals go
-to all. This is MPI's all-reduce in its two halves, reduce-scatter and all-gather, with the order of
-the sum in our hands: MPI's own depends on the number of ranks. Then every rank takes the same step.
+parts of it (:mod:`npsrcnn.kernels.cpu.shares`). Each rank computes some of those. Then it receives,
+of its part of the gradients, everybody's partial sums, adds them up in that order, and the totals
+go to all. This is MPI's all-reduce in its two halves, reduce-scatter and all-gather, with the order
+of the sum in our hands: MPI's own depends on the number of ranks. Then every rank takes the same
+step.
 
-Rank 0 leads: it alone reads the clock, evaluates and writes, and its Ctrl-C counts. Before every
-step all ranks agree that there is one. Errors that a user can mend are agreed upon too, so that
-rank 0 says them once and saves what it has; at any other the rank ends all others.
+Before every step all ranks agree that there is one. They agree on errors that the user can fix too,
+so that rank 0 reports them once and saves what it has; at any other error a rank ends all others.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
 import platform
 import sys
 import traceback
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from npsrcnn.datasets.cutting import Rows
 from npsrcnn.errors import DataError, UsageError, UserError, describe
 from npsrcnn.kernels.cpu import training
 from npsrcnn.kernels.cpu.shares import Share
 from npsrcnn.kernels.cpu.tiles import HAS_FMA, LANES
-from npsrcnn.model.network import Layers
+from npsrcnn.layers import Layers
+from npsrcnn.model.network import SRCNN
 from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 from npsrcnn.training.optimizers import parameters
-from npsrcnn.training.trainer import Trainer, stop_on_signals
+from npsrcnn.training.ranks import FIXABLE, Ranks, TrainingStopped
 from npsrcnn.version import __version__
 
 try:
@@ -44,37 +49,48 @@ except (ImportError, RuntimeError) as error:  # no mpi4py; or one that finds no 
     ) from error
 
 T = TypeVar("T")
-MENDABLE = (UserError, OSError, MemoryError)  # what a command says in one line
 ALIKE = {"version": __version__, "SIMD lanes": LANES, "fused multiply-add": HAS_FMA}
 
 
-class Ranks:
-    """All processes that train together, and which of them this is."""
+@dataclass(frozen=True)
+class Partition:
+    """The shares of all ranks in a batch, and what the sum of their gradients needs of them."""
+
+    shares: list[Share]
+    slots: list[int]  # partial sums of each rank
+    groups: list[np.ndarray]  # numbers of each rank's groups of sub-images
+
+    @classmethod
+    @functools.cache
+    def of(cls, batch: int, ranks: int) -> Partition:
+        """Divide a batch among so many ranks."""
+        shares = [Share.of(batch, rank, ranks) for rank in range(ranks)]
+        return cls(shares, [share.slots for share in shares], [share.groups for share in shares])
+
+
+class MPIRanks(Ranks):
+    """Train together with the processes of an MPI communicator."""
 
     def __init__(self, comm: MPI.Comm) -> None:
         self.comm, self.rank, self.size = comm, comm.rank, comm.size
 
-    @property
-    def leads(self) -> bool:
-        """Whether this is rank 0."""
-        return self.rank == 0
-
-    def everywhere(self, work: Callable[[], T]) -> T:
-        """``work()``, which every rank does. Where one fails all do, and rank 0 says why."""
-        result, failed = None, None
+    def on_all_ranks(self, work: Callable[[], T]) -> T:
+        """Return ``work()``, done by every rank. Where one fails all do, and the root says why."""
         try:
             result = work()
-        except MENDABLE as error:
-            failed = error
-        self.settle(failed)
+        except FIXABLE as error:
+            self.raise_if_any_failed(error)
+            raise
+        self.raise_if_any_failed(None)
         return result
 
-    def from_first(self, work: Callable[[], T]) -> T:
-        """The result of ``work()``, which rank 0 alone does, on every rank."""
-        return self.comm.bcast(self.everywhere(work if self.leads else lambda: None))
+    def from_root(self, work: Callable[[], T]) -> T:
+        """Return on every rank the result of ``work()``, which the root alone does."""
+        result: T = self.comm.bcast(self.on_all_ranks(work if self.is_root else lambda: None))
+        return result
 
-    def settle(self, failed: BaseException | None) -> None:
-        """What every rank calls to know whether one has failed, and then ends with.
+    def raise_if_any_failed(self, failed: BaseException | None) -> None:
+        """End with an error on every rank if one rank has ``failed``; every rank calls this.
 
         Raises
         ------
@@ -84,7 +100,7 @@ class Ranks:
         place = f"rank {self.rank} on {platform.node()}"
         errors = self.comm.allgather(failed and f"{place}: {describe(failed)}")
         first = next((error for error in errors if error), None)
-        if first and not self.leads:
+        if first and not self.is_root:
             sys.exit(1)
         if failed:
             raise failed
@@ -92,9 +108,9 @@ class Ranks:
             raise DataError(first)
 
     def check_alike(self, facts: dict[str, object]) -> None:
-        """Raise UserError on every rank where they differ in one of these ``facts``."""
-        everybody = self.comm.allgather(facts)
-        for name in facts:
+        """Raise UserError on every rank where the ranks differ in one of these ``facts``."""
+        everybody = self.comm.allgather({**ALIKE, **facts})
+        for name in everybody[0]:
             values = sorted({str(theirs[name]) for theirs in everybody})
             if len(values) > 1:
                 raise UserError(
@@ -103,186 +119,141 @@ class Ranks:
                 )
 
     def share_cores(self) -> None:
-        """As many threads as this rank has cores, those divided that it shares with others."""
+        """Use as many threads as this rank has cores, those divided that others have too."""
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         mine = platform.node(), cores
         together = self.comm.allgather(mine).count(mine)
         if "NPSRCNN_NUM_THREADS" not in os.environ:
             set_num_threads(max(1, get_num_threads() // together))
 
-
-class Over(Exception):
-    """Rank 0 has ended the training."""
-
-
-class RankTrainer(Trainer):
-    """One rank's part in a training; parameters are those of :class:`npsrcnn.training.trainer.Trainer`.
-
-    Raises
-    ------
-    UsageError
-        The batch has fewer parts than there are ranks.
-    """
-
-    def __init__(self, ranks: Ranks, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._ranks = ranks
-        shares = [Share.of(self.batch, rank, ranks.size) for rank in range(ranks.size)]
-        if shares[-1].stop < ranks.size:
-            raise UsageError(
-                f"--batch {self.batch} has work for {shares[-1].stop} ranks, not {ranks.size}: "
-                f"{LANES} sub-images each, and for 64 ranks at most"
-            )
-        if self.l1 and not training.fills_groups(self.batch):
-            raise UsageError(f"--l1 with --mpi takes a --batch that is a multiple of {LANES}")
-        self._share = shares[ranks.rank]
-        self._slots = [share.slots for share in shares]
-        self._groups = [share.groups for share in shares]
-        self._over = False
-
-    def _batches(self, start: int, **rows: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        try:
-            yield from super()._batches(start, rows=self._share.rows)
-        except MENDABLE as error:
-            self._agree(failed=error)
-
-    def _step(self, inputs: np.ndarray, labels: np.ndarray, progress: float) -> float:
-        progress = self._agree(progress)
-        self._over = True  # where a step fails it fails on every rank
-        loss = super()._step(inputs, labels, progress)
-        self._over = False
-        return loss
-
-    def _agree(
-        self, progress: float = 0.0, over: bool = False, failed: BaseException | None = None
-    ) -> float:
-        """What every rank calls before a step: they go on together, at rank 0's progress.
+    def rows_of(self, batch: int, l1: float) -> Rows:
+        """Return the rows of a batch that this rank trains on.
 
         Raises
         ------
-        Over
-            Rank 0 has ended the training.
-        UserError
-            A rank has failed (:meth:`Ranks.settle`), or the ranks' weights differ.
+        UsageError
+            The batch has fewer parts than there are ranks, or does not go with ``l1``.
         """
-        # The maximum of each, and of the negative one: whether all have the same weights.
-        weights = 0
-        for p in parameters(self.net.layers):
-            weights = zlib.crc32(p, weights)
-        mine = np.array([over, failed is not None, progress, weights, -weights], np.float64)
-        mine[2] *= self._ranks.leads
-        self._ranks.comm.Allreduce(MPI.IN_PLACE, mine, MPI.MAX)
-        over, some_failed, progress, most, least = mine
-        self._over = bool(over or some_failed or most != -least)
-        if over:
-            raise Over
+        shares = Partition.of(batch, self.size).shares
+        if shares[-1].stop < self.size:
+            raise UsageError(
+                f"--batch {batch} has work for {shares[-1].stop} ranks, not {self.size}: "
+                f"{LANES} sub-images each, and for 64 ranks at most"
+            )
+        if l1 and not training.fills_groups(batch):
+            raise UsageError(f"--l1 with --mpi takes a --batch that is a multiple of {LANES}")
+        return shares[self.rank].rows
+
+    def agree_on_step(
+        self, layers: Layers, step: int, progress: float, failed: BaseException | None = None
+    ) -> float:
+        """Begin a step together with all ranks; return the root's ``progress``.
+
+        Raises
+        ------
+        TrainingStopped
+            The root has ended the training.
+        UserError
+            A rank has ``failed`` (:meth:`raise_if_any_failed`), or the ranks' weights differ.
+        """
+        # The maximum of the weights' checksum, and of the negative one: whether all have the same.
+        checksum = 0
+        for p in parameters(layers):
+            checksum = zlib.crc32(p.data, checksum)
+        mine = [0, failed is not None, progress * self.is_root, checksum, -checksum]
+        stopped, some_failed, progress, most, least = self._maxima(mine)
+        if stopped:
+            raise TrainingStopped
         if some_failed:
-            self._ranks.settle(failed)
+            self.raise_if_any_failed(failed)
         if most != -least:
             raise UserError(
-                f"after {self.step} steps the ranks have not the same weights: "
+                f"after {step} steps the ranks have not the same weights: "
                 "train on machines of one kind"
             )
         return progress
 
-    def _loss_and_grads(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, Layers]:
-        sums, losses = training.partial_sums(self.net.layers, inputs, labels, self.l1, self._share)
-        total, losses = self._add_up(sums, losses)
-        grads = training.unpacked(self.net.layers, inputs.shape[2:], total)
-        return training.mean_loss(losses, self.batch), grads
+    def stop_followers(self) -> None:
+        """On the root, between two steps: end the training on the other ranks."""
+        self._maxima([1, 0, 0, 0, 0])
 
-    def _add_up(self, sums: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The sum of all ranks' partial sums, and all losses, in the order of one process."""
+    def _maxima(self, numbers: list[float]) -> list[float]:
+        """Return of each number the largest of all ranks."""
+        result = np.array(numbers, np.float64)
+        self.comm.Allreduce(MPI.IN_PLACE, result, MPI.MAX)
+        return [float(number) for number in result]
+
+    def loss_and_grads(
+        self, net: SRCNN, inputs: np.ndarray, labels: np.ndarray, l1: float, batch: int
+    ) -> tuple[float, Layers]:
+        """Compute loss and gradients of a batch, of which this rank has :meth:`rows_of`."""
+        partition = Partition.of(batch, self.size)
+        share = partition.shares[self.rank]
+        sums, losses = training.partial_sums(net.layers, inputs, labels, l1, share)
+        total, losses = self.add_up(sums, losses, partition)
+        grads = training.unpacked(net.layers, inputs.shape[2:], total)
+        return training.mean_loss(losses, batch), grads
+
+    def add_up(
+        self, sums: np.ndarray, losses: np.ndarray, partition: Partition
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Add up all ranks' partial sums, in the order of one process; and collect all losses.
+
+        Parameters
+        ----------
+        sums
+            (slots, floats of the gradients) float32: this rank's partial sums.
+        losses
+            (groups, LANES) float32: of this rank's groups.
+
+        Returns
+        -------
+        ndarray, ndarray
+            (floats of the gradients,) and (groups of the batch, LANES) float32, on every rank.
+        """
         # Of the floats of the gradients, each rank adds up its part.
-        size, rank = self._ranks.size, self._ranks.rank
+        size, rank = self.size, self.rank
         ends = np.arange(size + 1) * sums.shape[1] // size
         lengths = np.diff(ends)
         parts = np.split(sums, ends[1:-1], axis=1)
-        received = np.empty((sum(self._slots), lengths[rank]), np.float32)
-        self._ranks.comm.Alltoallv(
+        received = np.empty((sum(partition.slots), lengths[rank]), np.float32)
+        self.comm.Alltoallv(
             [np.concatenate([part.ravel() for part in parts]), lengths * len(sums)],
-            [received, lengths[rank] * np.array(self._slots)],
+            [received, lengths[rank] * np.array(partition.slots)],
         )
         # The totals go to all, and with them the losses.
-        counts = lengths + [groups.size * LANES for groups in self._groups]
+        counts = lengths + [groups.size * LANES for groups in partition.groups]
         mine = np.concatenate([training.add_up(received), losses.ravel()])
         everything = np.empty(counts.sum(), np.float32)
-        self._ranks.comm.Allgatherv(mine, [everything, counts])
+        self.comm.Allgatherv(mine, [everything, counts])
         total = np.empty(sums.shape[1], np.float32)
-        losses = np.empty((sum(map(len, self._groups)), LANES), np.float32)
+        losses = np.empty((sum(map(len, partition.groups)), LANES), np.float32)
         for r, piece in enumerate(np.split(everything, np.cumsum(counts)[:-1])):
             total[ends[r] : ends[r + 1]] = piece[: lengths[r]]
-            losses[self._groups[r]] = piece[lengths[r] :].reshape(-1, LANES)
+            losses[partition.groups[r]] = piece[lengths[r] :].reshape(-1, LANES)
         return total, losses
 
-    def follow(self) -> int:
-        """Take every step with rank 0, until it ends the training; the exit code."""
-        with stop_on_signals():  # rank 0 gets them too, and decides
-            try:
-                while True:
-                    for _ in self.run_epoch(lambda step: 0.0):
-                        pass
-            except Over:
-                return 0
-            except UserError:  # all ranks have it, and rank 0 says it
-                return 1
-
-    def dismiss(self) -> None:
-        """On rank 0: end the training on the other ranks, which :meth:`follow`."""
-        if not self._over:
-            with contextlib.suppress(Over):
-                self._agree(over=True)
-
-
-def train(
-    open_run: Callable[[], tuple],
-    prepare: Callable[..., Any],
-    carry_out: Callable[[Any], int],
-    *,
-    threads: int | None,
-) -> int:
-    """A training by all ranks that ``mpiexec`` has started; the exit code.
-
-    Parameters
-    ----------
-    open_run
-        Reads and writes the run's folder; called on rank 0 alone.
-    prepare
-        Takes a :class:`RankTrainer`'s maker and what ``open_run`` has returned; returns a
-        :class:`npsrcnn.training.runs.Run`.
-    carry_out
-        Takes that on rank 0.
-    threads
-        Of each rank; None: its share of the cores.
-    """
-    ranks = Ranks(MPI.COMM_WORLD)
-    with _ending_all(ranks):
-        if threads is None:
-            ranks.share_cores()
-        opened = ranks.from_first(open_run)
-        run = ranks.everywhere(lambda: prepare(functools.partial(RankTrainer, ranks), *opened))
-        ranks.check_alike({**ALIKE, "sub-images": len(run.trainer.source)})
-        if not ranks.leads:
-            return run.trainer.follow()
-        sys.stdout.reconfigure(line_buffering=True)  # mpiexec reads it, and may end us any time
-        print(
-            f"{ranks.size} ranks, this one with {get_num_threads()} threads; should one die, "
-            f"go on from the last checkpoint: --resume {run.folder.resolve()}"
-        )
-        try:
-            code = carry_out(run)
-        except (UserError, OSError):
-            run.trainer.dismiss()
-            raise
-        run.trainer.dismiss()
-        return code
+    def announcement(self, folder: Path) -> list[str]:
+        """Return how many ranks train, and how to go on should one die."""
+        return [
+            f"{self.size} ranks, this one with {get_num_threads()} threads; should one die, "
+            f"go on from the last checkpoint: --resume {folder.resolve()}"
+        ]
 
 
 @contextlib.contextmanager
-def _ending_all(ranks: Ranks) -> Iterator[None]:
-    """An error that the other ranks know nothing of, and would wait for ever, ends them too."""
+def joined_ranks(threads: int | None) -> Iterator[MPIRanks]:
+    """Enter a training with all ranks that ``mpiexec`` has started.
+
+    An error that the other ranks know nothing of, and would wait for ever, ends them too.
+    """
+    ranks = MPIRanks(MPI.COMM_WORLD)
+    if ranks.is_root and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # mpiexec reads it, and may end us any time
     try:
-        yield
+        if threads is None:
+            ranks.share_cores()
+        yield ranks
     except (UserError, OSError, SystemExit):
         raise
     except BaseException as error:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from npsrcnn.training.optimizers import rate_at
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes a training, besides data, network and time.
+    """Hold what makes a training, besides data, network and time.
 
     Rates belong to the loss of :func:`npsrcnn.kernels.reference.mse`, a sum over pixels: with
     a mean over pixels the same steps need rates (pixels of a label) / 2 times as large.
@@ -24,6 +27,14 @@ class Recipe:
     orientations: bool  # flips and transposes of the sub-images, drawn anew each epoch
     rescale: tuple[float, ...]  # copies of the images at these sizes, besides the images
     l1: float = 0.0  # weight of the sum of all maps between the layers: sparser codes
+
+    def rate_at(self, step: int, progress: float) -> float:
+        """Return the learning rate; see :func:`npsrcnn.training.optimizers.rate_at`."""
+        return rate_at(step, progress, peak=self.rate, warmup=self.warmup, decay=self.decay)
+
+    def with_optimizer(self, name: str) -> Recipe:
+        """Return the recipe with another optimizer, and the rate and the limit that suit it."""
+        return replace(self, optimizer=name, **OPTIMIZERS[name]._asdict())
 
 
 RECIPES = {
@@ -54,10 +65,18 @@ RECIPES = {
     ),
 }
 
-# What changes with --optimizer: steps of SOAP and Adam do not depend on the gradient's size, so
-# there is nothing to clip; SGD from He's weights diverges where the first, huge gradients are not.
+
+class OptimizerDefaults(NamedTuple):
+    """Hold what an optimizer changes in a recipe."""
+
+    rate: float
+    clip: float | None
+
+
+# Steps of SOAP and Adam do not depend on the gradient's size, so there is nothing to clip; SGD from
+# He's weights diverges where the first, huge gradients are not clipped.
 OPTIMIZERS = {
-    "soap": {"optimizer": "soap", "rate": 3e-2, "clip": None},
-    "adam": {"optimizer": "adam", "rate": 3e-3, "clip": None},
-    "sgd": {"optimizer": "sgd", "rate": 2e-3, "clip": 20.0},
+    "soap": OptimizerDefaults(rate=3e-2, clip=None),
+    "adam": OptimizerDefaults(rate=3e-3, clip=None),
+    "sgd": OptimizerDefaults(rate=2e-3, clip=20.0),
 }

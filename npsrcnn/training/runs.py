@@ -9,16 +9,17 @@ import math
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from npsrcnn.errors import DataError
+from npsrcnn.errors import DataError, UserError
 from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.evaluation.scores import mean_psnr
 from npsrcnn.runtime.files import write_atomically
+from npsrcnn.training.settings import Length, RunSettings, label_of
 from npsrcnn.training.trainer import Trainer, save_checkpoint
 
 MEASURE_EVERY, LEAST_PAUSE = 30.0, 2.0  # seconds: where an epoch takes longer; between any two
@@ -27,27 +28,8 @@ COLUMNS = ("seconds", "epoch", "step", "sub_images", "rate", "loss", "psnr", "ps
 
 
 @dataclass
-class Length:
-    """How long to train: a number of epochs, or of minutes."""
-
-    epochs: int | None = None
-    minutes: float | None = None
-
-    def progress(self, step: int, steps_per_epoch: int, seconds: float) -> float:
-        """The part of the run that is over: 1 and more at its end."""
-        if self.minutes is not None:
-            return seconds / (60 * self.minutes)
-        return step / (self.epochs * steps_per_epoch)
-
-    def __str__(self) -> str:
-        if self.minutes is not None:
-            return f"{self.minutes:g} minutes"
-        return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
-
-
-@dataclass
 class Run:
-    """A trainer at work in a folder.
+    """Train in a folder: measure, log and save on the way.
 
     Every measurement writes the log, the last and, if it is, the best model, and then the
     checkpoint, each beside the old one and renamed: a kill at any moment loses at most the work
@@ -58,7 +40,7 @@ class Run:
     trainer: Trainer
     images: list[EvaluationImage]  # to measure PSNR on
     length: Length
-    settings: dict[str, Any]
+    settings: RunSettings
     started: float  # time.monotonic() at which the run, or its resumption, began
     log: list[dict[str, Any]] = field(default_factory=list)
 
@@ -71,23 +53,50 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """How long the run has lasted, not counting the time it was stopped."""
+        """Return how long the run has lasted, not counting the time it was stopped."""
         return self._seconds_before + time.monotonic() - self.started
 
     def progress(self, step: int) -> float:
-        """The part of the run that is over."""
+        """Return the part of the run that is done."""
         trainer = self.trainer
         steps_per_epoch = len(trainer.source) // trainer.batch
         return self.length.progress(step, steps_per_epoch, self.seconds)
 
+    def description(self) -> str:
+        """Return what is about to happen, in one line; with several ranks in two."""
+        settings, source = self.settings, self.trainer.source
+        return "\n".join(
+            [
+                *self.trainer.ranks.announcement(self.folder),
+                f"{settings.network} at x{settings.scale} from {len(source):,} sub-images of "
+                f"{', '.join(map(label_of, settings.data))}, recipe {settings.recipe}, "
+                f"for {self.length}",
+            ]
+        )
+
     def go(self, stop: threading.Event) -> None:
-        """Train until the end, or until ``stop`` is set; measure and save on the way.
+        """Train until the end, or until ``stop`` is set; describe, measure and save on the way.
+
+        On a rank other than the root: follow it.
 
         Raises
         ------
         DataError
-            What is trained on can be read no more. All that was trained until then is saved.
+            Training data became unreadable during the run. All steps until then are saved.
         """
+        if not self.trainer.ranks.is_root:
+            self.trainer.follow()
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)  # a run that cannot begin leaves none
+            print(self.description())
+            self._train_and_measure(stop)
+        except (UserError, OSError):
+            self.trainer.stop_followers()
+            raise
+        self.trainer.stop_followers()
+
+    def _train_and_measure(self, stop: threading.Event) -> None:
         try:
             self._train(stop)
         except DataError as error:
@@ -116,7 +125,7 @@ class Run:
                     self.measure()
 
     def measure(self) -> None:
-        """Measure PSNR, say it, and save everything."""
+        """Measure PSNR, print it, and save everything."""
         if not self._losses:
             return
         began = time.monotonic()
@@ -153,7 +162,11 @@ class Run:
         if psnr > best or not (self.folder / BEST).exists():
             net.save(self.folder / BEST)
         net.save(self.folder / LAST)
-        facts = {"settings": self.settings, "length": vars(self.length), "log": self.log}
+        facts = {
+            "settings": self.settings.to_json(),
+            "length": asdict(self.length),
+            "log": self.log,
+        }
         save_checkpoint(self.folder / CHECKPOINT, trainer, facts)
         self._measured = time.monotonic()
         # Where epochs are short, measuring takes no more than a tenth of the time. The first one
@@ -162,22 +175,22 @@ class Run:
         self._pause = max(LEAST_PAUSE, 10 * cost)
 
     def report(self) -> str:
-        """What came of it: the gain, every file, and how to use the model."""
+        """Return the result: the gain, every file, and how to use the model."""
         if not self.log:
             return f"not one step was done in {self.length}: nothing is saved"
         folder = self.folder.resolve()
         row = max(self.log, key=lambda row: row["psnr"])
-        scale = self.settings["scale"]
+        settings, best = self.settings, folder / BEST
         return "\n".join(
             [
                 f"PSNR        {row['psnr_bicubic']:.2f} dB bicubic, {row['psnr']:.2f} dB now: "
                 f"{row['psnr'] - row['psnr_bicubic']:+.2f} dB, on {len(self.images)} images"
-                + ("" if self.settings["eval"] or self.settings["hold_out"] else " of dead leaves"),
-                f"best model  {folder / BEST}",
+                + ("" if settings.eval or settings.hold_out else " of dead leaves"),
+                f"best model  {best}",
                 f"last model  {folder / LAST}",
                 f"log         {folder / LOG}",
                 f"checkpoint  {folder / CHECKPOINT}  (go on: --resume {folder})",
-                f"use it      npsrcnn upscale PICTURE --scale {scale} --model {folder / BEST}",
+                f"use it      npsrcnn upscale PICTURE --scale {settings.scale} --model {best}",
             ]
         )
 
@@ -190,7 +203,7 @@ class Run:
             writer.writeheader()
             writer.writerows(self.log)
 
-    def _bar(self) -> tqdm:
+    def _bar(self) -> tqdm[NoReturn]:
         tqdm.set_lock(threading.RLock())  # its own is for processes, and takes one to watch it
         return tqdm(
             total=1.0,
@@ -200,7 +213,7 @@ class Run:
             file=sys.stderr,
         )
 
-    def _show(self, bar: tqdm, loss: float) -> None:
+    def _show(self, bar: tqdm[NoReturn], loss: float) -> None:
         rate = len(self._losses) * self.trainer.batch / (time.monotonic() - self._measured)
         bar.set_postfix_str(f"loss {loss:.4f}, {rate:,.0f} sub-images/s", refresh=False)
         bar.update(min(1.0, self.progress(self.trainer.step)) - bar.n)

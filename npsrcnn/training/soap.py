@@ -19,14 +19,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from npsrcnn.layers import Layers
 from npsrcnn.runtime.jit import jit
-from npsrcnn.training.optimizers import Layers, parameters
+from npsrcnn.training.optimizers import Adam, Axes, Factors, State, parameters
 
 TINY = np.float32(1e-30)
 LEAST = 1e-9  # of all eigenvalues' sum: below it an eigenvalue is as good as zero
 
 
-class SOAP:
+class SOAP(Adam):
     """Shampoo with Adam in the preconditioner's eigenbasis (algorithm 3 of the paper).
 
     Parameters
@@ -43,28 +44,24 @@ class SOAP:
         is float32's rounding, of which Adam would make whole steps.
     """
 
+    name = "soap"
+
     def __init__(
         self,
         layers: Layers,
-        factors: Sequence[tuple[float, float]],
+        factors: Factors,
         beta1: float = 0.95,
         beta2: float = 0.95,
         every: int = 10,
         epsilon: float = 1e-6,
     ) -> None:
-        self.beta1, self.beta2, self.every = beta1, beta2, every
-        self.epsilon = np.float32(epsilon)
-        self.factors = [f for pair in factors for f in pair]
-        self.axes = [[Axis(n) for n in _axes(p.shape)] for p in parameters(layers)]
-        self.mean = [np.zeros_like(p) for p in parameters(layers)]  # both as turned
-        self.square = [np.zeros_like(p) for p in parameters(layers)]
-        self.steps = 0
+        super().__init__(layers, factors, beta1, beta2, epsilon)  # moments are of turned gradients
+        self.every = every
+        self.axes = [[Axis(n) for n in _axis_lengths(p.shape)] for p in parameters(layers)]
 
     def step(self, layers: Layers, grads: Layers, rate: float) -> None:
         """Move the weights of ``layers``, in place, by one step."""
-        self.steps += 1
-        correct1 = np.float32(1 / (1 - self.beta1**self.steps))
-        correct2 = np.float32(1 / (1 - self.beta2**self.steps))
+        now = {name: np.float32(number) for name, number in self.advance().items()}
         for p, g, m, s, axes, f in zip(
             parameters(layers),
             parameters(grads),
@@ -75,58 +72,66 @@ class SOAP:
             strict=True,
         ):
             turned = turn(g, [axis.to for axis in axes])
-            m += np.float32(1 - self.beta1) * (turned - m)
-            s += np.float32(1 - self.beta2) * (turned * turned - s)
-            root = np.sqrt(s * correct2)
-            step = (m * correct1) / (root + self.epsilon * root.max() + TINY)
+            m += now["forget_mean"] * (turned - m)
+            s += now["forget_square"] * (turned * turned - s)
+            root = np.sqrt(s * now["correct_square"])
+            step = (m * now["correct_mean"]) / (root + self.epsilon * root.max() + TINY)
             # A mean is never above the root of the mean square, if both are of the same axes. After
             # new axes, for which squares are only estimates, steps would be longer.
             np.clip(step, -1, 1, out=step)
             p -= np.float32(rate * f) * turn(step, [axis.back for axis in axes])
             for axis, along in zip(axes, _unfolded(g, axes), strict=True):
                 axis.add(along, 1 - self.beta2)
-            if self.steps % self.every == 0:
+            if now["improve"]:
                 turns = [axis.improve() for axis in axes]
                 m[...] = turn(m, turns)
                 # The paper leaves the squares. As parts hardly correlate, those of a sum are about
                 # the sum of theirs: else 9-5-5 lost up to 0.3 dB for minutes, at a rate of 0.01.
                 s[...] = turn(s, [part * part for part in turns])
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Arrays from which :meth:`restore` goes on as if never stopped."""
+    def advance(self) -> dict[str, float]:
+        """Count one more step, and return its numbers: Adam's, and whether to improve the axes."""
+        return {**super().advance(), "improve": float(self.steps % self.every == 0)}
+
+    def axes_of_all(self) -> Axes:
+        """Return (covariance, vectors) of each axis of each parameter that has any."""
+        return [(axis.covariance, axis.vectors) for *_, axis in self._numbered_axes()]
+
+    def take_axes(self, axes: Axes) -> None:
+        """Replace what :meth:`axes_of_all` returns."""
+        for (*_, axis), (covariance, vectors) in zip(self._numbered_axes(), axes, strict=True):
+            axis.covariance[...] = covariance
+            axis.take(vectors.astype(np.float64))
+
+    def state(self) -> State:
+        """Return arrays from which :meth:`restore` goes on as if never stopped."""
         return {
-            "steps": np.array(self.steps),
-            **{f"mean{i}": m for i, m in enumerate(self.mean)},
-            **{f"square{i}": s for i, s in enumerate(self.square)},
-            **{f"covariance{i}.{k}": axis.covariance for i, k, axis in self.all_axes()},
-            **{f"vectors{i}.{k}": axis.vectors for i, k, axis in self.all_axes()},
+            **super().state(),
+            **{f"covariance{i}.{k}": axis.covariance for i, k, axis in self._numbered_axes()},
+            **{f"vectors{i}.{k}": axis.vectors for i, k, axis in self._numbered_axes()},
         }
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take back what :meth:`state` gave."""
-        self.steps = int(state["steps"])
-        for i, (m, s) in enumerate(zip(self.mean, self.square, strict=True)):
-            m[...], s[...] = state[f"mean{i}"], state[f"square{i}"]
-        for i, k, axis in self.all_axes():
-            axis.covariance[...] = state[f"covariance{i}.{k}"]
-            axis.take(state[f"vectors{i}.{k}"])
+    def restore(self, state: State) -> None:
+        """Take back what :meth:`state` has returned."""
+        super().restore(state)
+        numbered = [f"{i}.{k}" for i, k, _ in self._numbered_axes()]
+        self.take_axes([(state[f"covariance{n}"], state[f"vectors{n}"]) for n in numbered])
 
-    def all_axes(self) -> Iterator[tuple[int, int, Axis]]:
-        """The number of a parameter, of an axis, and that axis, for all that have any."""
+    def _numbered_axes(self) -> Iterator[tuple[int, int, Axis]]:
         for i, axes in enumerate(self.axes):
             for k, axis in enumerate(axes):
                 yield i, k, axis
 
 
 class Axis:
-    """One axis of a gradient: the covariance along it, and that matrix's eigenvectors, about.
+    """Hold one axis of a gradient: the covariance along it, and about that matrix's eigenvectors.
 
     Attributes
     ----------
     covariance, vectors : ndarray, (n, n) float64
         The average of ``G G'``, where G is a gradient with this axis first; and orthonormal rows.
     to, back : ndarray, (n, n) float32
-        What :func:`turn` takes to turn to the eigenvectors, and back.
+        Matrices with which :func:`turn` turns to the eigenvectors, and back.
     """
 
     def __init__(self, size: int) -> None:
@@ -140,11 +145,11 @@ class Axis:
         self.back = np.ascontiguousarray(vectors, np.float32)
 
     def add(self, gradient: np.ndarray, part: float) -> None:
-        """Let a gradient, (others, n), be ``part`` of the covariance."""
+        """Average a gradient, (others, n), into the covariance, as ``part`` of it."""
         self.covariance += part * (product(gradient, gradient) - self.covariance)
 
     def improve(self) -> np.ndarray:
-        """A step of orthogonal iteration; returns what turns from the old vectors to the new."""
+        """Do a step of orthogonal iteration; return the matrix from the old vectors to the new."""
         old = np.ascontiguousarray(self.vectors.T)
         vectors = product(old, self.covariance)
         # Where there is no gradient, as of a map that is always zero, vectors stay what they were.
@@ -167,7 +172,7 @@ def turn(tensor: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """``a.T @ b`` of contiguous arrays, to the same bits everywhere, which a BLAS does not promise.
+    """Compute ``a.T @ b`` of contiguous arrays, to the same bits everywhere (a BLAS may differ).
 
     On one thread: to wake others takes longer (a step of 9-1-5 twice as long on four, measured).
     """
@@ -176,13 +181,13 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return result
 
 
-def _axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The lengths of a parameter's axes along which it is turned: rows and columns are one."""
+def _axis_lengths(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the lengths of the axes that a parameter is turned along: rows and columns are one."""
     return (*shape[:2], math.prod(shape[2:])) if len(shape) == 4 else ()
 
 
 def _unfolded(gradient: np.ndarray, axes: Sequence[Axis]) -> Iterator[np.ndarray]:
-    """The gradient with each axis in turn as the last of two."""
+    """Yield the gradient with each axis in turn as the last of two."""
     flat = gradient
     for axis in axes:
         flat = np.ascontiguousarray(flat.reshape(len(axis.vectors), -1).T)
@@ -206,7 +211,7 @@ def _add_product(a, b, result):
 
 @jit
 def _orthonormalize(vectors):
-    """Gram-Schmidt's method on the rows, in place; the second time takes what rounding left."""
+    """Orthonormalize the rows, in place, by Gram-Schmidt; a second pass removes rounding errors."""
     for i in range(len(vectors)):
         for _ in range(2):
             for k in range(i):

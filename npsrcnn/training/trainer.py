@@ -8,38 +8,29 @@ import queue
 import signal
 import threading
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from npsrcnn.datasets.cutting import Batch
+from npsrcnn.datasets.protocols import Source
 from npsrcnn.errors import UserError
-from npsrcnn.model.network import SRCNN, Layers
+from npsrcnn.model.network import SRCNN
 from npsrcnn.runtime.files import write_atomically
-from npsrcnn.training.optimizers import Optimizer, WeightAverage, clip_norm, parameters
+from npsrcnn.training.optimizers import Optimizer, State, WeightAverage, clip_norm, parameters
+from npsrcnn.training.ranks import ALONE, FIXABLE, Ranks, TrainingStopped
 
 T = TypeVar("T")
-BURST = 2048  # sub-images that are made ahead at a time
+Rate = Callable[[int, float], float]
+"""``rate(step, progress)``: the learning rate, where ``progress`` runs from 0 to 1."""
+SUB_IMAGES_AHEAD = 2048
+"""Sub-images that are made ahead at a time."""
 
 
-class Source(Protocol):
-    """Where sub-images come from; see :mod:`npsrcnn.datasets`."""
-
-    def steps(self, batch_size: int) -> int:
-        """How many batches make an epoch."""
-
-    def batches(
-        self, seed: int, epoch: int, batch_size: int, start: int = 0
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of an epoch from the ``start``-th on: always the same for one seed.
-
-        Of each only ``rows``, an argument that training on several processes gives.
-        """
-
-
-def divergence(step: int, rate: float) -> UserError:
-    """The error to raise where the loss or a gradient is not finite."""
+def divergence_error(step: int, rate: float) -> UserError:
+    """Return the error to raise where the loss or a gradient is not finite."""
     return UserError(
         f"the loss is not finite after {step} steps (learning rate {rate:.3g}): "
         "training has diverged; try a smaller --lr, or --clip"
@@ -47,7 +38,7 @@ def divergence(step: int, rate: float) -> UserError:
 
 
 class Trainer:
-    """A network in training: its weights, their average, the optimizer, the place in the data.
+    """Train a network: hold its weights, their average, the optimizer, the place in the data.
 
     Parameters
     ----------
@@ -60,13 +51,15 @@ class Trainer:
     rate
         ``rate(step, progress)``: the learning rate, where ``progress`` runs from 0 to 1.
     batch, seed
-        Sub-images in a step; what the order of sub-images is drawn from.
+        Sub-images in a step; the seed of the order of sub-images.
     clip
         Largest norm of the gradient; ``None``: no limit.
     average
         The decay of the exponential average of the weights; 0: none.
     l1
         Weight of the penalty on codes; see :meth:`npsrcnn.SRCNN.loss_and_grads`.
+    ranks
+        The processes that train together; on each of them is one such trainer.
     """
 
     def __init__(
@@ -74,28 +67,31 @@ class Trainer:
         net: SRCNN,
         source: Source,
         optimizer: Optimizer,
-        rate: Callable[[int, float], float],
+        rate: Rate,
         *,
         batch: int = 128,
         seed: int = 0,
         clip: float | None = None,
         average: float = 0.0,
         l1: float = 0.0,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.net, self.source, self.optimizer, self.rate = net, source, optimizer, rate
-        self.batch, self.seed, self.clip, self.l1 = batch, seed, clip, l1
+        self.batch, self.seed, self.clip, self.l1, self.ranks = batch, seed, clip, l1, ranks
         self.average = WeightAverage(net.layers, average)
         self.step = 0  # steps done
         self.epoch = 0  # epochs done
         self.position = 0  # steps done in this epoch
+        self._rows = ranks.rows_of(batch, l1)
+        self._in_step = False  # since all ranks have begun one, until all have done it
 
     @property
     def sub_images(self) -> int:
-        """Sub-images seen so far."""
+        """Return the number of sub-images seen so far."""
         return self.step * self.batch
 
     def averaged(self) -> SRCNN:
-        """A copy of the network with the average of its weights."""
+        """Return a copy of the network with the average of its weights."""
         return SRCNN.from_layers(
             self.average.layers,
             device=self.net.device,
@@ -103,10 +99,11 @@ class Trainer:
             metadata=self.net.metadata,
         )
 
-    def run_epoch(self, progress: Callable[[int], float]) -> Iterator[float]:
+    def run_epoch(self, progress: Callable[[int], float]) -> Generator[float, None, None]:
         """Do what is left of the epoch, a step at a time; yield the loss of each.
 
-        ``progress(step)`` is the part of the training that is over, for the learning rate.
+        ``progress(step)`` is the part of the training that is done, for the learning rate; the
+        root's counts.
 
         Raises
         ------
@@ -129,31 +126,62 @@ class Trainer:
                     if self.step >= steps:
                         return
 
-    def _batches(self, start: int, **rows: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The epoch's batches from ``start`` on, made ahead; none before the first is asked for."""
-        batches = self.source.batches(self.seed, self.epoch, self.batch, start, **rows)
-        with contextlib.closing(prefetch(batches, max(1, BURST // self.batch))) as ready:
-            yield from ready
+    def follow(self) -> None:
+        """Take every step with the root, until it ends the training.
 
-    def _loss_and_grads(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, Layers]:
-        return self.net.loss_and_grads(inputs, labels, self.l1)
+        Raises
+        ------
+        SystemExit
+            An error ends all ranks, which the root reports.
+        """
+        try:
+            while True:
+                for _ in self.run_epoch(lambda step: 0.0):
+                    pass
+        except TrainingStopped:
+            return
+        except UserError:
+            raise SystemExit(1) from None
+
+    def stop_followers(self) -> None:
+        """On the root: end the training on the ranks that :meth:`follow`.
+
+        An error in a step has ended it there already.
+        """
+        if not self._in_step:
+            self.ranks.stop_followers()
+
+    def _batches(self, start: int) -> Generator[Batch, None, None]:
+        """Yield the epoch's batches from ``start`` on, made ahead once the first is asked for."""
+        batches = self.source.batches(self.seed, self.epoch, self.batch, start, self._rows)
+        burst = max(1, SUB_IMAGES_AHEAD // self.batch)
+        try:
+            with contextlib.closing(prefetch(batches, burst)) as ready:
+                yield from ready
+        except FIXABLE as error:
+            self._begin_step(failed=error)
+
+    def _begin_step(self, progress: float = 0.0, failed: BaseException | None = None) -> float:
+        self._in_step = True
+        return self.ranks.agree_on_step(self.net.layers, self.step, progress, failed)
 
     def _step(self, inputs: np.ndarray, labels: np.ndarray, progress: float) -> float:
-        rate = self.rate(self.step, progress)
-        loss, grads = self._loss_and_grads(inputs, labels)
+        rate = self.rate(self.step, self._begin_step(progress))
+        loss, grads = self.ranks.loss_and_grads(self.net, inputs, labels, self.l1, self.batch)
         finite = np.isfinite(loss) and all(np.isfinite(g).all() for g in parameters(grads))
         if not finite:
-            raise divergence(self.step, rate)
+            raise divergence_error(self.step, rate)
         if self.clip is not None:
             clip_norm(grads, self.clip)
         self.optimizer.step(self.net.layers, grads, rate)
         self.average.update(self.net.layers)
         self.step += 1
         self.position += 1
+        self._in_step = False
         return loss
 
-    def state(self) -> dict[str, np.ndarray]:
-        """All that :meth:`restore` needs to go on to the same bits as if never stopped."""
+    def state(self) -> State:
+        """Return all that :meth:`restore` needs to go on to the same bits as if never stopped."""
         weights = {f"weights{i}": p for i, p in enumerate(parameters(self.net.layers))}
         place = {"place": np.array([self.step, self.epoch, self.position])}
         return {
@@ -163,24 +191,28 @@ class Trainer:
             **{f"average.{k}": v for k, v in self.average.state().items()},
         }
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
+    def restore(self, state: State) -> None:
         """Go back to where :meth:`state` was taken, with the same network and source."""
         for i, p in enumerate(parameters(self.net.layers)):
             p[...] = state[f"weights{i}"]
         self.step, self.epoch, self.position = (int(v) for v in state["place"])
-        owners = {"optimizer.": self.optimizer, "average.": self.average}
-        for part, owner in owners.items():
-            owner.restore({k.removeprefix(part): v for k, v in state.items() if k.startswith(part)})
+        self.optimizer.restore(_part_of(state, "optimizer."))
+        self.average.restore(_part_of(state, "average."))
+
+
+def _part_of(state: State, prefix: str) -> State:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def save_checkpoint(path: Path, trainer: Trainer, facts: dict[str, Any]) -> None:
     """Write the trainer's state and ``facts`` (JSON), as one file or not at all."""
     with write_atomically(path) as temporary:
-        np.savez(temporary, facts=np.array(json.dumps(facts)), **trainer.state())
+        arrays: dict[str, Any] = {"facts": np.array(json.dumps(facts)), **trainer.state()}
+        np.savez(temporary, **arrays)
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The state and the facts that :func:`save_checkpoint` wrote.
+def load_checkpoint(path: Path) -> tuple[State, dict[str, Any]]:
+    """Return the state and the facts that :func:`save_checkpoint` wrote.
 
     Raises
     ------
@@ -200,7 +232,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, so that a loop can end between two steps.
+    """Provide an event that Ctrl-C or SIGTERM sets, so that a loop can end between two steps.
 
     A second Ctrl-C interrupts at once. Outside the main thread no signal is caught.
     """
@@ -221,17 +253,18 @@ def stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def prefetch(items: Iterable[T], burst: int) -> Iterator[T]:
-    """The same items, made ahead by a thread while the caller works, ``burst`` of them at a time.
+def prefetch(items: Iterable[T], burst: int) -> Generator[T, None, None]:
+    """Yield the items, made ahead by a thread while the caller works, ``burst`` of them at a time.
 
-    Where all cores are busy, that thread takes one from the caller's, and all wait for the one that
-    is late. So it works seldom, and long enough for the others to do that one's work: batches from
-    a disk cost 9% of the time of steps one at a time, and 3% sixteen at a time (four threads).
+    Where all cores are busy, that thread takes one from the caller's threads, and all wait for the
+    one that is late. So it works seldom, and long enough for the others to do that one's work:
+    batches from a disk cost 9% of the time of steps one at a time, and 3% sixteen at a time (four
+    threads).
 
     An error in making an item is raised where the item was due. Closing the generator ends the
     thread.
     """
-    ready: queue.Queue = queue.Queue(1)
+    ready: queue.Queue[tuple[list[T], BaseException | None]] = queue.Queue(1)
     closed, end = threading.Event(), Exception()
 
     def put(made: list[T], error: BaseException | None) -> None:

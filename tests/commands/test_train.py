@@ -16,8 +16,10 @@ import pytest
 
 from npsrcnn import SRCNN
 from npsrcnn.commands import train
-from npsrcnn.model_files import formats as model_files
+from npsrcnn.model import load
+from npsrcnn.training import build
 from npsrcnn.training.optimizers import parameters
+from npsrcnn.training.settings import RunSettings, given_settings
 
 FILES = ("best.npz", "last.npz", "log.csv", "checkpoint.npz")
 
@@ -48,7 +50,7 @@ def run(folder, out, *more):
 
 
 def weights(out, name="last.npz"):
-    return parameters(model_files.load(out / name).layers)
+    return parameters(load(out / name).layers)
 
 
 def same(a, b):
@@ -78,7 +80,7 @@ def test_it_learns_and_says_where_everything_is(folder, tmp_path, capsys):
     assert any(line.startswith("PSNR") and f"{gain:+.2f} dB" in line for line in lines)
     assert any("npsrcnn upscale PICTURE --scale 3 --model" in line for line in lines)
 
-    net = model_files.load(tmp_path / "best.npz")
+    net = load(tmp_path / "best.npz")
     assert (net.name, net.scale, net.color) == ("5-3", 3, "y")
     assert net.metadata["recipe"]["optimizer"] == "adam"
     assert net.metadata["data"] == [folder.name] and net.metadata["seed"] == 0
@@ -127,10 +129,10 @@ def test_stopped_by_a_signal_and_resumed(folder, tmp_path, number):
 def test_the_paper_recipe_is_the_authors():
     parser = train.make_parser()
     options = parser.parse_args(["--recipe", "paper", "--out", "unused"])
-    settings = {**train.DEFAULTS, "recipe": options.recipe}
-    recipe = train.recipe_of(settings)
-    net = train.initial_network(settings, recipe, "reference")
-    optimizer = train.optimizer_of(net, recipe, None)
+    settings = RunSettings(**given_settings(vars(options)))
+    recipe = build.recipe_of(settings)
+    net = build.initial_network(settings, recipe, "reference")
+    optimizer = build.optimizer_of(net, recipe, None)
     rates = [recipe.rate * f for f in optimizer.factors]
     assert rates == pytest.approx([1e-4, 1e-5, 1e-4, 1e-5, 1e-5, 1e-5])
     assert optimizer.momentum == np.float32(0.9)
@@ -158,12 +160,12 @@ def test_sub_images_of_another_size(folder, tmp_path):
     options = ["--sub-image", 54, "--batch", 5, "--epochs", 1, "--rescale", 1]
     assert run(folder, tmp_path, *options) == 0
     assert int(log(tmp_path)[-1]["sub_images"]) == 4 * 25
-    assert "--sub-image 54" in model_files.load(tmp_path / "last.npz").metadata["command"]
+    assert "--sub-image 54" in load(tmp_path / "last.npz").metadata["command"]
 
 
 def test_three_channels(folder, tmp_path):
     assert run(folder, tmp_path, "--channels", "rgb", "--epochs", 1) == 0
-    net = model_files.load(tmp_path / "last.npz")
+    net = load(tmp_path / "last.npz")
     assert (net.channels, net.color) == (3, "rgb")
 
 
@@ -182,18 +184,26 @@ def test_start_from_a_model(folder, tmp_path):
         assert abs(b).sum() == pytest.approx(abs(a).sum(), rel=1e-3)
 
 
-def test_silent_maps_of_the_model_are_renewed(folder, tmp_path):
+@pytest.mark.parametrize("option", ["--revive-dead", "--renew"])
+def test_dead_maps_of_the_model_are_revived(folder, tmp_path, option):
     net = SRCNN("5-3", n=[4], seed=1)
     net.layers[0][1][2] = -1000
-    net.save(tmp_path / "silent.npz")
-    options = "--init", tmp_path / "silent.npz", "--lr", 1e-9, "--epochs", 1
+    net.save(tmp_path / "dead.npz")
+    options = "--init", tmp_path / "dead.npz", "--lr", 1e-9, "--epochs", 1
     assert run(folder, tmp_path / "as-it-is", *options) == 0
     assert weights(tmp_path / "as-it-is")[1][2] == -1000
-    assert run(folder, tmp_path / "renewed", *options, "--renew") == 0
-    w, b, *_ = weights(tmp_path / "renewed")
+    assert run(folder, tmp_path / "revived", *options, option) == 0
+    w, b, *_ = weights(tmp_path / "revived")
     assert sum(np.allclose(w[2], w[i], atol=1e-5) for i in (0, 1, 3)) == 1 and b[2] > -1
-    command = model_files.load(tmp_path / "renewed" / "last.npz").metadata["command"]
-    assert "--renew" in command.split()
+    command = load(tmp_path / "revived" / "last.npz").metadata["command"]
+    assert "--revive-dead" in command.split()
+
+
+def test_the_old_name_of_an_option_is_not_in_the_help(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    text = capsys.readouterr().out
+    assert "--revive-dead" in text and "--renew" not in text
 
 
 def test_a_model_that_cannot_be_started_from(folder, tmp_path, capsys):
@@ -210,7 +220,7 @@ def test_a_flat_image_is_restored_without_an_error_and_that_can_be_saved(folder,
     iio.imwrite(tmp_path / "flat.png", np.full((60, 60, 3), 99, np.uint8))
     assert run(folder, tmp_path / "out", "--epochs", 1, "--eval", tmp_path / "flat.png") == 0
     assert log(tmp_path / "out")[-1]["psnr_bicubic"] == "inf"
-    assert "psnr_bicubic_validation" not in model_files.load(tmp_path / "out/best.npz").metadata
+    assert "psnr_bicubic_validation" not in load(tmp_path / "out/best.npz").metadata
 
 
 def fails(capsys, argv, code, *words):
@@ -253,6 +263,7 @@ def test_a_run_is_not_overwritten_nor_resumed_as_another(folder, tmp_path, capsy
     capsys.readouterr()
     fails(capsys, arguments(folder, tmp_path, "--epochs", 1), 2, "already holds a run")
     fails(capsys, ["--resume", tmp_path, "--scale", 2], 2, "--scale", "another run")
+    fails(capsys, ["--resume", tmp_path, "--lr", 2], 2, "with another --lr it would be another run")
     (tmp_path / "checkpoint.npz").write_bytes(b"PK\x03\x04")
     fails(capsys, ["--resume", tmp_path], 1, "checkpoint.npz", "damaged")
 

@@ -1,7 +1,7 @@
-"""What tests/test_mpi.py lets four ranks do: trainings on 1, 2, 3 and 4 of them, and their errors.
+"""Do on four ranks what test_mpi.py checks: trainings on 1, 2, 3 and 4 of them, and their errors.
 
-``mpiexec -n 4 python tests/mpi_ranks.py FOLDER`` writes there FOLDER/result.npz, of every training
-the losses and weights; ``alone(case)`` is the same without MPI. The ranks that a training does not
+``mpiexec -n 4 python mpi_ranks.py FOLDER`` writes there FOLDER/result.npz, of every training the
+losses and weights; ``alone(case)`` is the same without MPI. The ranks that a training does not
 take wait for those that it does.
 """
 
@@ -17,6 +17,7 @@ from npsrcnn import SRCNN
 from npsrcnn.datasets.cutting import ALL
 from npsrcnn.errors import DataError, UserError
 from npsrcnn.training.optimizers import SGD, Adam, paper_factors, parameters, rate_at
+from npsrcnn.training.ranks import ALONE
 from npsrcnn.training.soap import SOAP
 from npsrcnn.training.trainer import Trainer
 
@@ -47,13 +48,14 @@ class Noise:
             yield x, np.ascontiguousarray(x[:, :, 3:-3, 3:-3])
 
 
-def trainer(case, make=Trainer, source=None, seed=3, **options):
+def trainer(case, ranks=ALONE, source=None, seed=3, **options):
     batch, optimizer, l1, _ = CASES[case]
     net = SRCNN("5-3", n=[10], seed=seed)
-    return make(
+    return Trainer(
         net, source or Noise(), optimizer(net.layers, paper_factors(2)),
         functools.partial(rate_at, peak=2e-3, warmup=5, decay="cosine"),
         **{"batch": batch, "seed": 7, "clip": 1.0, "average": 0.9, "l1": l1, **options},
+        ranks=ranks,
     )  # fmt: skip
 
 
@@ -81,24 +83,24 @@ def main(folder: Path) -> None:
         said = None
         if world.rank < count:
             try:
-                said = work(mpi.Ranks(comm))
+                said = work(mpi.MPIRanks(comm))
             except (UserError, SystemExit) as error:
                 said = f"{type(error).__name__}: {error}"
         world.Barrier()
         return said
 
     def train(case, ranks):
-        subject = trainer(case, functools.partial(mpi.RankTrainer, ranks))
-        if not ranks.leads:
-            assert subject.follow() == 0
+        subject = trainer(case, ranks)
+        if not ranks.is_root:
+            subject.follow()
             return
         for i, array in enumerate(trained(subject, case)):
             result[f"{case} {ranks.size} {i}"] = array
-        subject.dismiss()
+        subject.stop_followers()
 
     def lead_or_follow(ranks, **options):
-        subject = trainer("ragged", functools.partial(mpi.RankTrainer, ranks), **options)
-        return trained(subject, "ragged") if ranks.leads else subject.follow()
+        subject = trainer("ragged", ranks, **options)
+        return trained(subject, "ragged") if ranks.is_root else subject.follow()
 
     def broken(ranks):
         return lead_or_follow(ranks, source=Noise(3 if ranks.rank == 1 else 10**9))
@@ -112,7 +114,7 @@ def main(folder: Path) -> None:
         "other weights": lambda ranks: lead_or_follow(ranks, seed=ranks.rank),
         "too many": lambda ranks: lead_or_follow(ranks, batch=TINY),
         "unlike": lambda ranks: ranks.check_alike({"lanes": 8 + ranks.rank // 2}),
-        "on rank 2": lambda ranks: ranks.everywhere(lambda: fails_on_rank_2(ranks)),
+        "on rank 2": lambda ranks: ranks.on_all_ranks(lambda: fails_on_rank_2(ranks)),
     }
 
     for case in CASES:

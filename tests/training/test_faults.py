@@ -19,7 +19,7 @@ from PIL import Image
 
 from npsrcnn.commands import train
 from npsrcnn.datasets import dead_leaves, write_shards
-from npsrcnn.model_files import formats as model_files
+from npsrcnn.model import load
 from npsrcnn.training.optimizers import parameters
 from npsrcnn.training.runs import Run
 
@@ -70,7 +70,7 @@ def arguments(shards, out, epochs=EPOCHS):
 
 
 def weights(out):
-    return parameters(model_files.load(out / "last.npz").layers)
+    return parameters(load(out / "last.npz").layers)
 
 
 def same(a, b):

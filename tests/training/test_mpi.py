@@ -24,7 +24,7 @@ from npsrcnn.commands import train
 from npsrcnn.kernels.cpu import training
 from npsrcnn.kernels.cpu.shares import SLOTS, Share
 from npsrcnn.kernels.cpu.tiles import LANES
-from npsrcnn.model_files import formats as model_files
+from npsrcnn.model import load
 from npsrcnn.training.optimizers import parameters
 
 MPIEXEC = shutil.which("mpiexec", path=Path(sys.executable).parent) or shutil.which("mpiexec")
@@ -90,7 +90,7 @@ def test_partial_sums_of_shares_are_those_of_the_batch(batch, rng):
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
-    """What four ranks have written, after all that tests/mpi_ranks.py lets them do."""
+    """What four ranks have written, after all that mpi_ranks.py lets them do."""
     folder = tmp_path_factory.mktemp("ranks")
     process = mpiexec(4, sys.executable, Path(__file__).with_name("mpi_ranks.py"), folder)
     _, text = finished(process)
@@ -124,7 +124,7 @@ def test_ranks_that_do_not_fit_together_are_found_out(result):
         "UserError: after 0 steps the ranks have not the same weights: "
         "train on machines of one kind"
     )
-    assert said[1:] == ["1"] * 3
+    assert said[1:] == ["SystemExit: 1"] * 3
     assert all("differ in lanes (8, 9)" in line for line in result["unlike"].tolist())
     assert all("work for 1 ranks, not 4" in line for line in result["too many"].tolist())
 
@@ -148,7 +148,7 @@ def arguments(pictures, out, epochs):
 
 
 def weights(out):
-    return parameters(model_files.load(out / "last.npz").layers)
+    return parameters(load(out / "last.npz").layers)
 
 
 @needs_mpi

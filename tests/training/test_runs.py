@@ -1,7 +1,7 @@
 """Ten steps of training from a fixed seed, recorded: no later change moves the training unseen.
 
 Whoever changes what a training does on purpose (initial weights, order of sub-images, gradients,
-an optimizer) writes down the new losses, which ``python tests/test_training_run.py`` prints.
+an optimizer) writes down the new losses, which ``python tests/training/test_runs.py`` prints.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 from npsrcnn import SRCNN
 from npsrcnn.datasets import sub_images
 from npsrcnn.training.build import optimizer_of
-from npsrcnn.training.optimizers import parameters, rate_at
+from npsrcnn.training.optimizers import parameters
 from npsrcnn.training.recipes import RECIPES, Recipe
 from npsrcnn.training.trainer import Trainer
 
@@ -74,7 +74,7 @@ def ten_steps(name, device):
     )  # fmt: skip
     trainer = Trainer(
         net, source, optimizer_of(net, recipe, None),
-        functools.partial(rate_at, peak=recipe.rate, warmup=recipe.warmup, decay=recipe.decay),
+        recipe.rate_at,
         batch=8, seed=5, clip=recipe.clip, average=recipe.average,
     )  # fmt: skip
     losses = list(trainer.train(STEPS))

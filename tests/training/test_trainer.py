@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
 import time
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from npsrcnn import SRCNN
+from npsrcnn.datasets.cutting import ALL
 from npsrcnn.errors import UserError
 from npsrcnn.training.optimizers import SGD, paper_factors, parameters
 from npsrcnn.training.trainer import (
@@ -28,12 +30,12 @@ class Noise:
     def __init__(self, batches=6, size=9, margin=6):
         self.count, self.size, self.half = batches, size, margin // 2
 
-    def batches(self, seed, epoch, batch_size, start=0):
+    def batches(self, seed, epoch, batch_size, start=0, rows=ALL):
         for i in range(start, self.count):
             rng = np.random.default_rng((seed, epoch, i))
             x = rng.standard_normal((batch_size, 1, self.size, self.size)).astype(np.float32)
             inner = x[:, :, self.half : -self.half, self.half : -self.half]
-            yield x, np.ascontiguousarray(inner)
+            yield x[rows], np.ascontiguousarray(inner[rows])
 
 
 def trainer(*, rate=3e-3, clip=1.0, seed=1):
@@ -120,28 +122,26 @@ def test_prefetch_gives_every_item_in_order_and_ends_its_thread():
 
 
 def test_prefetch_works_ahead_in_bursts():
-    made = []
+    """Three items are the caller's, three are ready, three wait for their place."""
+    asked, last_made, made, asked_when_made = 0, -1, queue.Queue(), []
 
     def items():
-        for i in range(20):
-            made.append(i)
+        for i in range(21):
+            asked_when_made.append(asked)
+            made.put(i)
             yield i
 
-    def wait_for(count):
-        deadline = time.monotonic() + 5
-        while len(made) < count and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.05)
-        assert len(made) == count
-
     ready = prefetch(items(), 3)
-    next(ready)
-    wait_for(9)  # three are the caller's, three are ready, three wait for their place
-    next(ready), next(ready)
-    wait_for(9)
-    next(ready)
-    wait_for(12)
-    ready.close()
+    for burst in range(7):
+        for i in range(3 * burst, 3 * burst + 3):
+            asked += 1
+            assert next(ready) == i
+        while last_made < min(3 * burst + 8, 20):  # it works while the caller asks for nothing
+            last_made = made.get(timeout=60)
+    assert next(ready, None) is None
+    # A burst is begun once the caller has asked for the first item of the burst before the last.
+    for i, count in enumerate(asked_when_made):
+        assert count >= 3 * (i // 3 - 2) + 1 or i < 6
 
 
 def test_prefetch_hands_on_the_error():

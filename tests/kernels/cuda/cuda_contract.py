@@ -276,7 +276,7 @@ def after(trainer, number):
     ids=["drawn", "put", "SOAP"],
 )
 def test_training_follows_the_cpus(rng, monkeypatch, optimizer, source_of):
-    monkeypatch.setattr("npsrcnn.training.device_trainer.BETWEEN", 3)
+    monkeypatch.setattr("npsrcnn.training.device_trainer.STEPS_PER_REPORT", 3)
     kinds = [(Trainer, "reference"), (DeviceTrainer, "cuda")]
     ours, theirs = (after(t, 3) for t in trainers(rng, optimizer, source_of, kinds))
     np.testing.assert_allclose(theirs[0], ours[0], rtol=1e-5)
@@ -314,14 +314,16 @@ def test_training_by_soap_takes_the_cpus_steps(rng):
         found = optimizers.parameters(session.download(part))
         for result, value in zip(found, expected, strict=True):
             np.testing.assert_allclose(result, value, **TOLERANCE, err_msg=part)
-    for found, (*_, axis) in zip(session.download_axes(), cpu.all_axes(), strict=True):
-        np.testing.assert_allclose(found[0], axis.covariance, **TOLERANCE)
-        np.testing.assert_allclose(found[1], axis.vectors, **TOLERANCE)
+    for found, (covariance, vectors) in zip(
+        session.download_axes(), cpu.axes_of_all(), strict=True
+    ):
+        np.testing.assert_allclose(found[0], covariance, **TOLERANCE)
+        np.testing.assert_allclose(found[1], vectors, **TOLERANCE)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "soap"])
 def test_training_goes_on_to_the_same_bits(rng, monkeypatch, optimizer):
-    monkeypatch.setattr("npsrcnn.training.device_trainer.BETWEEN", 1)
+    monkeypatch.setattr("npsrcnn.training.device_trainer.STEPS_PER_REPORT", 1)
     kinds = [(DeviceTrainer, "cuda")] * 3
     whole, first, second = trainers(rng, optimizer, lambda s: s, kinds)
     _, expected = after(whole, 3)
@@ -358,9 +360,9 @@ def test_divergence_leaves_the_last_good_weights(rng, monkeypatch, optimizer):
     kinds = [(DeviceTrainer, "cuda")] * 2
     good, bad = trainers(rng, optimizer, lambda s: s, kinds)
     good.rate = bad.rate = lambda step, progress: 0.0 if step == 0 else 1e38
-    monkeypatch.setattr("npsrcnn.training.device_trainer.BETWEEN", 1)
+    monkeypatch.setattr("npsrcnn.training.device_trainer.STEPS_PER_REPORT", 1)
     _, expected = after(good, 2)
-    monkeypatch.setattr("npsrcnn.training.device_trainer.BETWEEN", 4)
+    monkeypatch.setattr("npsrcnn.training.device_trainer.STEPS_PER_REPORT", 4)
     with pytest.raises(UserError, match="not finite after 2 steps"):
         list(bad.run_epoch(lambda step: 0.0))
     state = bad.state()
