@@ -1,10 +1,10 @@
-"""SRCNN as sparse coding, TPAMI section 3.2: the parts, the super-resolvers, and the equality.
+"""Sparse coding as SRCNN, TPAMI section 3.2: the parts, the super-resolvers, and the equality.
 
 =====================  =============================================================================
 :mod:`.patches`        cut, describe by gradients, put back by averaging
 :mod:`.dictionaries`   DCT, Haar, PCA, K-SVD, online, coupled; least squares
 :mod:`.pursuit`        ISTA, FISTA, the lasso to its solution, OMP
-:mod:`.as_network`     the same as three convolutions: ``as_srcnn``
+:mod:`.as_network`     sparse coding as three convolutions: ``as_srcnn``
 :mod:`.fitting`        both dictionaries fitted to images, and the network made of them
 :mod:`.super_resolvers`, :mod:`.methods`
                        Yang, Zeyde, GR, ANR, A+: trained on images, ``npsrcnn evaluate

@@ -1,4 +1,4 @@
-"""Sparse coding as a convolutional network: the same numbers, by three convolutions.
+"""Write sparse coding as a convolutional network: equal numbers, by three convolutions.
 
 TPAMI section 3.2: "we show that the sparse-coding-based SR method can be viewed as a
 convolutional neural network". Step by step, for a dictionary D (d, K) of f1 x f1 atoms, codes a,
@@ -23,15 +23,14 @@ from __future__ import annotations
 import numpy as np
 
 from npsrcnn.errors import UserError
+from npsrcnn.layers import Layers
 from npsrcnn.model.network import SRCNN
 from npsrcnn.sparse_coding import checks, pursuit
 from npsrcnn.sparse_coding.patches import around_each_pixel, average_around_each_pixel, remove_mean
 
-Layers = list[tuple[np.ndarray, np.ndarray]]
-
 
 def analysis_filters(d: np.ndarray, mean_removed: bool = True) -> np.ndarray:
-    """Filters (K, 1, f, f) that project every patch on the atoms of a dictionary (f^2, K).
+    """Make filters (K, 1, f, f) that project every patch on the atoms of a dictionary (f^2, K).
 
     With ``mean_removed`` they project the patch less its mean: the filters are then the atoms
     less theirs (TPAMI section 3.2), since <d, y - mean(y)> = <d - mean(d), y>.
@@ -44,7 +43,7 @@ def analysis_filters(d: np.ndarray, mean_removed: bool = True) -> np.ndarray:
 
 
 def synthesis_filters(d: np.ndarray) -> np.ndarray:
-    """Filters (1, K, f, f) that make codes patches (f^2, K) and average them where they overlap.
+    """Make filters (1, K, f, f) that turn codes into patches and average them where they overlap.
 
     A pixel gets from the code u rows above and v columns to its left the entry (u, v) of the
     patch: the atoms flipped, over f^2 (TPAMI section 3.1.3, equation 3).
@@ -58,7 +57,7 @@ def synthesis_filters(d: np.ndarray) -> np.ndarray:
 def first_step(
     d: np.ndarray, lam: float, bound: float, mean_removed: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Layer 1: w, b whose ReLU is the first step of non-negative ISTA from zero, for every patch.
+    """Make layer 1: w, b whose ReLU is the first step of non-negative ISTA from zero.
 
     w = D^T / L, b = -lambda / L (TPAMI section 3.2).
     """
@@ -67,7 +66,7 @@ def first_step(
 
 
 def further_step(d: np.ndarray, bound: float) -> np.ndarray:
-    """The 1x1 filters (K, 2K, 1, 1) of every further step: from a and D^T y / L to what is shrunk.
+    """Make the 1x1 filters (K, 2K, 1, 1) that map a and D^T y / L to the next code, not yet shrunk.
 
     a + D^T (y - D a) / L = [I - D^T D / L, I] [a; D^T y / L] (Beck and Teboulle 2009, equation
     3.5; Gregor and LeCun 2010, equation 2, call the two matrices S and W).
@@ -87,11 +86,11 @@ def super_resolve(
     signed: bool = False,
     bound: float | None = None,
 ) -> np.ndarray:
-    """Sparse coding by patches: what :func:`as_srcnn` makes a network of.
+    """Restore an image by sparse coding of its patches; :func:`as_srcnn` makes a network of it.
 
-    The patch around every pixel, its mean removed; its code by ``steps`` of ISTA on ``d_low``;
-    ``d_high`` times the code is what the patch lacks, and its mean over all patches that cover a
-    pixel is added to the image.
+    The patch around every pixel, its mean removed, gets a code by ``steps`` of ISTA on ``d_low``;
+    ``d_high`` times the code is the detail that the patch lacks, and its mean over all patches
+    that cover a pixel is added to the image.
 
     Parameters
     ----------
@@ -109,7 +108,8 @@ def super_resolve(
     patches, _ = remove_mean(around_each_pixel(image, checks.side(len(d_low), "atoms")))
     codes = pursuit.ista(d_low, patches, lam, steps, signed=signed, bound=bound)
     details = codes @ d_high.T.astype(codes.dtype)
-    return image + average_around_each_pixel(details, np.shape(image))
+    restored: np.ndarray = image + average_around_each_pixel(details, image.shape)
+    return restored
 
 
 def as_srcnn(
@@ -122,24 +122,25 @@ def as_srcnn(
     bound: float | None = None,
     device: str = "cpu",
 ) -> SRCNN:
-    """The network whose output is that of :func:`super_resolve`, at the image's edge too.
+    """Make the network whose output is that of :func:`super_resolve`, at the image's edge too.
 
     Parameters
     ----------
     d_low
         (f1^2, K), atoms of unit norm.
     d_high
-        (f3^2, K): what patches of f3 x f3 lack, for each atom.
+        (f3^2, K): the detail that patches of f3 x f3 lack, for each atom.
     lam
         lambda, at least 0.
     steps
-        Of ISTA: 1 makes f1-f3, 2 makes f1-1-f3, 3 makes f1-1-1-f3.
+        Steps of ISTA: 1 makes f1-f3, 2 makes f1-1-f3, 3 makes f1-1-1-f3.
     signed
         False: codes a >= 0, as those of SRCNN.
     bound
         L; default: the largest eigenvalue of D^T D.
     device
-        Of the network; "reference" keeps float64, and agrees with :func:`super_resolve` to 1e-9.
+        Device of the network; "reference" keeps float64, and agrees with :func:`super_resolve` to
+        1e-9.
 
     Returns
     -------
@@ -174,14 +175,14 @@ def as_layers(
     signed: bool = False,
     bound: float | None = None,
 ) -> Layers:
-    """The float64 layers [(w, b), ...] of :func:`as_srcnn`."""
+    """Make the float64 layers [(w, b), ...] of :func:`as_srcnn`."""
     d_low, d_high = (d.astype(np.float64) for d in _pair(d_low, d_high))
     steps = checks.count(steps, "steps")
     bound = pursuit.step_bound(d_low) if bound is None else bound
     w, shrinkage = first_step(d_low, lam, bound)
     mixing = further_step(d_low, bound)[..., 0, 0]
-    # Matrices that read from the maps before (at first, the pixels of a patch): the code; what
-    # drives each step, D^T y / L, less lambda / L where codes are non-negative; the pixel.
+    # Matrices that read from the maps before (at first, the pixels of a patch): the code; the
+    # drive of each step, D^T y / L, less lambda / L where codes are non-negative; the pixel.
     drive, drive_bias = w.reshape(len(w), -1), 0 * shrinkage if signed else shrinkage
     code, pixel = np.zeros_like(drive), _centre(w.shape[2]).reshape(1, -1)
     layers: Layers = []
@@ -195,7 +196,7 @@ def as_layers(
         if step == steps:
             carried = []
         elif step == 1 and not signed:
-            codes = []  # the upper half of what is carried
+            codes = []  # the upper half of the carried drive
         maps = [*codes, *carried, (pixel, np.zeros(1)), (-pixel, np.zeros(1))]
         matrix = np.concatenate([m for m, _ in maps])
         shape = w.shape[1:] if step == 1 else (matrix.shape[1], 1, 1)
@@ -214,7 +215,7 @@ def as_layers(
 
 
 def residual(net: SRCNN) -> SRCNN:
-    """The network that adds to an image what ``net`` makes of it: still an SRCNN.
+    """Make the SRCNN that adds the output of ``net`` to its input.
 
     The image travels in two more maps for each channel, x = max(0, x) - max(0, -x), as in
     :func:`as_srcnn`: 60 and 30 maps become 62 and 32. Where the last layer of ``net`` is zero,
@@ -245,7 +246,7 @@ def residual(net: SRCNN) -> SRCNN:
 
 
 def _centre(size: int) -> np.ndarray:
-    """(1, 1, size, size): the filter that copies the pixel a padded convolution is at."""
+    """Make the filter (1, 1, size, size) with which a padded convolution copies its input."""
     w = np.zeros((1, 1, size, size))
     w[0, 0, (size - 1) // 2, (size - 1) // 2] = 1
     return w

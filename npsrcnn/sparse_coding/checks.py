@@ -1,4 +1,4 @@
-"""What every function of this package asks of its arguments, in one clear line each."""
+"""Check arguments of this package's functions; errors are one clear line."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 from npsrcnn.errors import UserError
 
-UNIT = 1e-4  # how far from 1 an atom's norm may be: float32 keeps it within 1e-6
+NORM_TOLERANCE = 1e-4  # of an atom's norm of 1: float32 keeps it within 1e-6
 
 
 def image(x: np.ndarray, size: int) -> np.ndarray:
-    """(H, W) of float32 or float64, finite, with room for a patch of ``size`` x ``size``."""
+    """Check an image: (H, W) float32 or float64, finite, with room for ``size`` x ``size``."""
     x = np.asarray(x)
     if x.ndim != 2 or x.dtype not in (np.float32, np.float64):
         raise UserError(f"expected an image (H, W) of float32 or float64, not {x.dtype} {x.shape}")
@@ -24,7 +24,7 @@ def image(x: np.ndarray, size: int) -> np.ndarray:
 
 
 def rows(y: np.ndarray, what: str = "patches") -> np.ndarray:
-    """(N, d), one patch (or code, or feature vector) a row; float32 or float64, finite."""
+    """Check patches, codes or features, one a row: (N, d) float32 or float64, finite."""
     y = np.asarray(y)
     if y.ndim != 2 or y.size == 0 or y.dtype not in (np.float32, np.float64):
         raise UserError(
@@ -37,7 +37,7 @@ def rows(y: np.ndarray, what: str = "patches") -> np.ndarray:
 
 
 def dictionary(d: np.ndarray, length: int | None = None, unit: bool = True) -> np.ndarray:
-    """(d, K), an atom a column; of unit norm, for vectors of ``length``, as asked for."""
+    """Check a dictionary (d, K), an atom a column: its norms, and that d is ``length``."""
     d = np.asarray(d)
     if d.ndim != 2 or d.size == 0:
         raise UserError(f"expected a dictionary (d, K), an atom a column, not {d.shape}")
@@ -48,7 +48,7 @@ def dictionary(d: np.ndarray, length: int | None = None, unit: bool = True) -> n
     if unit:
         norms = np.linalg.norm(d, axis=0)
         worst = int(np.abs(norms - 1).argmax())
-        if abs(norms[worst] - 1) > UNIT:
+        if abs(norms[worst] - 1) > NORM_TOLERANCE:
             raise UserError(
                 f"atom {worst} of the dictionary has norm {norms[worst]:.4g}, not 1: "
                 "use dictionaries.unit(dictionary)"
@@ -57,14 +57,14 @@ def dictionary(d: np.ndarray, length: int | None = None, unit: bool = True) -> n
 
 
 def penalty(lam: float) -> float:
-    """lambda, the weight of the l1 norm: finite and not below zero."""
+    """Check lambda, the weight of the l1 norm: finite and not below zero."""
     if not 0 <= lam < math.inf:
         raise UserError(f"lambda must be a finite number of at least 0, not {lam}")
     return float(lam)
 
 
 def count(value: int, what: str, least: int = 1, most: int | None = None) -> int:
-    """A whole number from ``least`` to ``most``."""
+    """Check a whole number from ``least`` to ``most``."""
     if int(value) != value or value < least or (most is not None and value > most):
         limit = f"at least {least}" if most is None else f"{least} to {most}"
         raise UserError(f"{what} must be a whole number, {limit}, not {value}")
@@ -72,7 +72,7 @@ def count(value: int, what: str, least: int = 1, most: int | None = None) -> int
 
 
 def side(length: int, what: str) -> int:
-    """The side of square patches of ``length`` values."""
+    """Return the side of square patches of ``length`` values."""
     if math.isqrt(length) ** 2 != length:
         raise UserError(f"{what} of {length} values: square patches have 1, 4, 9, 16, 25, ...")
     return math.isqrt(length)

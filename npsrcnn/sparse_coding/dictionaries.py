@@ -1,4 +1,4 @@
-"""Dictionaries: fixed (DCT, Haar), of patches (PCA), and learned (K-SVD, online, coupled).
+"""Make dictionaries: fixed (DCT, Haar), of patches (PCA), learned (K-SVD, online, coupled).
 
 A dictionary is an array (d, K), an atom a column, as in the papers; patches and codes are rows of
 (N, d) and (N, K), so that ``patches = codes @ dictionary.T``.
@@ -16,11 +16,11 @@ from npsrcnn.runtime.threads import parallel
 from npsrcnn.sparse_coding import checks
 from npsrcnn.sparse_coding.pursuit import lasso, omp_pairs
 
-AT_ONCE = 4096  # patches
+PATCHES_PER_PRODUCT = 4096
 
 
 def unit(d: np.ndarray) -> np.ndarray:
-    """The same atoms, each of norm 1.
+    """Scale each atom to norm 1.
 
     Raises
     ------
@@ -31,11 +31,12 @@ def unit(d: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(d, axis=0)
     if not norms.all():
         raise UserError(f"atom {int(norms.argmin())} of the dictionary is zero: no direction")
-    return d / norms
+    scaled: np.ndarray = d / norms
+    return scaled
 
 
 def dct(size: int, atoms: int | None = None) -> np.ndarray:
-    """The two-dimensional cosine transform: (size^2, atoms), low frequencies first.
+    """Make the two-dimensional cosine transform: (size^2, atoms), low frequencies first.
 
     ``atoms`` = size^2 (default) is orthonormal. A larger square number is overcomplete, with
     frequencies closer together (Elad and Aharon 2006, section III-D). The first atom is constant;
@@ -54,7 +55,7 @@ def dct(size: int, atoms: int | None = None) -> np.ndarray:
 
 
 def haar(size: int) -> np.ndarray:
-    """The two-dimensional Haar transform, orthonormal: (size^2, size^2), coarse atoms first.
+    """Make the two-dimensional Haar transform, orthonormal: (size^2, size^2), coarse atoms first.
 
     Each step halves an interval; where its length is odd the first half is one longer, and the
     two heights follow so that atoms stay orthonormal (the unbalanced Haar of Fryzlewicz 2007).
@@ -76,17 +77,21 @@ def haar(size: int) -> np.ndarray:
 
 
 def pca(patches: np.ndarray, atoms: int | None = None, energy: float | None = None) -> np.ndarray:
-    """Principal components of patches (N, d): orthonormal (d, atoms), largest variance first.
+    """Compute principal components of patches (N, d): orthonormal (d, atoms).
+
+    The largest variance comes first.
 
     TPAMI section 3.1.1: representing patches "by a set of pre-trained bases such as PCA, DCT,
-    Haar" is convolving with the bases. ``energy``, 0..1: as many atoms as hold that part of
+    Haar" is convolving with the bases. ``energy``, 0..1: as many atoms as hold that fraction of
     the variance. Means are not removed here. Signs are such that each atom's largest value is
     positive.
     """
     patches = checks.rows(patches)
     covariance = np.zeros((patches.shape[1],) * 2)
-    for start in range(0, len(patches), AT_ONCE):  # products in the patches' type, sums in float64
-        some = patches[start : start + AT_ONCE]
+    for start in range(
+        0, len(patches), PATCHES_PER_PRODUCT
+    ):  # products in the patches' type, sums in float64
+        some = patches[start : start + PATCHES_PER_PRODUCT]
         covariance += some.T @ some
     values, vectors = np.linalg.eigh(covariance)
     values, vectors = values[::-1].clip(min=0), vectors[:, ::-1]
@@ -101,7 +106,7 @@ def pca(patches: np.ndarray, atoms: int | None = None, energy: float | None = No
 
 
 def samples(patches: np.ndarray, atoms: int, seed: int = 0) -> np.ndarray:
-    """Random patches (N, d) as atoms of unit norm: (d, atoms). Flat patches are not taken."""
+    """Draw patches (N, d) at random as atoms of unit norm: (d, atoms). Flat ones are left out."""
     patches = checks.rows(patches)
     norms = np.linalg.norm(patches, axis=1)
     usable = np.flatnonzero(norms > 1e-3 * norms.max())
@@ -114,7 +119,7 @@ def samples(patches: np.ndarray, atoms: int, seed: int = 0) -> np.ndarray:
 def ksvd(
     patches: np.ndarray, atoms: int, nonzeros: int, iterations: int = 20, seed: int = 0
 ) -> np.ndarray:
-    """K-SVD: the dictionary (d, atoms) in which patches are best made of ``nonzeros`` atoms.
+    """Learn by K-SVD the dictionary (d, atoms) in which ``nonzeros`` atoms make patches best.
 
     Aharon, Elad, Bruckstein 2006: codes by :func:`omp_pairs`, then atom by atom, each with the
     codes that use it, one step of the power method instead of a whole SVD (Rubinstein,
@@ -126,9 +131,9 @@ def ksvd(
     patches
         (N, d), float32 or float64.
     atoms, nonzeros, iterations
-        How many.
+        Numbers of atoms, of atoms in a patch, of iterations.
     seed
-        Of the patches that are the first atoms.
+        Seed of the patches that are the first atoms.
     """
     patches = checks.rows(patches)
     d = samples(patches, atoms, seed)
@@ -152,11 +157,11 @@ def online(
     signed: bool = True,
     seed: int = 0,
 ) -> np.ndarray:
-    """Online dictionary learning for the lasso: (d, atoms).
+    """Learn a dictionary (d, atoms) for the lasso online.
 
     Mairal, Bach, Ponce, Sapiro 2010, algorithms 1 and 2: codes of a few patches at a time, sums
-    of a a^T and y a^T over all that has been seen (what is older counts less, section 3.4.2), and
-    one round of descent over the atoms. ``signed=False``: codes a >= 0.
+    of a a^T and y a^T over all patches so far (older ones count less, section 3.4.2), and one
+    round of descent over the atoms. ``signed=False``: codes a >= 0.
     """
     patches = checks.rows(patches)
     rng = np.random.default_rng(seed)
@@ -182,13 +187,22 @@ def online(
 
 
 def coupled(
-    low: np.ndarray, high: np.ndarray, atoms: int, lam: float, **options: object
+    low: np.ndarray,
+    high: np.ndarray,
+    atoms: int,
+    lam: float,
+    *,
+    batch: int = 512,
+    epochs: int = 1,
+    signed: bool = True,
+    seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two dictionaries with the same codes: of features ``low`` (N, d) and patches ``high``.
+    """Learn two dictionaries that share their codes, of features (N, d) and of patches (N, e).
 
     Yang et al. 2010, section II-C, equations 22-24: one dictionary of both joined, weighted by
     1 / sqrt(their lengths). Columns of the first are of unit norm; those of the second are scaled
-    alike, so that a code of ``low`` gives ``high``. ``options`` go to :func:`online`.
+    alike, so that a code of ``low`` gives ``high``. Other parameters are those of
+    :func:`online`.
     """
     low, high = checks.rows(low, "low"), checks.rows(high, "high")
     if len(low) != len(high):
@@ -196,7 +210,7 @@ def coupled(
     weight_low, weight_high = (np.float32(x.shape[1] ** -0.5) for x in (low, high))
     both = np.concatenate([low * weight_low, high * weight_high], axis=1).astype(low.dtype)
     scale = np.linalg.norm(both, axis=1).mean()
-    d = online(both / scale, atoms, lam, **options)
+    d = online(both / scale, atoms, lam, batch=batch, epochs=epochs, signed=signed, seed=seed)
     first, second = d[: low.shape[1]] / weight_low, d[low.shape[1] :] / weight_high
     norms = np.linalg.norm(first, axis=0)
     used = norms > 1e-3 * norms.max()
@@ -204,7 +218,7 @@ def coupled(
 
 
 def high_resolution(codes: np.ndarray, high: np.ndarray, ridge: float = 1e-6) -> np.ndarray:
-    """Least squares: the dictionary (d, K) for which codes (N, K) come closest to ``high`` (N, d).
+    """Find by least squares the dictionary (d, K) that best makes ``high`` (N, d) of codes (N, K).
 
     Zeyde, Elad, Protter 2010, equation 10: D = P A^T (A A^T)^-1. ``ridge``, relative to the mean
     square of a code, decides where atoms are not used or always together.
@@ -216,7 +230,7 @@ def high_resolution(codes: np.ndarray, high: np.ndarray, ridge: float = 1e-6) ->
 
 
 def solve_high(aa: np.ndarray, ap: np.ndarray, ridge: float = 1e-6) -> np.ndarray:
-    """:func:`high_resolution` from the sums a a^T (K, K) and a p^T (K, d), in float64."""
+    """Solve :func:`high_resolution` in float64, from the sums a a^T (K, K) and a p^T (K, d)."""
     dtype = ap.dtype
     aa, ap = aa.astype(np.float64), ap.astype(np.float64)
     shift = ridge * max(np.trace(aa) / len(aa), np.finfo(dtype).tiny)

@@ -1,4 +1,4 @@
-"""From images to a network: both dictionaries learned, and SRCNN made of them."""
+"""Learn both dictionaries from images, and make an SRCNN of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from npsrcnn.sparse_coding.patches import extract, remove_mean
 
 KINDS = ("learned", "pca", "dct", "haar")
 F1, F3 = 9, 5  # of 9-1-5
-PATCHES = 40_000
+MAX_PATCHES = 40_000
 
 
 def fit_dictionaries(
@@ -28,11 +28,11 @@ def fit_dictionaries(
     steps: int = 2,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both dictionaries for :func:`as_srcnn`, (81, atoms) and (25, atoms) float32.
+    """Learn both dictionaries for :func:`as_srcnn`, (81, atoms) and (25, atoms) float32.
 
     The low-resolution one is learned from blurred patches, or is a basis, each atom with both
-    signs because codes are not negative; the high-resolution one is the least squares fit of what
-    the centres of the patches lack to their codes after ``steps`` of ISTA.
+    signs because codes are not negative; the high-resolution one is the least squares fit of the
+    details that the centres of the patches lack to their codes after ``steps`` of ISTA.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def fit_dictionaries(
     atoms, lam, steps
         As for :func:`as_srcnn`. 30 atoms and 2 steps make 9-1-5 with 62 and 32 maps.
     seed
-        Of the patches that are drawn.
+        Seed of the patches that are drawn.
 
     Raises
     ------
@@ -84,9 +84,9 @@ def fit_srcnn(
     seed: int = 0,
     device: str = "cpu",
 ) -> SRCNN:
-    """Sparse coding fitted to images, as a network that can be trained further.
+    """Fit sparse coding to images, as a network that can be trained further.
 
-    :func:`as_srcnn` of :func:`fit_dictionaries`, whose arguments these are.
+    It is :func:`as_srcnn` of :func:`fit_dictionaries`, whose parameters these are.
     """
     pair = fit_dictionaries(images, scale, dictionary, atoms=atoms, lam=lam, steps=steps, seed=seed)
     net = as_srcnn(*pair, lam, steps=steps, device=device)
@@ -102,18 +102,18 @@ def _learned(blurred: np.ndarray, atoms: int, lam: float, seed: int) -> np.ndarr
 
 
 def _pairs(images: Sequence[np.ndarray], scale: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Blurred 9 x 9 patches less their means, and what their central 5 x 5 pixels lack."""
-    low, high = [], []
+    """Cut blurred 9 x 9 patches, less their means, and details of their central 5 x 5 pixels."""
+    blurred_patches, details = [], []
     for image in images:
         if min(image.shape) < F1:
             continue
         image = checks.image(np.asarray(image, np.float32), F1)
         blurred = degrade(image, scale)
         edge = (F1 - F3) // 2
-        low.append(extract(blurred, F1, 2))
-        high.append(extract((image - blurred)[edge:-edge, edge:-edge], F3, 2))
-    if not low:
+        blurred_patches.append(extract(blurred, F1, 2))
+        details.append(extract((image - blurred)[edge:-edge, edge:-edge], F3, 2))
+    if not blurred_patches:
         raise UserError(f"no image to train on has room for a patch of {F1} x {F1}")
-    low, high = np.concatenate(low), np.concatenate(high)
-    chosen = np.random.default_rng(seed).permutation(len(low))[:PATCHES]
+    low, high = np.concatenate(blurred_patches), np.concatenate(details)
+    chosen = np.random.default_rng(seed).permutation(len(low))[:MAX_PATCHES]
     return remove_mean(low[chosen])[0], high[chosen]

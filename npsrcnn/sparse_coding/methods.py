@@ -1,4 +1,4 @@
-"""The super-resolvers by name, each trained when first asked for and kept for the next time."""
+"""Train super-resolvers by name when first asked for, and keep them for the next time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from npsrcnn.runtime.files import write_atomically
 from npsrcnn.sparse_coding import dictionaries
 from npsrcnn.sparse_coding.pursuit import lasso, omp
 from npsrcnn.sparse_coding.super_resolvers import (
-    AT_ONCE,
+    PATCHES_PER_BATCH,
     Describer,
     Lasso,
     Nearest,
@@ -30,7 +30,7 @@ from npsrcnn.sparse_coding.super_resolvers import (
 
 ATOMS = 1024  # as in Yang et al., Zeyde et al. and Timofte et al.
 ENERGY = 0.999  # of the features, that their basis keeps (Zeyde et al.)
-VERSION = 1  # of what is trained below: another one does not read what this one kept
+VERSION = 1  # of the training below; files that another version kept are not read
 Arrays = dict[str, np.ndarray]
 
 TITLES = {
@@ -44,7 +44,7 @@ TITLES = {
 
 
 def default_cache() -> Path:
-    """Where the command keeps what it has trained: in the user's cache."""
+    """Return the folder, in the user's cache, where the command keeps trained methods."""
     import pooch
 
     return Path(pooch.os_cache("npsrcnn")) / "super-resolvers"
@@ -58,7 +58,7 @@ def super_resolver(
     cache: str | Path | None = None,
     seed: int = 0,
 ) -> SuperResolver:
-    """Train a method, or take what an earlier call trained on the same images.
+    """Train a method, or load it where an earlier call trained it on the same images.
 
     Parameters
     ----------
@@ -69,9 +69,9 @@ def super_resolver(
     scale
         2 or more.
     cache
-        A folder for what has been trained; ``None``: nothing is kept.
+        A folder for trained methods; ``None``: nothing is kept.
     seed
-        Of the patches that are drawn and of the first atoms.
+        Seed of the patches that are drawn and of the first atoms.
 
     Raises
     ------
@@ -82,39 +82,39 @@ def super_resolver(
         raise UserError(f"no method {name!r}; there are {', '.join(TITLES)}")
     part = name.removesuffix("-refit")
     kind = "zeyde" if part in ("gr", "anr") else part
-    arrays = _kept(kind, images, scale, cache, seed)
-    describer = Describer(scale, arrays["basis"])
-    low, high = arrays["low"], arrays.get("high")
+    arrays = _load_or_train(kind, images, scale, cache, seed)
+    describer, low = Describer(scale, arrays["basis"]), arrays["low"]
+    if name == "a+":
+        return Nearest(describer, low, arrays["matrices"])
+    high = arrays["high" if name == part else "refit"]
     if name == "zeyde":
         return Pursuit(describer, low, high)
     if name == "gr":
         return Nearest(describer, low[:, :1], global_regression(low, high))
     if name == "anr":
         return Nearest(describer, low, anchored_regression(low, high))
-    if name == "a+":
-        return Nearest(describer, low, arrays["matrices"])
-    return Lasso(describer, low, arrays["refit"] if name != part else high, LASSO_LAMBDA)
+    return Lasso(describer, low, high, LASSO_LAMBDA)
 
 
 LASSO_LAMBDA = 0.1  # for features of norm 1; 0.05 to 0.2 differ by less than 0.1 dB
-LASSO_PATCHES, LASSO_FLAT = 30_000, 5 / 255  # Yang et al. leave flat patches out as well
+LASSO_PATCHES, LASSO_FLAT_NORM = 30_000, 5 / 255  # Yang et al. leave flat patches out as well
 OMP_PATCHES, OMP_ITERATIONS = 60_000, 8
 NEIGHBOUR_PATCHES = 300_000
 
 
 def _train_lasso(features: np.ndarray, details: np.ndarray, seed: int) -> Arrays:
     scaled, norms = scaled_to_one(features)
-    busy = np.flatnonzero(norms[:, 0] > LASSO_FLAT)
+    busy = np.flatnonzero(norms[:, 0] > LASSO_FLAT_NORM)
     scaled, details = scaled[busy], (details / norms)[busy]
     some = slice(0, LASSO_PATCHES)
     low, high = dictionaries.coupled(scaled[some], details[some], ATOMS, LASSO_LAMBDA, seed=seed)
-    refit = _refitted(lambda y: lasso(low, y, LASSO_LAMBDA, tolerance=1e-3), scaled, details, 1e-3)
+    refit = _refit(lambda y: lasso(low, y, LASSO_LAMBDA, tolerance=1e-3), scaled, details, 1e-3)
     return {"low": low, "high": high, "refit": refit}
 
 
 def _train_omp(features: np.ndarray, details: np.ndarray, seed: int) -> Arrays:
     low = dictionaries.ksvd(features, ATOMS, 3, OMP_ITERATIONS, seed)
-    return {"low": low, "high": _refitted(lambda y: omp(low, y, 3), features, details, 1e-6)}
+    return {"low": low, "high": _refit(lambda y: omp(low, y, 3), features, details, 1e-6)}
 
 
 def _train_neighbours(features: np.ndarray, details: np.ndarray, seed: int) -> Arrays:
@@ -132,25 +132,26 @@ TRAINERS: Mapping[str, tuple[int, Callable[[np.ndarray, np.ndarray, int], Arrays
 }
 
 
-def _refitted(
+def _refit(
     code: Callable[[np.ndarray], np.ndarray],
     features: np.ndarray,
     details: np.ndarray,
     ridge: float,
 ) -> np.ndarray:
-    """The high-resolution dictionary by least squares, codes of a few patches at a time."""
-    aa = ap = 0
-    for start in range(0, len(features), AT_ONCE):
-        codes = code(features[start : start + AT_ONCE])
+    """Fit the high-resolution dictionary by least squares, codes of a few patches at a time."""
+    aa: np.ndarray = np.zeros((), features.dtype)
+    ap: np.ndarray = np.zeros((), features.dtype)
+    for start in range(0, len(features), PATCHES_PER_BATCH):
+        codes = code(features[start : start + PATCHES_PER_BATCH])
         aa = aa + codes.T @ codes
-        ap = ap + codes.T @ details[start : start + AT_ONCE]
+        ap = ap + codes.T @ details[start : start + PATCHES_PER_BATCH]
     return dictionaries.solve_high(aa, ap, ridge)
 
 
-def _kept(
+def _load_or_train(
     kind: str, images: Sequence[np.ndarray], scale: int, cache: str | Path | None, seed: int
 ) -> Arrays:
-    """What an earlier call kept, else trained now and kept."""
+    """Load the arrays that an earlier call kept; else train and keep them."""
     path = None
     if cache is not None:
         path = Path(cache) / f"{kind}-x{scale}-{_fingerprint(images, seed)}.npz"
@@ -158,22 +159,23 @@ def _kept(
         if arrays is not None:
             return arrays
         print(f"training {TITLES[kind]}, once; it is kept as {path}", file=sys.stderr)
-    patches, train = TRAINERS[kind]
-    raw, details = training_pairs(images, scale, patches, seed)
+    max_patches, train = TRAINERS[kind]
+    raw, details = training_pairs(images, scale, max_patches, seed)
     basis = dictionaries.pca(raw, energy=ENERGY)
     arrays = {"basis": basis, **train(raw @ basis, details, seed)}
     if path is not None:
+        save: Callable[..., None] = np.savez  # mypy would take an array for its flag allow_pickle
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with write_atomically(path) as temporary:
-                np.savez(temporary, **arrays)
+                save(temporary, **arrays)
         except OSError as error:  # it can be used all the same
             print(f"could not keep it: {error}", file=sys.stderr)
     return arrays
 
 
 def _read(path: Path) -> Arrays | None:
-    """What is in the file; None where there is none, or a damaged one, to be trained anew."""
+    """Read a file of arrays; return None where there is none, or a damaged one."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
@@ -182,9 +184,9 @@ def _read(path: Path) -> Arrays | None:
 
 
 def _fingerprint(images: Sequence[np.ndarray], seed: int) -> str:
-    """Of all that training depends on."""
+    """Return a digest of all that training depends on."""
     digest = hashlib.sha256(f"{VERSION} {seed}".encode())
     for image in images:
         digest.update(f" {image.shape}".encode())
-        digest.update(np.ascontiguousarray(image, np.float32))
+        digest.update(np.ascontiguousarray(image, np.float32).data)
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Patches: cut out of an image, described by features, put back by averaging where they overlap.
+"""Cut patches from an image, describe them by features, and average them where they overlap.
 
 A patch is a row of (N, size * size), its pixels row by row; patches follow one another as their
 upper left corners do, row by row.
@@ -13,11 +13,11 @@ from npsrcnn.runtime.jit import jit
 from npsrcnn.runtime.threads import parallel
 from npsrcnn.sparse_coding import checks
 
-ROWS = 8  # of patches or of pixels that one thread takes at a time
+ROWS_PER_TASK = 8  # of patches or of pixels
 
 
 def extract(image: np.ndarray, size: int, stride: int = 1) -> np.ndarray:
-    """All patches of an image at every ``stride``-th row and column.
+    """Cut the patches of an image at every ``stride``-th row and column.
 
     Parameters
     ----------
@@ -41,19 +41,19 @@ def extract(image: np.ndarray, size: int, stride: int = 1) -> np.ndarray:
     """
     maps = image if np.ndim(image) == 3 else np.asarray(image)[None]
     maps = np.stack([checks.image(one, size) for one in maps])
-    top, left = _places(maps.shape[1:], size, stride)
+    top, left = _places((maps.shape[1], maps.shape[2]), size, stride)
     patches = np.empty((len(top) * len(left), len(maps) * size * size), maps.dtype)
-    parallel(_extract, -(-len(top) // ROWS), maps, top, left, size, patches)
+    parallel(_extract, -(-len(top) // ROWS_PER_TASK), maps, top, left, size, patches)
     return patches
 
 
 def overlap_average(
     patches: np.ndarray, shape: tuple[int, int], size: int, stride: int = 1
 ) -> np.ndarray:
-    """The image (H, W) whose every pixel is the mean of all patches that cover it.
+    """Make the image (H, W) whose every pixel is the mean of all patches that cover it.
 
-    The inverse of :func:`extract` with the same ``size`` and ``stride``. TPAMI section 3.1.3:
-    "the predicted overlapping high-resolution patches are often averaged".
+    It inverts :func:`extract` with the same ``size`` and ``stride``. TPAMI section 3.1.3: "the
+    predicted overlapping high-resolution patches are often averaged".
 
     Raises
     ------
@@ -68,14 +68,14 @@ def overlap_average(
         raise _mismatch(patches, shape, expected)
     image = np.empty(shape, patches.dtype)
     one = patches.dtype.type(1)
-    parallel(_overlap_average, -(-shape[0] // ROWS), patches, top, left, size, one, image)
+    parallel(_overlap_average, -(-shape[0] // ROWS_PER_TASK), patches, top, left, size, one, image)
     return image
 
 
 def around_each_pixel(image: np.ndarray, size: int) -> np.ndarray:
-    """A patch around every pixel, the image's edge replicated: (H * W, size * size).
+    """Cut a patch around every pixel, the image's edge replicated: (H * W, size * size).
 
-    What a convolution of this size sees, edges replicated, at each of its outputs.
+    A convolution of this size, edges replicated, sees these patches at its outputs.
     """
     image = checks.image(image, 1)
     before, after = (size - 1) // 2, size // 2
@@ -83,10 +83,10 @@ def around_each_pixel(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def average_around_each_pixel(patches: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(H, W): the mean of the patches around every pixel, (H * W, size * size), that cover it.
+    """Average the patches around every pixel, (H * W, size * size), where they overlap: (H, W).
 
     Patches around pixels beyond the edge are those of the edge again, so that each pixel is the
-    mean of exactly size * size values; that is what the third convolution sees when the codes,
+    mean of exactly size * size values; the third convolution sees just that when the codes,
     not the image, are replicated at the edge.
     """
     patches = checks.rows(patches)
@@ -102,7 +102,7 @@ def average_around_each_pixel(patches: np.ndarray, shape: tuple[int, int]) -> np
 
 
 def remove_mean(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Patches without their means (N, d), and the means (N,).
+    """Subtract from patches their means; return the patches (N, d) and the means (N,).
 
     TPAMI section 3.2: "the patch mean is subtracted", which the filters of layer 1 absorb.
     """
@@ -112,7 +112,7 @@ def remove_mean(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gradients(image: np.ndarray) -> np.ndarray:
-    """First and second derivatives along both axes, (4, H, W), the edge replicated.
+    """Compute first and second derivatives along both axes, (4, H, W), the edge replicated.
 
     Yang et al. 2010, equation 6: f1 = [-1, 0, 1], f2 its transpose, f3 = [1, 0, -2, 0, 1], f4 its
     transpose.
@@ -135,20 +135,20 @@ def gradients(image: np.ndarray) -> np.ndarray:
     )
 
 
-def _mismatch(patches: np.ndarray, shape: tuple[int, int], expected: tuple) -> UserError:
+def _mismatch(patches: np.ndarray, shape: tuple[int, int], expected: tuple[int, int]) -> UserError:
     return UserError(f"patches {patches.shape} for an image of {shape}: expected {expected}")
 
 
 def _places(shape: tuple[int, int], size: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first row of each row of patches, the first column of each column of patches."""
+    """Return the first row of each row of patches, the first column of each column of patches."""
     stride = checks.count(stride, "stride")
-    last = [length - size for length in shape]
-    return tuple(np.append(np.arange(0, end, stride), end) for end in last)
+    top, left = (np.append(np.arange(0, n - size, stride), n - size) for n in shape)
+    return top, left
 
 
 @jit
 def _extract(piece, maps, top, left, size, patches):
-    for r in range(piece * ROWS, min((piece + 1) * ROWS, len(top))):
+    for r in range(piece * ROWS_PER_TASK, min((piece + 1) * ROWS_PER_TASK, len(top))):
         for c in range(len(left)):
             patch = patches[r * len(left) + c]
             i = 0
@@ -164,7 +164,7 @@ def _overlap_average(piece, patches, top, left, size, one, image):
     # By rows of the image, not of patches: each piece writes its own rows, in a fixed order.
     height, width = image.shape
     count = np.empty(width, image.dtype)
-    for y in range(piece * ROWS, min((piece + 1) * ROWS, height)):
+    for y in range(piece * ROWS_PER_TASK, min((piece + 1) * ROWS_PER_TASK, height)):
         image[y] = one - one
         count[:] = one - one
         for r in range(len(top)):

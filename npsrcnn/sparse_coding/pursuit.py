@@ -1,4 +1,4 @@
-"""Pursuit: the few atoms of a dictionary that together make a patch.
+"""Find the few atoms of a dictionary that together make a patch (pursuit).
 
 Two problems, for each patch y, a row of (N, d), and a dictionary D (d, K) of unit columns:
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Literal, overload
 
 import numpy as np
 
@@ -21,15 +22,15 @@ from npsrcnn.runtime.jit import helper, jit
 from npsrcnn.runtime.threads import parallel
 from npsrcnn.sparse_coding import checks
 
-BLOCK = 64  # patches that one thread takes at a time
+PATCHES_PER_TASK = 64
 
 
 def soft_threshold(x: np.ndarray, threshold: float | np.ndarray, signed: bool = True) -> np.ndarray:
     """Shrink towards zero: sign(x) max(0, |x| - threshold), or max(0, x - threshold) if not signed.
 
-    The proximal operator of threshold |.|_1 (Donoho and Johnstone 1994; Daubechies et al. 2004,
-    equation 2.9). Signed, it is two ReLUs: max(0, x - t) - max(0, -x - t). Not signed, it is one:
-    the ReLU of SRCNN with bias -t.
+    It is the proximal operator of threshold |.|_1 (Donoho and Johnstone 1994; Daubechies et al.
+    2004, equation 2.9). Signed, it is two ReLUs: max(0, x - t) - max(0, -x - t). Not signed, it is
+    one: the ReLU of SRCNN with bias -t.
     """
     if signed:
         return np.maximum(x - threshold, 0) - np.maximum(-x - threshold, 0)
@@ -37,15 +38,41 @@ def soft_threshold(x: np.ndarray, threshold: float | np.ndarray, signed: bool = 
 
 
 def step_bound(d: np.ndarray) -> float:
-    """L: the largest eigenvalue of D^T D, whose inverse is the longest step that is safe."""
+    """Return L, the largest eigenvalue of D^T D, whose inverse is the longest safe step."""
     return float(np.linalg.norm(checks.dictionary(d, unit=False).astype(np.float64), 2) ** 2)
 
 
 def objective(d: np.ndarray, y: np.ndarray, codes: np.ndarray, lam: float) -> float:
-    """1/2 |y - D a|^2 + lambda |a|_1, summed over all patches."""
+    """Compute 1/2 |y - D a|^2 + lambda |a|_1, summed over all patches."""
     y, codes = (np.asarray(x, np.float64) for x in (y, codes))
     rest = y - codes @ np.asarray(d, np.float64).T
     return float(0.5 * (rest**2).sum() + lam * np.abs(codes).sum())
+
+
+@overload
+def ista(
+    d: np.ndarray,
+    y: np.ndarray,
+    lam: float,
+    steps: int,
+    *,
+    signed: bool = ...,
+    bound: float | None = ...,
+    history: Literal[False] = ...,
+) -> np.ndarray: ...
+
+
+@overload
+def ista(
+    d: np.ndarray,
+    y: np.ndarray,
+    lam: float,
+    steps: int,
+    *,
+    signed: bool = ...,
+    bound: float | None = ...,
+    history: Literal[True],
+) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 def ista(
@@ -58,10 +85,11 @@ def ista(
     bound: float | None = None,
     history: bool = False,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """Iterative shrinkage-thresholding: a <- shrink(a + D^T (y - D a) / L, lambda / L), from 0.
+    """Solve the lasso by iterative shrinkage-thresholding (ISTA), from a = 0.
 
-    Daubechies, Defrise, De Mol 2004; Beck and Teboulle 2009, equation 3.5. The objective never
-    rises; it is within 1 / (2 steps) L |a*|^2 of its minimum.
+    A step is a <- shrink(a + D^T (y - D a) / L, lambda / L): Daubechies, Defrise, De Mol 2004;
+    Beck and Teboulle 2009, equation 3.5. The objective never rises; it is within
+    1 / (2 steps) L |a*|^2 of its minimum.
 
     Parameters
     ----------
@@ -72,7 +100,7 @@ def ista(
     lam
         lambda, at least 0.
     steps
-        How many.
+        Number of steps.
     signed
         False: codes a >= 0.
     bound
@@ -94,6 +122,32 @@ def ista(
     return _shrink(d, y, lam, momenta, signed, bound, history)
 
 
+@overload
+def fista(
+    d: np.ndarray,
+    y: np.ndarray,
+    lam: float,
+    steps: int,
+    *,
+    signed: bool = ...,
+    bound: float | None = ...,
+    history: Literal[False] = ...,
+) -> np.ndarray: ...
+
+
+@overload
+def fista(
+    d: np.ndarray,
+    y: np.ndarray,
+    lam: float,
+    steps: int,
+    *,
+    signed: bool = ...,
+    bound: float | None = ...,
+    history: Literal[True],
+) -> tuple[np.ndarray, np.ndarray]: ...
+
+
 def fista(
     d: np.ndarray,
     y: np.ndarray,
@@ -104,11 +158,11 @@ def fista(
     bound: float | None = None,
     history: bool = False,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """ISTA from a point ahead of the last one: 1 / steps^2 in place of 1 / steps.
+    """Solve the lasso by FISTA: each step starts ahead of the last code.
 
-    Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse
-    problems", 2009, equations 4.1-4.3. Takes and returns what :func:`ista` does; the objective
-    may rise now and then.
+    The error falls as 1 / steps^2, that of ISTA as 1 / steps. Beck and Teboulle, "A fast iterative
+    shrinkage-thresholding algorithm for linear inverse problems", 2009, equations 4.1-4.3.
+    Parameters and results are those of :func:`ista`; the objective may rise now and then.
     """
     times = [1.0]
     for _ in range(checks.count(steps, "steps", 0)):
@@ -126,29 +180,29 @@ def lasso(
     tolerance: float = 1e-4,
     limit: int = 2000,
 ) -> np.ndarray:
-    """The lasso's solution, one coordinate at a time, always the one that moves farthest.
+    """Solve the lasso one coordinate at a time, always the one that moves farthest.
 
-    Coordinate descent of Fu 1998 in the greedy order of Li and Osher 2009. A move costs K, and
-    codes have few nonzeros, so that this is far faster than :func:`fista` at equal accuracy.
+    It is the coordinate descent of Fu 1998 in the greedy order of Li and Osher 2009. A move costs
+    K, and codes have few nonzeros, so that this is far faster than :func:`fista` at equal accuracy.
 
     Parameters
     ----------
     d, y, lam, signed
         As for :func:`ista`.
     tolerance
-        Ends where no coordinate would move more than this part of |y|.
+        Stop where no coordinate would move more than this fraction of |y|.
     limit
-        Ends after so many moves in any case.
+        Stop after this number of moves in any case.
     """
-    d, y, lam, codes = _prepared(d, y, lam)
+    d, y, lam, codes = _checked(d, y, lam)
     real = y.dtype.type
-    pieces = -(-len(y) // BLOCK)
+    pieces = -(-len(y) // PATCHES_PER_TASK)
     parallel(_lasso_block, pieces, y, d, d.T @ d, real(lam), real(tolerance), limit, signed, codes)
     return codes
 
 
 def omp(d: np.ndarray, y: np.ndarray, nonzeros: int, *, tolerance: float = 0.0) -> np.ndarray:
-    """Orthogonal matching pursuit: the atom that fits the rest best, then all of them refitted.
+    """Run orthogonal matching pursuit: add the atom that fits the rest best, then refit all.
 
     Pati, Rezaiifar, Krishnaprasad 1993, computed as Batch-OMP (Rubinstein, Zibulevsky, Elad 2008,
     algorithm 1) with a growing Cholesky factor.
@@ -158,9 +212,9 @@ def omp(d: np.ndarray, y: np.ndarray, nonzeros: int, *, tolerance: float = 0.0) 
     d, y
         As for :func:`ista`.
     nonzeros
-        At most so many atoms for each patch, from 1 to d and K.
+        Largest number of atoms for each patch, from 1 to d and K.
     tolerance
-        A patch is done where what is left has this norm or less.
+        A patch is done where its residual has this norm or less.
 
     Returns
     -------
@@ -175,21 +229,21 @@ def omp(d: np.ndarray, y: np.ndarray, nonzeros: int, *, tolerance: float = 0.0) 
 def omp_pairs(
     d: np.ndarray, y: np.ndarray, nonzeros: int, *, tolerance: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`omp` as (N, nonzeros) atoms, -1 where there were fewer, and (N, nonzeros) values."""
-    d, y, _, _ = _prepared(d, y, 0.0, dense=False)
+    """Run :func:`omp`; return (N, nonzeros) atoms, -1 where there were fewer, and their values."""
+    d, y, _, _ = _checked(d, y, 0.0, dense=False)
     nonzeros = checks.count(nonzeros, "nonzeros", 1, min(d.shape))
     index = np.full((len(y), nonzeros), -1)
     value = np.zeros((len(y), nonzeros), y.dtype)
-    pieces = -(-len(y) // BLOCK)
-    tolerance = y.dtype.type(tolerance)
-    parallel(_omp_block, pieces, y, d, d.T @ d, tolerance * tolerance, index, value)
+    pieces = -(-len(y) // PATCHES_PER_TASK)
+    norm = y.dtype.type(tolerance)
+    parallel(_omp_block, pieces, y, d, d.T @ d, norm * norm, index, value)
     return index, value
 
 
-def _prepared(
+def _checked(
     d: np.ndarray, y: np.ndarray, lam: float, dense: bool = True
 ) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
-    """The arguments checked, of one dtype, and room for the codes."""
+    """Check arguments; return them in one dtype, with an array of zeros for the codes."""
     y = checks.rows(y)
     d = np.ascontiguousarray(checks.dictionary(d, y.shape[1]), y.dtype)
     codes = np.zeros((len(y), d.shape[1]) if dense else (0, 0), y.dtype)
@@ -205,9 +259,9 @@ def _shrink(
     bound: float | None,
     history: bool,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    d, y, lam, codes = _prepared(d, y, lam)
+    d, y, lam, codes = _checked(d, y, lam)
     bound = step_bound(d) if bound is None else bound
-    pieces = -(-len(y) // BLOCK)
+    pieces = -(-len(y) // PATCHES_PER_TASK)
     values = np.zeros((pieces, len(momenta) + 1 if history else 0))
     real = y.dtype.type
     parallel(
@@ -263,7 +317,7 @@ def _value(y, d, code, lam):
 def _shrink_block(piece, y, d, gram, lam, step, momenta, signed, codes, values):
     k = d.shape[1]
     z, slope, point = np.empty(k, y.dtype), np.empty(k, y.dtype), np.empty(k, y.dtype)
-    for n in range(piece * BLOCK, min((piece + 1) * BLOCK, len(y))):
+    for n in range(piece * PATCHES_PER_TASK, min((piece + 1) * PATCHES_PER_TASK, len(y))):
         code = codes[n]
         _correlate(y[n], d, z)
         point[:] = code
@@ -288,7 +342,7 @@ def _shrink_block(piece, y, d, gram, lam, step, momenta, signed, codes, values):
 def _lasso_block(piece, y, d, gram, lam, tolerance, limit, signed, codes):
     k = d.shape[1]
     slope = np.empty(k, y.dtype)
-    for n in range(piece * BLOCK, min((piece + 1) * BLOCK, len(y))):
+    for n in range(piece * PATCHES_PER_TASK, min((piece + 1) * PATCHES_PER_TASK, len(y))):
         code = codes[n]
         _correlate(y[n], d, slope)
         least = tolerance * tolerance * _square(y[n])
@@ -312,7 +366,7 @@ def _omp_block(piece, y, d, gram, tolerance, index, value):
     z, rest = np.empty(k, y.dtype), np.empty(k, y.dtype)
     factor = np.empty((most, most), y.dtype)  # lower Cholesky factor of the chosen part of gram
     half = np.empty(most, y.dtype)
-    for n in range(piece * BLOCK, min((piece + 1) * BLOCK, len(y))):
+    for n in range(piece * PATCHES_PER_TASK, min((piece + 1) * PATCHES_PER_TASK, len(y))):
         chosen, weight = index[n], value[n]
         _correlate(y[n], d, z)
         rest[:] = z

@@ -1,8 +1,8 @@
-"""The super-resolvers that SRCNN was compared with: sparse coding, Zeyde, GR, ANR, A+.
+"""Super-resolvers that SRCNN was compared with: sparse coding, Zeyde, GR, ANR, A+.
 
 All restore what SRCNN restores, an image enlarged by bicubic interpolation, and all by patches:
-features of each patch (gradients, fewer numbers by PCA), from them what the patch lacks, and the
-mean of that where patches overlap. They differ in the step between:
+features of each patch (gradients, fewer numbers by PCA), from them the details that the patch
+lacks, and the mean of these where patches overlap. They differ in the step between:
 
 =================  ================================================================================
 :class:`Lasso`     the code that both dictionaries share, by l1: Yang, Wright, Huang, Ma, "Image
@@ -30,15 +30,15 @@ from npsrcnn.runtime.threads import parallel
 from npsrcnn.sparse_coding import checks, pursuit
 from npsrcnn.sparse_coding.patches import extract, gradients, overlap_average
 
-WINDOW = 3  # a patch is so many pixels of the small image wide
-AT_ONCE = 4096  # patches
-FLAT = 1 / 255
-BLOCK = 64  # patches that one thread takes at a time
+SMALL_SIDE = 3  # of a patch, in pixels of the small image
+PATCHES_PER_BATCH = 4096
+FLAT_NORM = 1 / 255  # of features, below which a patch counts as flat
+PATCHES_PER_TASK = 64
 
 
 @dataclass(frozen=True)
 class Describer:
-    """From an enlarged image to features of its patches, and from patches to an image.
+    """Computes features of an enlarged image's patches, and the image from its patches' details.
 
     Patches are 3 x 3 pixels of the small image, 3 scale x 3 scale of the enlarged one, and
     follow each other pixel by pixel of the small image, as in Zeyde et al. and Timofte et al.
@@ -49,32 +49,37 @@ class Describer:
 
     @property
     def size(self) -> int:
-        """Side of a patch, in pixels of the enlarged image."""
-        return WINDOW * self.scale
+        """Return the side of a patch, in pixels of the enlarged image."""
+        return SMALL_SIDE * self.scale
 
     def features(self, blurred: np.ndarray) -> np.ndarray:
-        """(N, d) float32: gradients of all patches of (H, W), on the basis."""
-        return raw_features(blurred, self.scale) @ self.basis
+        """Compute the gradients of all patches of (H, W), on the basis: (N, d) float32."""
+        features: np.ndarray = raw_features(blurred, self.scale) @ self.basis
+        return features
 
-    def assembled(self, details: np.ndarray, blurred: np.ndarray) -> np.ndarray:
-        """The enlarged image with the details (N, size^2) of its patches added."""
-        return blurred + overlap_average(details, blurred.shape, self.size, self.scale)
+    def assemble(self, details: np.ndarray, blurred: np.ndarray) -> np.ndarray:
+        """Add the details (N, size^2) of all patches to the enlarged image."""
+        height, width = blurred.shape
+        image: np.ndarray = blurred + overlap_average(
+            details, (height, width), self.size, self.scale
+        )
+        return image
 
 
 def raw_features(blurred: np.ndarray, scale: int) -> np.ndarray:
-    """Gradients of all patches, (N, 4 (3 scale)^2) float32, before PCA."""
+    """Compute the gradients of all patches, (N, 4 (3 scale)^2) float32, before PCA."""
     maps = gradients(np.asarray(blurred, np.float32))
-    return extract(maps, WINDOW * scale, scale)
+    return extract(maps, SMALL_SIDE * scale, scale)
 
 
 class SuperResolver:
-    """What all methods share: an enlarged image in, a restored one out, as SRCNN.forward.
+    """Base of all methods: restores an enlarged image, as SRCNN does.
 
     Attributes
     ----------
     describer : Describer
     scale : int
-        The enlargement it was trained for.
+        The factor of enlargement it was trained for.
     """
 
     def __init__(self, describer: Describer) -> None:
@@ -96,11 +101,14 @@ class SuperResolver:
         """
         x = checks.image(np.asarray(blurred, np.float32), self.describer.size)
         features = self.describer.features(x)
-        parts = [self._details(features[i : i + AT_ONCE]) for i in range(0, len(features), AT_ONCE)]
-        return self.describer.assembled(np.concatenate(parts), x)
+        parts = [
+            self._details(features[i : i + PATCHES_PER_BATCH])
+            for i in range(0, len(features), PATCHES_PER_BATCH)
+        ]
+        return self.describer.assemble(np.concatenate(parts), x)
 
     def _details(self, features: np.ndarray) -> np.ndarray:
-        """From features (n, d) what the patches lack, (n, size^2)."""
+        """Compute from features (n, d) the details that patches lack, (n, size^2)."""
         raise NotImplementedError
 
 
@@ -118,7 +126,8 @@ class Lasso(SuperResolver):
     def _details(self, features: np.ndarray) -> np.ndarray:
         scaled, norms = scaled_to_one(features)
         codes = pursuit.lasso(self.low, scaled, self.lam, tolerance=1e-3)
-        return (codes @ self.high.T) * norms
+        details: np.ndarray = (codes @ self.high.T) * norms
+        return details
 
 
 class Pursuit(SuperResolver):
@@ -131,7 +140,8 @@ class Pursuit(SuperResolver):
         self.low, self.high, self.nonzeros = low, high, nonzeros
 
     def _details(self, features: np.ndarray) -> np.ndarray:
-        return pursuit.omp(self.low, features, self.nonzeros) @ self.high.T
+        details: np.ndarray = pursuit.omp(self.low, features, self.nonzeros) @ self.high.T
+        return details
 
 
 class Nearest(SuperResolver):
@@ -147,22 +157,22 @@ class Nearest(SuperResolver):
     def _details(self, features: np.ndarray) -> np.ndarray:
         nearest = np.abs(features @ self.anchors).argmax(axis=1)
         details = np.empty((len(features), self.matrices.shape[1]), np.float32)
-        pieces = -(-len(features) // BLOCK)
+        pieces = -(-len(features) // PATCHES_PER_TASK)
         parallel(_project, pieces, features, nearest, self.matrices, details)
         return details
 
 
 def scaled_to_one(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Features (N, d) scaled to norm 1 unless flat, and what to multiply by, (N, 1).
+    """Scale features (N, d) to norm 1 unless flat; return them and their norms (N, 1).
 
     Flat: the norm is under one grey level of 255, as in the code of Yang et al.
     """
-    norms = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), FLAT)
+    norms = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), FLAT_NORM)
     return features / norms, norms
 
 
 def ridge_regression(low: np.ndarray, high: np.ndarray, lam: float) -> np.ndarray:
-    """P = H L^T (L L^T + lambda I)^-1: from columns of ``low`` (d, n) to those of ``high``.
+    """Compute P = H L^T (L L^T + lambda I)^-1, from columns of ``low`` (d, n) to those of ``high``.
 
     Timofte et al. 2013, equation 5 (all atoms: GR; an atom's neighbours: ANR), here in its
     smaller form, d x d.
@@ -173,14 +183,14 @@ def ridge_regression(low: np.ndarray, high: np.ndarray, lam: float) -> np.ndarra
 
 
 def global_regression(low: np.ndarray, high: np.ndarray, lam: float = 0.01) -> np.ndarray:
-    """GR: one regression from all atoms, (1, size^2, d) (Timofte et al. 2013, section 3.1)."""
+    """Compute GR's regression from all atoms, (1, size^2, d): Timofte et al. 2013, section 3.1."""
     return ridge_regression(low, high, lam)[None]
 
 
 def anchored_regression(
     low: np.ndarray, high: np.ndarray, neighbours: int = 40, lam: float = 0.01
 ) -> np.ndarray:
-    """ANR: for each atom a regression from the atoms nearest in direction, (K, size^2, d).
+    """Compute ANR's regressions, for each atom from the nearest in direction: (K, size^2, d).
 
     Timofte et al. 2013, section 3.2; 40 neighbours as there.
     """
@@ -196,7 +206,7 @@ def adjusted_anchored_regression(
     neighbours: int = 2048,
     lam: float = 0.1,
 ) -> np.ndarray:
-    """A+: for each atom a regression from the training patches nearest in direction.
+    """Compute A+'s regressions, for each atom from the training patches nearest in direction.
 
     Timofte, De Smet, Van Gool, "A+: adjusted anchored neighborhood regression for fast
     super-resolution", ACCV 2014, section 3: patches are scaled to unit features, and lambda is
@@ -219,7 +229,7 @@ def adjusted_anchored_regression(
 def training_pairs(
     images: Sequence[np.ndarray], scale: int, limit: int | None = None, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What to learn from: raw features (N, ...), and what the patches lack (N, size^2); float32.
+    """Cut from images raw features (N, ...) and the details that patches lack (N, size^2), float32.
 
     Parameters
     ----------
@@ -227,14 +237,14 @@ def training_pairs(
         Y of sharp images, (H, W), float in 0..1, sides multiples of ``scale``. Smaller than a
         patch: left out.
     limit
-        At most so many patches, drawn at random.
+        Largest number of patches, drawn at random.
 
     Raises
     ------
     UserError
         No image has room for a patch.
     """
-    size = WINDOW * scale
+    size = SMALL_SIDE * scale
     images = [np.asarray(x, np.float32) for x in images if min(np.shape(x)) >= size]
     counts = [np.prod([(n - size) // scale + 1 for n in x.shape]) for x in images]
     total = int(sum(counts))
@@ -256,7 +266,7 @@ def training_pairs(
 
 @jit
 def _project(piece, features, nearest, matrices, details):
-    for n in range(piece * BLOCK, min((piece + 1) * BLOCK, len(features))):
+    for n in range(piece * PATCHES_PER_TASK, min((piece + 1) * PATCHES_PER_TASK, len(features))):
         matrix = matrices[nearest[n]]
         for p in range(matrix.shape[0]):
             total = features[n, 0] * matrix[p, 0]

@@ -144,6 +144,18 @@ def test_an_image_below_zero(rng, image):
     assert np.abs(net.forward(x) - super_resolve(x, d_low, d_high, LAMBDA)).max() < EXACT
 
 
+@pytest.mark.parametrize("sizes", [(6, 4), (7, 5)])
+def test_layers_of_even_and_odd_filters_on_an_image_below_zero(rng, image, sizes):
+    d_low, d_high = (rng.standard_normal((size**2, 7)) for size in sizes)
+    d_low, x = dictionaries.unit(d_low), image - 0.5
+    maps = x[None, None]
+    *hidden, last = as_network.as_layers(d_low, d_high, LAMBDA)
+    for w, b in hidden:
+        maps = reference.relu(reference.conv2d(reference.pad(maps, w.shape[2], "replicate"), w, b))
+    restored = reference.conv2d(reference.pad(maps, sizes[1], "replicate"), *last)[0, 0]
+    assert np.abs(restored - super_resolve(x, d_low, d_high, LAMBDA)).max() < EXACT
+
+
 @pytest.mark.parametrize(("name", "channels"), [("9-1-5", 1), ("5-3-1-3", 3), ("5", 1)])
 def test_an_image_and_what_a_network_makes_of_it_are_a_network(rng, name, channels):
     sizes = [int(size) for size in name.split("-")]

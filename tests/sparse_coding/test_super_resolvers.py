@@ -71,7 +71,7 @@ def test_training_pairs_are_features_and_what_is_missing(leaves):
     some = super_resolvers.raw_features(blurred, 3)
     assert np.allclose(low[: len(some)], some, atol=1e-5)
     describer = Describer(3, np.eye(324, dtype=np.float32))
-    back = describer.assembled(high[: len(some)], blurred)
+    back = describer.assemble(high[: len(some)], blurred)
     assert np.allclose(back, pictures[0], atol=1e-5)
     few, _ = super_resolvers.training_pairs(pictures, 3, 100, seed=3)
     assert few.shape == (100, 324)
