@@ -1,8 +1,13 @@
-"""What the tests share: where the images are, and random signed arrays."""
+"""Fixtures of all tests: where the images are, random numbers, and a kernel of one's own.
+
+Functions and modules that tests share are in this folder: random_inputs.py and processes.py.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,3 +34,15 @@ def data_folder() -> Path:
 def rng() -> np.random.Generator:
     """Random numbers from a fixed seed; use standard_normal: signed, so that ReLU has two sides."""
     return np.random.default_rng(20161)
+
+
+@pytest.fixture
+def fresh_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], int]:
+    """A function in a file and a cache of its own, as if it were one of the kernels."""
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", "")  # keep what is compiled beside it
+    path = tmp_path / "fresh.py"
+    path.write_text("def fresh(x):\n    return x + 1\n")
+    spec = importlib.util.spec_from_file_location("npsrcnn.kernels.fresh", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.fresh

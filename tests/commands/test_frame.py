@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import importlib.util
 import io
-import os
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +16,6 @@ from npsrcnn import __main__, __version__
 from npsrcnn.commands import frame as commands
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.runtime import threads
-
-WINDOWS = sys.platform == "win32"
 
 
 def run(body, *argv):
@@ -136,67 +132,6 @@ def test_a_name_that_standard_output_cannot_encode_is_escaped(encoding, monkeypa
     monkeypatch.setattr(sys, "stdout", output)
     assert run(lambda options: print("b\udcff.png", flush=True)) == 0
     assert output.buffer.getvalue() == b"b\\udcff.png\n"
-
-
-# write_atomically
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "model.npz"
-    with commands.write_atomically(path) as temporary:
-        temporary.write_bytes(b"new")
-        assert temporary.parent == tmp_path and temporary.suffix == ".npz"
-        assert not path.exists()
-    assert path.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("error", [UserError("x"), KeyboardInterrupt(), OSError("no number")])
-def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
-    path = tmp_path / "log.csv"
-    path.write_text("old")
-    with pytest.raises(type(error)) as caught, commands.write_atomically(path) as temporary:
-        temporary.write_text("a part")
-        raise error
-    assert caught.value is error
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_full_disk_is_reported_for_the_file_itself(tmp_path):
-    path = tmp_path / "big.png"
-    with pytest.raises(OSError) as caught, commands.write_atomically(path) as temporary:
-        raise OSError(errno.ENOSPC, "full", str(temporary))
-    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_missing_folder_is_reported_for_the_file_itself(tmp_path):
-    path = tmp_path / "nowhere" / "a.npz"
-    with pytest.raises(FileNotFoundError) as caught, commands.write_atomically(path):
-        raise AssertionError("there is nothing to write to")
-    assert caught.value.filename == str(path)
-
-
-def test_a_folder_in_the_way_is_reported_and_kept(tmp_path):
-    path = tmp_path / "a.npz"
-    path.mkdir()
-    with pytest.raises(OSError) as caught, commands.write_atomically(path) as temporary:
-        temporary.write_bytes(b"new")
-    assert caught.value.filename == str(path)
-    assert list(tmp_path.iterdir()) == [path] and path.is_dir()
-
-
-@pytest.mark.skipif(WINDOWS, reason="permissions of POSIX")
-@pytest.mark.parametrize("mask", [0o022, 0o077])
-def test_the_file_is_for_whom_the_umask_says(tmp_path, mask):
-    before = os.umask(mask)
-    try:
-        with commands.write_atomically(tmp_path / "a") as temporary:
-            temporary.write_text("x")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~mask
 
 
 # python -m npsrcnn, and what it lists

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from npsrcnn import kernels
+from npsrcnn.errors import UserError
 from npsrcnn.kernels import cpu, reference
 from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 
@@ -151,9 +152,15 @@ def test_same_bits_on_any_number_of_threads(rng):
     assert len(set(results)) == 1
 
 
-def test_every_device_has_every_kernel():
-    layers = ["conv2d", "conv2d_grads", "relu", "relu_grad", "mse", "mse_grad"]
+def test_every_device_has_every_kernel_of_the_protocol():
+    names = [name for name in vars(kernels.Kernels) if not name.startswith("_")]
+    assert {"conv2d", "forward", "halo", "loss_and_grads"} <= set(names)
     for device in ("reference", "cpu"):
         module = kernels.choose(device)
-        for name in [*layers, "forward", "loss_and_grads"]:
+        for name in names:
             assert callable(getattr(module, name, None)), f"{device} has no {name}"
+
+
+def test_a_device_that_does_not_exist_is_refused_by_name():
+    with pytest.raises(UserError, match="no device 'tpu'; there are reference, cpu, cuda"):
+        kernels.choose("tpu")

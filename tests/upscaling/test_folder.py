@@ -7,7 +7,6 @@ import functools
 import io
 import json
 import os
-import platform
 import re
 import signal
 import subprocess
@@ -114,30 +113,6 @@ def test_pictures_of_which_memory_holds_one_at_a_time_take_all_cores(
     settings = Settings([], 2, memory=BASE + 15 * 10**8)
     list(enlarge_files(jobs_of(8, tmp_path), settings, enlarge))
     assert shares == [threads] * 8
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's malloc")
-def test_a_pictures_memory_is_kept_for_the_next_one():
-    code = """
-import resource
-import numpy as np
-from npsrcnn import memory
-
-def pages():  # that the system gave meanwhile
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20):
-        arrays = [np.ones(1 << 18) for _ in range(12)]  # of 2 MB
-        del arrays
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-pages()
-before = pages()
-memory.keep_freed_memory()
-pages()
-print(before, pages())
-"""
-    before, after = map(int, subprocess.check_output([sys.executable, "-c", code]).split())
-    assert before > 20_000 and after < before / 10
 
 
 def test_memory_limits_how_many_are_in_work(tmp_path, threads, monkeypatch):

@@ -1,0 +1,130 @@
+"""Threads: every piece once, limits that hold for one caller, forks, and errors."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from processes import run_python
+
+from npsrcnn.kernels import cpu
+from npsrcnn.kernels.cpu import training
+from npsrcnn.model.network import SRCNN
+from npsrcnn.runtime import threads
+
+
+@pytest.fixture(autouse=True)
+def three_threads():
+    before = threads.get_num_threads()
+    threads.set_num_threads(3)
+    yield
+    threads.set_num_threads(before)
+
+
+def threads_that_work(n):
+    """How many threads take one of n pieces each; fails if they do not all work at once."""
+    seen, barrier = set(), threading.Barrier(n, timeout=60)
+
+    def piece(i):
+        seen.add(threading.get_ident())
+        barrier.wait()
+
+    threads.parallel(piece, n)
+    return len(seen)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 100])
+def test_every_piece_is_computed_once(n):
+    done = []
+    threads.parallel(lambda i, offset: done.append(i + offset), n, 5)
+    assert sorted(done) == list(range(5, 5 + n))
+
+
+def test_a_limit_holds_for_the_python_thread_that_asked_for_it():
+    with threads.limited(2):
+        assert threads.get_num_threads() == 2 == threads_that_work(2)
+        with threads.limited(1), ThreadPoolExecutor(1) as other:
+            assert threads.get_num_threads() == 1 == threads_that_work(1)
+            assert other.submit(threads.get_num_threads).result() == 3
+        with threads.limited(5):
+            assert threads.get_num_threads() == 2
+    assert threads.get_num_threads() == 3 == threads_that_work(3)
+
+
+def test_an_error_in_a_piece_is_raised_and_leaves_no_piece_to_others():
+    done = []
+
+    def piece(i):
+        if i == 3:
+            raise ZeroDivisionError
+        done.append(i)
+
+    with threads.limited(1), pytest.raises(ZeroDivisionError):
+        threads.parallel(piece, 100)
+    assert done == [0, 1, 2]
+    with pytest.raises(ZeroDivisionError):
+        threads.parallel(piece, 100)
+    threads.parallel(done.append, 2)
+    assert done[-2:] in ([0, 1], [1, 0])
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "2", None])
+def test_numbers_of_threads_that_are_none_are_refused(wrong):
+    with pytest.raises(ValueError, match="whole number of at least 1"):
+        threads.set_num_threads(wrong)
+    assert threads.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(("text", "expected"), [("5", "5"), ("0", None), ("two", None)])
+def test_the_environment_sets_the_number_of_threads_if_it_is_one(text, expected):
+    code = "from npsrcnn.runtime import threads; print(threads.get_num_threads())"
+    usable = run_python(code, NPSRCNN_NUM_THREADS="")
+    assert run_python(code, NPSRCNN_NUM_THREADS=text).strip() == (expected or usable.strip())
+
+
+def test_work_space_begins_at_a_cache_line_and_belongs_to_one_thread():
+    space = threads.work_space(1000)
+    assert space.dtype == np.float32 and space.shape == (1000,)
+    assert space.ctypes.data % (4 * threads.CACHE_LINE_FLOATS) == 0
+    assert np.shares_memory(space, threads.work_space(10))
+    with ThreadPoolExecutor(1) as other:
+        assert not np.shares_memory(space, other.submit(threads.work_space, 1000).result())
+
+
+def test_kernels_run_in_several_python_threads_at_once():
+    net = SRCNN("3-1", n=(5,))
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((8, 12, 1, 11, 9)).astype(np.float32)
+    labels = rng.standard_normal((8, 12, 1, 9, 7)).astype(np.float32)
+
+    def work(i):
+        loss, grads = training.loss_and_grads(net.layers, inputs[i], labels[i])
+        y = cpu.conv2d(inputs[i], *net.layers[0])
+        return loss, y.tobytes(), [a.tobytes() for pair in grads for a in pair]
+
+    one_by_one = [work(i) for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            assert list(pool.map(work, range(8))) == one_by_one
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_computes_the_same():
+    code = """
+import os
+from npsrcnn.runtime import threads
+from small_work import *
+assert threads.get_num_threads() == 3
+parts = plain, fused_inference, fused_training
+result = digests(*parts)
+child = os.fork()
+if child == 0:
+    os._exit(0 if digests(*parts) == result else 3)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), digests(*parts) == result)
+"""
+    # Python 3.12 warns of forks of processes with threads: that is what is tried here.
+    environment = {"NPSRCNN_NUM_THREADS": "3", "PYTHONWARNINGS": "ignore::DeprecationWarning"}
+    assert run_python(code, beside=__file__, **environment).split() == ["0", "True"]
