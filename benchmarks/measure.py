@@ -144,7 +144,7 @@ def _spin(i, turns, results):
 
 
 def peak(threads: int) -> Callable[[], object]:
-    """Return a contestant that multiplies and adds in registers; :func:`peak_gflops` rates its time."""
+    """Return a contestant of multiply-adds in registers; :func:`peak_gflops` rates its time."""
     results = np.zeros(threads, np.float32)
     return lambda: parallel(_spin, threads, TURNS, results)
 
