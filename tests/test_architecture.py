@@ -41,6 +41,7 @@ ACROSS_MODULES = {
     "test_architecture",
     "test_benchmarks",
     "test_notebooks",
+    "test_texts",
     "training/test_faults",
     "training/test_l1",
     "upscaling/test_steps",
