@@ -105,7 +105,7 @@ def timed(
     """A row: milliseconds, and rates of ``work`` operations; or why there are none."""
     row: Row = {"what": what, "by": by}
     try:
-        with device.errors_for_people():
+        with device.one_line_errors():
             row["ms"] = measure()
     except (UserError, RuntimeError) as error:  # of ours, of PyTorch's: the others go on
         return row | {"error": " ".join(str(error).split())[:300]}

@@ -1,13 +1,14 @@
-"""The contract of kernels on an NVIDIA GPU, written in numba.cuda; float32, NumPy in and out.
+"""Keep the contract of kernels on an NVIDIA GPU, in numba.cuda; float32, NumPy in and out.
 
 N batch, C channels in, O channels out, H W height and width, K kernel size. Arrays are NCHW.
 
 ===================  ===========================================================================
 ``device``           the one import of ``numba.cuda``, and what to say where it cannot run
-``launches``         how kernels are started: one by one, or recorded
+``launches``         launches kernels one by one, or all of a step at once
 ``tiles``            two register tiles: all fast arithmetic
 ``planes``           maps on the device
-``shared``           how a block fills its shared memory
+``blocks``           which block and thread computes which pixels
+``shared``           fills the shared memory of a block
 ``weights``          a network's weights on the device
 ``convolution``      one convolution: a layer, or the gradient to its input
 ``gradients``        the gradients to weights and biases

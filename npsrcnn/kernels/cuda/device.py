@@ -1,4 +1,4 @@
-"""The one place that imports ``numba.cuda``, and that says what is missing where it cannot run.
+"""Import ``numba.cuda``, here alone, and say what is missing where it cannot run.
 
 Two packages offer ``numba.cuda``: Numba itself, whose target is frozen, and ``numba-cuda``, its
 successor on the same import (the extra ``cuda``). Kernels use what both share: ``cuda.jit``,
@@ -16,9 +16,10 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from numba.core import config
+import numpy.typing as npt
 
 from npsrcnn.errors import UserError
 
@@ -27,27 +28,61 @@ _CPU = "or use --device cpu"
 if not hasattr(np, "row_stack"):  # NumPy 2.5; without it numba-cuda 0.30 can compile nothing
     np.row_stack = np.vstack  # noqa: NPY201
 MISSING = f"--device cuda needs the package numba-cuda: {INSTALL}, {_CPU}"
+cuda: Any  # it has no types: what it holds, it decides as it is imported
 try:
-    from numba import cuda
+    cuda = importlib.import_module("numba.cuda")
 except ImportError:  # a Numba that has left its CUDA target to numba-cuda
     cuda = None
 except AttributeError:  # numba-cuda below 0.30 with Numba 0.68
     cuda = None
     MISSING = f"numba-cuda is too old for this Numba: pip install -U 'numba-cuda[cu13]', {_CPU}"
 
-SIMULATED = bool(config.ENABLE_CUDASIM)
-OLDEST = (7, 5)
-"""The compute capability that kernels are tested for (Turing, 2018), and all that are newer."""
-SHARED = 48 << 10
-"""Bytes of shared memory that a block may declare on every GPU."""
+SIMULATED = bool(importlib.import_module("numba.core.config").ENABLE_CUDASIM)
+OLDEST_CAPABILITY = (7, 5)
+"""The oldest compute capability that kernels are tested for (Turing, 2018)."""
+SHARED_BYTES = 48 << 10
+"""Shared memory that a block may declare on every GPU."""
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+class DeviceArray(Protocol):
+    """An array of one dimension in the GPU's memory, as far as it is used here."""
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+
+    def __getitem__(self, part: slice) -> DeviceArray:
+        """Return a view of a part."""
+
+    def copy_to_host(self) -> np.ndarray:
+        """Return a copy in main memory."""
+
+    def copy_to_device(self, array: np.ndarray) -> None:
+        """Overwrite the elements with those of an array in main memory."""
+
+
+DeviceLayer = tuple[DeviceArray, DeviceArray]
+"""Weights and biases of a layer."""
+
+
+class Kernel(Protocol):
+    """A compiled kernel."""
+
+    def __getitem__(self, configuration: tuple[object, ...]) -> Callable[..., None]:
+        """Return what launches it: on a grid of blocks, of so many threads, in a stream."""
+
+    def specialize(self, *arguments: DeviceArray) -> Kernel:
+        """Return the kernel for arguments of these types alone."""
 
 
 def registers(threads: int) -> int:
-    """How many registers a thread may have for ``threads`` to fit: of 65,536, 255 at most."""
+    """Return how many registers a thread may have for ``threads`` to fit: 255 at most of 65,536."""
     return min(255, (1 << 16) // threads // 8 * 8)
 
 
-def jit(threads: int, resident: int = 1) -> Callable[[Callable], Callable]:
+def jit(threads: int, resident: int = 1) -> Callable[[Callable[..., None]], Kernel]:
     """Compile a kernel for blocks of up to ``threads``: IEEE float32, no fast-math.
 
     Registers are limited so that ``resident`` blocks fit a multiprocessor at once.
@@ -59,34 +94,37 @@ def jit(threads: int, resident: int = 1) -> Callable[[Callable], Callable]:
     """
     if cuda is None:
         raise UserError(MISSING)
+    decorate: Callable[[Callable[..., None]], Kernel] = cuda.jit
     if SIMULATED:  # knows no such options
-        return cuda.jit
+        return decorate
     options: dict[str, object] = {"max_registers": registers(threads * resident)}
     if "lto" in inspect.signature(cuda.jit).parameters:  # numba-cuda
         options["lto"] = False  # compile once, not again when linking: to what tests have seen
-    return cuda.jit(**options)
+    decorate = cuda.jit(**options)
+    return decorate
 
 
 @functools.lru_cache(maxsize=1024)
-def numbers(*values: int) -> object:
-    """Whole numbers for kernels, on the device: the same again for the same values."""
-    return cuda.to_device(np.array(values, np.int64))
+def integers(*values: int) -> DeviceArray:
+    """Return an int64 array on the device for kernels to read, cached by its values."""
+    return to_device(np.array(values, np.int64))
 
 
-def inline(function: Callable) -> Callable:
+def inline(function: Function) -> Function:
     """Let kernels call ``function``. (One that uses ``cuda`` works only in its own file.)"""
     if cuda is None:
         return function
     try:
-        from numba.cuda.extending import register_jitable
-    except ImportError:  # Numba's own target
-        from numba.extending import register_jitable
-    return register_jitable(function)
+        extending = importlib.import_module("numba.cuda.extending")
+        register: Callable[[Function], Function] = extending.register_jitable
+    except (ImportError, AttributeError):  # Numba's own target
+        register = importlib.import_module("numba.extending").register_jitable
+    return register(function)
 
 
 @functools.cache
 def require() -> None:
-    """Make sure that kernels can run here, on a GPU of the compute capability ``OLDEST`` at least.
+    """Make sure that kernels can run here, on a GPU that is new enough.
 
     Raises
     ------
@@ -98,21 +136,20 @@ def require() -> None:
         raise UserError(MISSING)
     if SIMULATED:
         return
-    with errors_for_people():
+    with one_line_errors():
         capability = tuple(cuda.get_current_device().compute_capability)
-    if capability < OLDEST:
+    if capability < OLDEST_CAPABILITY:
+        oldest = ".".join(map(str, OLDEST_CAPABILITY))
         raise UserError(
             f"this GPU has compute capability {capability[0]}.{capability[1]}, and "
-            f"{OLDEST[0]}.{OLDEST[1]} is needed (Turing or newer); {_CPU[3:]}"
+            f"{oldest} is needed (Turing or newer); {_CPU[3:]}"
         )
-    from numba.cuda.cudadrv import nvvm
-
-    with errors_for_people():
-        nvvm.NVVM()
+    with one_line_errors():
+        importlib.import_module("numba.cuda.cudadrv.nvvm").NVVM()
 
 
 @contextlib.contextmanager
-def errors_for_people() -> Iterator[None]:
+def one_line_errors() -> Iterator[None]:
     """Turn what CUDA raises into one line that says what to do; other errors pass.
 
     Raises
@@ -134,16 +171,19 @@ def errors_for_people() -> Iterator[None]:
 
 @functools.cache
 def _cuda_errors() -> tuple[type[Exception], ...]:
-    """What ``numba.cuda`` raises, and the packages of NVIDIA's that numba-cuda is built on."""
-    from numba.cuda.cudadrv import driver, error
-
+    """Return the exceptions of ``numba.cuda``, and of NVIDIA's packages below numba-cuda."""
+    error = importlib.import_module("numba.cuda.cudadrv.error")
     found = [
-        error.CudaSupportError, error.NvvmSupportError, error.NvvmError, error.CudaDriverError,
-        driver.LinkerError,
-    ]  # fmt: skip
+        error.CudaSupportError,
+        error.NvvmSupportError,
+        error.NvvmError,
+        error.CudaDriverError,
+        importlib.import_module("numba.cuda.cudadrv.driver").LinkerError,
+    ]
     for module, name in (
-        ("cuda.core._utils.cuda_utils", "CUDAError"), ("cuda.bindings.nvjitlink", "nvJitLinkError")
-    ):  # fmt: skip
+        ("cuda.core._utils.cuda_utils", "CUDAError"),
+        ("cuda.bindings.nvjitlink", "nvJitLinkError"),
+    ):
         with contextlib.suppress(ImportError, AttributeError):
             found.append(getattr(importlib.import_module(module), name))
     return tuple(found)
@@ -184,7 +224,7 @@ def _meaning(message: str) -> str | None:
 
 
 def explain(message: str) -> str:
-    """One line for what CUDA said: what happened, and the fix."""
+    """Return one line for what CUDA said: what happened, and the fix."""
     meaning = _meaning(message)
     if meaning is None:
         text = " ".join(message.split())
@@ -193,16 +233,33 @@ def explain(message: str) -> str:
 
 
 def free_memory() -> int:
-    """Bytes of the GPU's memory that can be allocated now."""
+    """Return how many bytes of the GPU's memory can be allocated now."""
     free = cuda.current_context().get_memory_info()[0]
     return int(min(free, 1 << 50))  # the simulator's is infinite
 
 
-def floats(count: int) -> object:
-    """An array of ``count`` float32 on the device, its values undefined."""
-    return cuda.device_array(count, np.float32)
+def floats(count: int) -> DeviceArray:
+    """Allocate ``count`` float32 on the device, their values undefined."""
+    array: DeviceArray = cuda.device_array(count, np.float32)
+    return array
 
 
-def up(multiple: int, value: int) -> int:
-    """``value``, or the next multiple of ``multiple`` above it."""
-    return -(-value // multiple) * multiple
+def to_device(values: npt.ArrayLike) -> DeviceArray:
+    """Copy an array to the device: flat, its dtype kept."""
+    array: DeviceArray = cuda.to_device(np.ascontiguousarray(values).reshape(-1))
+    return array
+
+
+def divide_up(value: int, parts: int) -> int:
+    """Return ``value / parts``, rounded up."""
+    return -(-value // parts)
+
+
+def round_up(multiple: int, value: int) -> int:
+    """Return ``value``, or the next multiple of ``multiple`` above it."""
+    return divide_up(value, multiple) * multiple
+
+
+def even(total: int, most: int) -> int:
+    """Return the size of equal parts of ``total``, of at most ``most`` each."""
+    return divide_up(total, divide_up(total, most))

@@ -1,4 +1,4 @@
-"""The first two layers of a network on whole images, in one pass.
+"""Run the first two layers of a network on whole images in one pass.
 
 Their 64 maps between (531 MB for a frame of 1080 x 1920) never leave the chip. A block computes
 a rectangle of the second layer's maps: it makes a few of the first layer's maps at a time in
@@ -13,15 +13,16 @@ A first-layer map outside the image is therefore not computed, but copied from i
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from numba.core import types
 
-from npsrcnn.kernels.cuda import device, tiles
-from npsrcnn.kernels.cuda.convolution import WARP, even
-from npsrcnn.kernels.cuda.device import cuda, up
+from npsrcnn.kernels.cuda import blocks, device, tiles
+from npsrcnn.kernels.cuda.blocks import geometry_at, rectangle_of, tile_of
+from npsrcnn.kernels.cuda.device import DeviceLayer, Kernel, cuda, divide_up, even, round_up
 from npsrcnn.kernels.cuda.launches import launch
-from npsrcnn.kernels.cuda.planes import Extent, Planes, extent_at
+from npsrcnn.kernels.cuda.planes import Planes, index_of
 from npsrcnn.kernels.cuda.shared import copy_pixels, copy_weights, pad_maps, spread
 from npsrcnn.kernels.cuda.tiles import RELU, aligned, bias_tile, convolution_tile, store_tile
 
@@ -29,10 +30,10 @@ ROWS, COLUMNS = 2, 4
 """Pixels of a thread, in both layers."""
 MAPS, HIDDEN_MAPS = 8, 4
 """Most maps of a thread in the second layer, and its maps in the first: four, loaded at once."""
-TILE_ROWS, TILE_COLUMNS = 8, 32
+BLOCK_ROWS, BLOCK_COLUMNS = 8, 32
 """A block's rectangle: the 2 x 4 pixels of the 32 threads of a warp. Eight threads in a row read
 32 floats that are neighbours, one from each of shared memory's banks."""
-GROUPS = 8
+MAP_TILES = 8
 """Most warps of a block, each with its maps; so the second layer has 64 maps or fewer."""
 
 
@@ -47,106 +48,75 @@ class Pair(NamedTuple):
     zeros: bool = False  # what lies outside image and maps: 0, or the nearest pixel
 
 
-class Blocking(NamedTuple):
-    """How the work is cut up."""
+@dataclass(frozen=True)
+class Blocking(blocks.Blocking):
+    """How the work is cut up; ``maps`` and ``map_tiles`` are those of the second layer."""
 
-    maps: int  # of the second layer, of a thread
-    groups: int  # times ``maps``: all of them
     hidden_maps: int  # of the first layer, of a thread
     hidden: int  # of the first layer, in shared memory
     stage: int  # first-layer maps whose second-layer weights are in shared memory
-    tile_rows: int  # of the rectangle
-    tile_columns: int
-    resident: int  # blocks for which the registers of a multiprocessor suffice
-    warp: int
-
-    @property
-    def lanes(self) -> int:
-        """Threads over pixels."""
-        return up(self.warp, (self.tile_rows // ROWS) * (self.tile_columns // COLUMNS))
-
-    @property
-    def threads(self) -> int:
-        """Threads of a block."""
-        return self.lanes * self.groups
 
     def region(self, pair: Pair) -> tuple[int, int]:
-        """Rows and columns of the first layer's maps that the rectangle needs, in whole tiles."""
+        """Return rows and columns of first-layer maps for the rectangle, in whole tiles."""
         more = pair.f2 - 1
-        return up(ROWS, self.tile_rows + more), up(COLUMNS, self.tile_columns + more)
+        return round_up(ROWS, self.block_rows + more), round_up(COLUMNS, self.block_columns + more)
 
     def pixels(self, pair: Pair) -> tuple[int, int]:
-        """Rows and columns of the image in shared memory."""
+        """Return rows and columns of the image in shared memory."""
         rows, columns = self.region(pair)
-        width = columns - COLUMNS + tiles.window(COLUMNS, pair.f1, skew(pair))
-        return rows + pair.f1 - 1, width
+        return rows + pair.f1 - 1, tiles.row_floats(columns, COLUMNS, pair.f1, skew(pair))
 
     def floats(self, pair: Pair) -> tuple[int, int, int, int]:
-        """Of shared memory: the image, first weights, first-layer maps, second weights."""
+        """Return floats of the image, first weights, first-layer maps, second weights."""
         (rows, columns), (lines, width) = self.region(pair), self.pixels(pair)
         return (
             pair.c * lines * width,
-            pair.c * pair.f1**2 * up(4, self.hidden),
+            pair.c * pair.f1**2 * round_up(4, self.hidden),
             self.hidden * rows * columns,
-            self.stage * pair.f2**2 * self.groups * up(4, self.maps),
+            self.stage * pair.f2**2 * self.weight_row,
         )
 
 
-class Geometry(NamedTuple):
-    """Where the pixels are; known only when a kernel runs, and in an array of these numbers.
-
-    Of an image cut into strips, ``x`` and ``y`` are parts: row 0 of ``y`` is row ``top`` of the
-    image, and row ``shift`` of ``x`` (less, by what the filters reach, or more).
-    """
-
-    x: Extent
-    y: Extent
-    shift: int
-    top: int
-    rows: int  # of the image
-
-
-def before(size: int) -> int:
-    """Pixels that a filter reaches up and left; down and right it reaches size // 2."""
+def reach_before(size: int) -> int:
+    """Return how far a filter reaches up and left; down and right it reaches size // 2."""
     return (size - 1) // 2
 
 
 def skew(pair: Pair) -> int:
-    """Pixels from a multiple of four to the first that a rectangle's first filter reads."""
-    return -(before(pair.f1) + before(pair.f2)) % 4
+    """Count the pixels from a multiple of four to the first that a rectangle's filters read."""
+    return -(reach_before(pair.f1) + reach_before(pair.f2)) % 4
 
 
 @functools.lru_cache(maxsize=64)
 def blocking(pair: Pair) -> Blocking | None:
-    """How to cut up the work; None where it does not fit a block."""
+    """Choose how to cut up the work; None where it does not fit a block."""
     maps = even(pair.n2, MAPS)
-    groups = -(-pair.n2 // maps)
-    if groups > GROUPS:
+    map_tiles = divide_up(pair.n2, maps)
+    if map_tiles > MAP_TILES:
         return None
+    tile, rectangle = (maps, ROWS, COLUMNS, map_tiles), (BLOCK_ROWS, BLOCK_COLUMNS)
     for hidden, stage in ((16, 16), (8, 8), (8, 4), (8, 2), (4, 2), (4, 1)):
-        hidden, stage = min(hidden, up(4, pair.n1)), min(stage, up(4, pair.n1))
-        resident = GROUPS // groups
-        parts = Blocking(
-            maps, groups, HIDDEN_MAPS, hidden, stage, TILE_ROWS, TILE_COLUMNS, resident, WARP
-        )
-        if 4 * sum(parts.floats(pair)) <= device.SHARED - 64:
+        hidden, stage = min(hidden, round_up(4, pair.n1)), min(stage, round_up(4, pair.n1))
+        resident = MAP_TILES // map_tiles
+        parts = Blocking(*tile, *rectangle, resident, blocks.WARP, HIDDEN_MAPS, hidden, stage)
+        if 4 * sum(parts.floats(pair)) <= device.SHARED_BYTES - 64:
             return parts
     return None
 
 
 @functools.lru_cache(maxsize=64)
-def kernel(pair: Pair, parts: Blocking):
-    """The compiled kernel ``two_layers(x, w1, b1, w2, b2, y, geometry)``; grid: N x rectangles."""
+def kernel(pair: Pair, parts: Blocking) -> Kernel:
+    """Compile ``two_layers(x, w1, b1, w2, b2, y, geometry)``; grid: N x rectangles."""
     c_all, n1, f1, n2, f2, zeros = pair
-    maps, groups, hidden_maps, hidden, stage, tile_rows, tile_columns, *_ = parts
-    lanes, threads, across = parts.lanes, parts.threads, tile_columns // COLUMNS
-    places = tile_rows // ROWS * across
+    block_rows, block_columns, maps = parts.block_rows, parts.block_columns, parts.maps
+    hidden_maps, hidden, stage = parts.hidden_maps, parts.hidden, parts.stage
+    places, lanes, threads, across = parts.places, parts.lanes, parts.threads, parts.across
     rows, columns = parts.region(pair)
     lines, width = parts.pixels(pair)
-    shift, reach, reach1 = skew(pair), before(f2), before(f1) + before(f2)
+    shift, reach = skew(pair), reach_before(f2)
     hidden_across, hidden_places = columns // COLUMNS, (rows // ROWS) * (columns // COLUMNS)
     items = hidden_places * (hidden // hidden_maps)
-    padded, w2_row, plane = up(4, maps), groups * up(4, maps), rows * columns
+    padded, w2_row, plane = round_up(4, maps), parts.weight_row, rows * columns
     weights_1, weights_2 = (c_all, n1, f1 * f1, False), (n1, n2, f2 * f2, False)
     across_x = spread(threads, width // 4, lines)
     across_1, across_2 = spread(threads, hidden, f1 * f1), spread(threads, w2_row, f2 * f2)
@@ -158,24 +128,15 @@ def kernel(pair: Pair, parts: Blocking):
         w1s = aligned(cuda.shared.array(w1_floats, types.float32))
         hs = aligned(cuda.shared.array(h_floats, types.float32))
         w2s = aligned(cuda.shared.array(w2_floats, types.float32))
-        x_at, y_at = extent_at(geometry, 0), extent_at(geometry, 4)
-        g = Geometry(x_at, y_at, geometry[8], geometry[9], geometry[10])
-        t = cuda.threadIdx.x
-        place, group = t % lanes, t // lanes
-        if place >= places:  # threads to fill the warp: they help, and store nothing
-            place = 0
-        i, j = place // across * ROWS, place % across * COLUMNS
-        tiles_across = (g.y.columns + tile_columns - 1) // tile_columns
-        rectangles = (g.y.rows + tile_rows - 1) // tile_rows * tiles_across
-        n, rectangle = cuda.blockIdx.x // rectangles, cuda.blockIdx.x % rectangles
-        top = rectangle // tiles_across * tile_rows
-        left = rectangle % tiles_across * tile_columns
-        my_map = group * maps
+        g, t = geometry_at(geometry), cuda.threadIdx.x
+        i, j, map_tile = tile_of(t, lanes, places, across, ROWS, COLUMNS)
+        n, top, left = rectangle_of(cuda.blockIdx.x, g.y, block_rows, block_columns)
+        my_map = map_tile * maps
 
         for c in range(c_all):
             copy_pixels(
                 xs, (c * lines * width, lines, width // 4, 0), (t, *across_x), x, g.x,
-                n * c_all + c, 1, g.shift + top - reach1, left - reach1 - shift, zeros,
+                n * c_all + c, 1, g.row + top, g.column - shift + left, zeros,
             )  # fmt: skip
         acc = bias_tile(maps, ROWS, COLUMNS, b2, my_map, n2 - my_map)
         for first in range(0, n1, hidden):
@@ -218,12 +179,11 @@ def kernel(pair: Pair, parts: Blocking):
                         acc = convolution_tile(
                             acc, maps, ROWS, COLUMNS, 1, f2, 0,
                             hs, (staged + m) * plane + (i + u) * columns + j, columns,
-                            w2s, (m * f2 + u) * f2 * w2_row + group * padded, w2_row,
+                            w2s, (m * f2 + u) * f2 * w2_row + map_tile * padded, w2_row,
                         )  # fmt: skip
 
         if t % lanes < places and top + i < g.y.rows and left + j < g.y.columns:
-            size = g.y.height * g.y.pitch
-            at = (n * n2 + my_map) * size + (top + i) * g.y.pitch + left + j
+            size, at = g.y.height * g.y.pitch, index_of(g.y, n * n2 + my_map, top + i, left + j)
             store_tile(acc, maps, ROWS, COLUMNS, RELU, y, at, size, g.y.pitch, n2 - my_map, y)
 
     return two_layers
@@ -231,8 +191,8 @@ def kernel(pair: Pair, parts: Blocking):
 
 def two_layers(
     x: Planes,
-    first: tuple[object, object],
-    second: tuple[object, object],
+    first: DeviceLayer,
+    second: DeviceLayer,
     pair: Pair,
     y: Planes,
     *,
@@ -240,12 +200,20 @@ def two_layers(
     top: int,
     rows: int,
 ) -> Planes:
-    """y = F2(F1(x)) for the rows of ``y``; see :class:`Geometry`."""
+    """Compute y = F2(F1(x)) for the rows of ``y``.
+
+    Of an image of ``rows``, row 0 of ``y`` is row ``top``, which is row ``shift`` of ``x``.
+
+    Raises
+    ------
+    ValueError
+        :func:`blocking` finds no room for the layers.
+    """
     parts = blocking(pair)
-    rectangles = -(-y.rows // parts.tile_rows) * -(-y.columns // parts.tile_columns)
-    geometry = device.numbers(*x.extent, *y.extent, shift, top, rows)
-    launch(
-        kernel(pair, parts), x.n * rectangles, parts.threads,
-        x.data, *first, *second, y.data, geometry,
-    )  # fmt: skip
+    if parts is None:
+        raise ValueError(f"no room for {pair} in shared memory")
+    reach = reach_before(pair.f1) + reach_before(pair.f2)
+    geometry = blocks.geometry(x, y, shift - reach, -reach, top, rows)
+    arrays = x.data, *first, *second, y.data, geometry
+    launch(kernel(pair, parts), parts.rectangles(y), parts.threads, *arrays)
     return y

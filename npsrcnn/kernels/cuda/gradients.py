@@ -1,4 +1,4 @@
-"""The gradients of a layer to its weights and biases, summed in a fixed order.
+"""Compute the gradients of a layer to its weights and biases, summed in a fixed order.
 
 dw[o, c, u, v] is the sum over all samples and pixels of dy[o, i, j] x[c, i + u, j + v]. A block
 takes a few samples and copies band after band of their pixels to shared memory. Each of its
@@ -22,20 +22,20 @@ import numpy as np
 from numba.core import types
 
 from npsrcnn.kernels.cuda import device, tiles
-from npsrcnn.kernels.cuda.convolution import Shape, even
-from npsrcnn.kernels.cuda.device import cuda, up
+from npsrcnn.kernels.cuda.convolution import Shape
+from npsrcnn.kernels.cuda.device import DeviceArray, Kernel, cuda, divide_up, even, round_up
 from npsrcnn.kernels.cuda.launches import launch
-from npsrcnn.kernels.cuda.planes import Extent, Planes, extent_at
+from npsrcnn.kernels.cuda.planes import Planes, extent_at
 from npsrcnn.kernels.cuda.shared import copy_pixels, spread
 from npsrcnn.kernels.cuda.tiles import add_tile, aligned, gradient_tile, zero_tile
 
 THREADS = 256
 """Most threads of a block."""
-GROUPS = 128
+SAMPLE_GROUPS = 128
 """Most groups of samples, each with its own partial sums."""
 SUMS = 72
 """Most sums that a thread keeps in registers."""
-BAND = 32
+BAND_COLUMNS = 32
 """Most columns of a band."""
 
 
@@ -50,84 +50,76 @@ class Blocking(NamedTuple):
     columns: int
 
     def tiles(self, size: int) -> int:
-        """Tiles of a block: a thread has one."""
+        """Count the tiles of a block: a thread has one."""
         return (self.block_maps // self.maps) * (self.block_channels // self.channels) * size
 
     def slices(self, size: int, threads: int) -> int:
-        """Threads that share the pixels of a tile."""
+        """Count the threads that share the pixels of a tile."""
         return max(1, threads // self.tiles(size))
 
     def pitch(self, size: int) -> int:
-        """Floats of a row of x in shared memory."""
-        return self.columns - 4 + tiles.window(4, size)
+        """Return the floats of a row of x in shared memory."""
+        return tiles.row_floats(self.columns, 4, size)
 
     def planes(self, size: int) -> tuple[int, int]:
-        """Floats from one map to the next in shared memory, of x and of dy."""
+        """Return the floats from one map to the next in shared memory, of x and of dy."""
         fours = (self.rows + size - 1) * self.pitch(size) // 4, self.rows * self.columns // 4
         return 4 * (fours[0] | 1), 4 * (fours[1] | 1)
 
     def floats(self, size: int) -> tuple[int, int]:
-        """Of shared memory, for x and for dy."""
+        """Return the floats of shared memory for x and for dy."""
         x_plane, y_plane = self.planes(size)
         return self.block_channels * x_plane, self.block_maps * y_plane
 
     def sums(self, size: int) -> int:
-        """Floats of the gradient that a block computes."""
+        """Count the numbers of the gradient that a block computes."""
         return self.tiles(size) * self.maps * self.channels * size
-
-
-class Geometry(NamedTuple):
-    """Where the pixels are; known only when a kernel runs, and in an array of these numbers."""
-
-    n: int
-    x: Extent
-    y: Extent
-    stride: int  # of partials, from one group of samples to the next
-    first: int  # of this layer's weights, in partials; then its biases
 
 
 @functools.lru_cache(maxsize=256)
 def blocking(shape: Shape, columns: int) -> Blocking:
-    """How to cut up the work for maps dy of ``columns``."""
+    """Choose how to cut up the work for maps dy of ``columns``."""
     size = shape.size
     maps = even(shape.maps, max(1, min(8, SUMS // size)))
     channels = fair(shape.channels, max(1, min(8, SUMS // (maps * size))))
-    block_maps = maps * even(-(-shape.maps // maps), 8)
+    block_maps = maps * even(divide_up(shape.maps, maps), 8)
     tiles_each = block_maps // maps * size  # of a block, for each of its tiles' channels
     sums_each = 4 * tiles_each * maps * channels * size  # their bytes
-    most = max(1, min(THREADS // tiles_each, 64 // channels, device.SHARED // sums_each))
-    block_channels = channels * fair(-(-shape.channels // channels), most)
-    band = min(BAND, up(4, columns))
+    most = max(1, min(THREADS // tiles_each, 64 // channels, device.SHARED_BYTES // sums_each))
+    block_channels = channels * fair(divide_up(shape.channels, channels), most)
+    band = min(BAND_COLUMNS, round_up(4, columns))
     parts = Blocking(maps, channels, block_maps, block_channels, 1, band)
     while parts.rows < 8:
         taller = parts._replace(rows=parts.rows + 1)
-        if 4 * sum(taller.floats(size)) > device.SHARED - 1024:
+        if 4 * sum(taller.floats(size)) > device.SHARED_BYTES - 1024:
             break
         parts = taller
     return parts
 
 
 def fair(total: int, most: int) -> int:
-    """Parts of at most ``most``: of equal size where that is not much less, else nearly."""
+    """Return parts of at most ``most``: of equal size where that is not much less, else nearly."""
     best = max(part for part in range(1, most + 1) if total % part == 0)
     return best if 2 * best >= most else even(total, most)
 
 
-def groups(n: int) -> int:
-    """How many groups ``n`` samples make."""
-    return -(-n // -(-n // GROUPS))
+def sample_groups(n: int) -> int:
+    """Count the groups that ``n`` samples make."""
+    return divide_up(n, divide_up(n, SAMPLE_GROUPS))
 
 
 @functools.lru_cache(maxsize=256)
-def kernel(shape: Shape, parts: Blocking, threads: int):
-    """The compiled kernel ``add_up(x, dy, partials, geometry)``.
+def kernel(shape: Shape, parts: Blocking, threads: int) -> Kernel:
+    """Compile ``add_up(x, dy, partials, geometry)``.
 
-    Grid: (groups of samples, blocks of maps times blocks of channels).
+    Grid: (groups of samples, blocks of maps times blocks of channels). ``geometry``: extents of x
+    and dy, number of samples, floats in partials from one group of samples to the next, and where
+    the weights of this layer begin there; then come its biases.
     """
     all_channels, all_maps, size = shape.channels, shape.maps, shape.size
     maps, channels, block_maps, block_channels, rows, columns = parts
     tile_count, slices = parts.tiles(size), parts.slices(size, threads)
-    map_tiles, map_blocks = block_maps // maps, -(-all_maps // block_maps)
+    map_tiles, map_blocks = block_maps // maps, divide_up(all_maps, block_maps)
     channel_tiles = block_channels // channels
     x_plane, y_plane = parts.planes(size)
     lines, pitch, taps = rows + size - 1, parts.pitch(size), size * size
@@ -136,25 +128,25 @@ def kernel(shape: Shape, parts: Blocking, threads: int):
     each = maps * channels * size  # sums of a tile
     x_floats, y_floats = parts.floats(size)
     helpers = max(1, threads // block_maps)  # threads that share the bias gradient of a map
-    share = -(-rows * columns // helpers)
+    share = divide_up(rows * columns, helpers)
     all_floats = max(x_floats + y_floats, parts.sums(size), threads)
-    if 4 * all_floats > device.SHARED:
+    if 4 * all_floats > device.SHARED_BYTES:
         raise ValueError(f"no room for filters of {size} x {size} in shared memory")
 
     @device.jit(threads)
     def add_up(x, dy, partials, geometry):
         shared = aligned(cuda.shared.array(all_floats, types.float32))
-        x_at, y_at = extent_at(geometry, 1), extent_at(geometry, 5)
-        g = Geometry(geometry[0], x_at, y_at, geometry[9], geometry[10])
+        x_extent, y_extent = extent_at(geometry, 0), extent_at(geometry, 4)
+        samples, stride, start_of_layer = geometry[8], geometry[9], geometry[10]
         t = cuda.threadIdx.x
         first_map = cuda.blockIdx.y % map_blocks * block_maps
         first_channel = cuda.blockIdx.y // map_blocks * block_channels
         tile, part = t % tile_count, t // tile_count
         # The maps of a tile are o, o + map_tiles, ..., its channels likewise.
         o, u, c = tile % map_tiles, tile // map_tiles % size, tile // (map_tiles * size)
-        per_group = (g.n + cuda.gridDim.x - 1) // cuda.gridDim.x
+        per_group = (samples + cuda.gridDim.x - 1) // cuda.gridDim.x
         first = cuda.blockIdx.x * per_group
-        last = first + per_group if first + per_group < g.n else g.n
+        last = first + per_group if first + per_group < samples else samples
         # Maps beyond the last are left undefined; their sums are dropped.
         x_maps, y_maps = all_channels - first_channel, all_maps - first_map
         x_maps = x_maps if x_maps < block_channels else block_channels
@@ -164,17 +156,17 @@ def kernel(shape: Shape, parts: Blocking, threads: int):
         acc = zero_tile(maps, channels, size)
         bias_sum = zero
         for n in range(first, last):
-            for top in range(0, g.y.rows, rows):
-                for left in range(0, g.y.columns, columns):
+            for top in range(0, y_extent.rows, rows):
+                for left in range(0, y_extent.columns, columns):
                     cuda.syncthreads()
                     # What lies outside is 0 in both: 0 times the undefined would not be.
                     copy_pixels(
-                        shared, (0, lines, pitch // 4, x_plane), (t, *across_x), x, g.x,
+                        shared, (0, lines, pitch // 4, x_plane), (t, *across_x), x, x_extent,
                         n * all_channels + first_channel, x_maps, top, left, True,
                     )  # fmt: skip
                     copy_pixels(
-                        shared, (x_floats, rows, columns // 4, y_plane), (t, *across_y), dy, g.y,
-                        n * all_maps + first_map, y_maps, top, left, True,
+                        shared, (x_floats, rows, columns // 4, y_plane), (t, *across_y), dy,
+                        y_extent, n * all_maps + first_map, y_maps, top, left, True,
                     )  # fmt: skip
                     cuda.syncthreads()
                     if part < slices:
@@ -194,7 +186,7 @@ def kernel(shape: Shape, parts: Blocking, threads: int):
                         for k in range(start, stop):
                             bias_sum += shared[base + k]
 
-        target = cuda.blockIdx.x * g.stride + g.first
+        target = cuda.blockIdx.x * stride + start_of_layer
         for s in range(slices):
             cuda.syncthreads()
             if part == s:
@@ -222,11 +214,11 @@ def kernel(shape: Shape, parts: Blocking, threads: int):
 
 
 def weight_gradients(
-    x: Planes, dy: Planes, shape: Shape, partials: object, stride: int, first: int
+    x: Planes, dy: Planes, shape: Shape, partials: DeviceArray, stride: int, first: int
 ) -> None:
     """Put each group's dw (C, K, K, O) and then db at ``first`` in its part of ``partials``."""
     parts = blocking(shape, dy.columns)
-    geometry = device.numbers(x.n, *x.extent, *dy.extent, stride, first)
-    blocks = -(-shape.maps // parts.block_maps) * -(-shape.channels // parts.block_channels)
-    grid = groups(x.n), blocks
+    geometry = device.integers(*x.extent, *dy.extent, x.n, stride, first)
+    blocks_of_maps = divide_up(shape.maps, parts.block_maps)
+    grid = sample_groups(x.n), blocks_of_maps * divide_up(shape.channels, parts.block_channels)
     launch(kernel(shape, parts, THREADS), grid, THREADS, x.data, dy.data, partials, geometry)

@@ -1,4 +1,4 @@
-"""How kernels are started: one by one from Python, or all of a step at once.
+"""Launch kernels: one by one from Python, or all of a step at once.
 
 ``numba.cuda`` takes 43 us of a CPU for a launch, the driver's own part left out (numba-cuda 0.30,
 a Xeon with AVX-512), and a training step has 11 launches or more, many of which take a fast GPU
@@ -11,20 +11,23 @@ from __future__ import annotations
 import contextvars
 import ctypes
 import functools
+import importlib
 import os
 import weakref
 from collections.abc import Callable
 
 from npsrcnn.errors import UserError
-from npsrcnn.kernels.cuda.device import SIMULATED, cuda, explain
+from npsrcnn.kernels.cuda.device import SIMULATED, DeviceArray, Kernel, cuda, explain
 
-_READY: dict[tuple, Callable] = {}
+Grid = int | tuple[int, int]
+Launcher = Callable[..., None]
+_READY: dict[tuple[Kernel, Grid, int], Launcher] = {}
 _RECORDING: contextvars.ContextVar[_Recording | None] = contextvars.ContextVar(
     "recording", default=None
 )
 
 
-def launch(kernel: Callable, grid: int | tuple[int, int], threads: int, *arrays: object) -> None:
+def launch(kernel: Kernel, grid: Grid, threads: int, *arrays: DeviceArray) -> None:
     """Start ``kernel`` on ``grid`` blocks of ``threads``; it runs while Python goes on.
 
     Arguments are arrays on the device, of the same types at each launch of a kernel, so that
@@ -39,19 +42,20 @@ def launch(kernel: Callable, grid: int | tuple[int, int], threads: int, *arrays:
         _ready(kernel, grid, threads, arrays)(*arrays)
 
 
-def _ready(kernel: Callable, grid: int | tuple[int, int], threads: int, arrays: tuple) -> Callable:
+def _ready(kernel: Kernel, grid: Grid, threads: int, arrays: tuple[DeviceArray, ...]) -> Launcher:
     key = kernel, grid, threads
     if key not in _READY:
         _READY[key] = _configured(kernel.specialize(*arrays), grid, threads)
     return _READY[key]
 
 
-def _configured(kernel: Callable, *configuration: object) -> Callable:
-    """The kernel for this grid, without Numba's warning that a small grid leaves a GPU idle: a
-    small image, or a small batch, is no more work than it is."""
-    from numba.cuda import dispatcher
+def _configured(kernel: Kernel, *configuration: object) -> Launcher:
+    """Return the kernel for this grid, without Numba's warning that a small grid leaves a GPU idle.
 
-    config, before = dispatcher.config, dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS
+    A small image, or a small batch, is no more work than it is.
+    """
+    config = importlib.import_module("numba.cuda.dispatcher").config
+    before = config.CUDA_LOW_OCCUPANCY_WARNINGS
     config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
     try:
         return kernel[configuration]
@@ -81,7 +85,7 @@ class Repeated:
 
 
 class _Recording:
-    """What ``work`` launches, to be started by ``run``."""
+    """All launches of some work, to be started by ``run``."""
 
     def record(self, work: Callable[[], None]) -> None:
         token = _RECORDING.set(self)
@@ -90,7 +94,9 @@ class _Recording:
         finally:
             _RECORDING.reset(token)
 
-    def add(self, kernel, grid, threads, arrays) -> None:
+    def add(
+        self, kernel: Kernel, grid: Grid, threads: int, arrays: tuple[DeviceArray, ...]
+    ) -> None:
         raise NotImplementedError
 
     def run(self) -> None:
@@ -103,7 +109,9 @@ class _Launches(_Recording):
     def __init__(self) -> None:
         self._launches: list[Callable[[], None]] = []
 
-    def add(self, kernel, grid, threads, arrays) -> None:
+    def add(
+        self, kernel: Kernel, grid: Grid, threads: int, arrays: tuple[DeviceArray, ...]
+    ) -> None:
         self._launches.append(functools.partial(kernel[grid, threads], *arrays))
 
     def run(self) -> None:
@@ -123,7 +131,8 @@ class _Graph(_Recording):
         _call("cuStreamCreate", ctypes.byref(handle), _NON_BLOCKING)
         _when_gone(self, "cuStreamDestroy_v2", handle)
         self._handle, self._stream = handle, cuda.external_stream(handle.value)
-        self._arrays: list[tuple] = []  # whose addresses the graph has: they must live as long
+        # The graph has their addresses: they must live as long.
+        self._arrays: list[tuple[DeviceArray, ...]] = []
         self._graph = ctypes.c_void_p()
 
     def record(self, work: Callable[[], None]) -> None:
@@ -140,7 +149,9 @@ class _Graph(_Recording):
         _when_gone(self, "cuGraphExecDestroy", self._graph)
         _call("cuGraphDestroy", recorded)
 
-    def add(self, kernel, grid, threads, arrays) -> None:
+    def add(
+        self, kernel: Kernel, grid: Grid, threads: int, arrays: tuple[DeviceArray, ...]
+    ) -> None:
         self._arrays.append(arrays)
         _configured(kernel.specialize(*arrays), grid, threads, self._stream)(*arrays)
 
@@ -155,7 +166,7 @@ _NON_BLOCKING, _RELAXED = ctypes.c_uint(1), ctypes.c_int(2)
 
 @functools.cache
 def _driver() -> ctypes.CDLL:
-    """The driver's library, which ``numba.cuda`` has loaded, but offers no graphs of."""
+    """Open the driver's library, which ``numba.cuda`` has loaded, but offers no graphs of."""
     return ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
 
 
@@ -179,6 +190,8 @@ def _call(name: str, *arguments: object) -> None:
 
 
 def _when_gone(owner: object, name: str, handle: ctypes.c_void_p) -> None:
-    """Call this function of the driver's when ``owner`` is no more. Not when Python ends: there
-    may be no driver any more."""
+    """Call this function of the driver's when ``owner`` is collected.
+
+    Not when Python ends: there may be no driver any more.
+    """
     weakref.finalize(owner, _call, name, handle).atexit = False

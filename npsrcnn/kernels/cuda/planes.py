@@ -1,4 +1,4 @@
-"""Maps on the device: (N, C, H, W), rows padded so that any four floats load at once."""
+"""Store maps on the device: (N, C, H, W), rows padded so that any four floats load at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npsrcnn.kernels.cuda.device import cuda, floats, inline, up
+from npsrcnn.kernels.cuda.device import DeviceArray, floats, inline, round_up, to_device
 
 ALIGNED = 8
 """Kernels' own maps have a multiple of 8 rows, and of 8 floats a row: tiles are stored whole."""
@@ -24,8 +24,14 @@ class Extent(NamedTuple):
 
 @inline
 def extent_at(numbers, i):
-    """The extent that ``numbers`` holds from ``i`` on."""
+    """Return the extent that ``numbers`` holds from ``i`` on."""
     return Extent(numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3])
+
+
+@inline
+def index_of(extent, plane, row, column):
+    """Return where a pixel of map number ``plane`` lies."""
+    return (plane * extent.height + row) * extent.pitch + column
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Planes:
     beyond the pixels of a map is undefined.
     """
 
-    data: object
+    data: DeviceArray
     n: int
     channels: int
     extent: Extent
@@ -52,34 +58,38 @@ class Planes:
         return self.extent.columns
 
     def download(self) -> np.ndarray:
-        """A NumPy array (N, C, H, W) of their pixels."""
+        """Return a NumPy array (N, C, H, W) of their pixels."""
         shape = (self.n, self.channels, self.extent.height, self.extent.pitch)
         array = self.data[: int(np.prod(shape))].copy_to_host().reshape(shape)
         return np.ascontiguousarray(array[:, :, : self.rows, : self.columns])
 
 
 def upload(array: np.ndarray) -> Planes:
-    """A float32 copy of (N, C, H, W)."""
+    """Copy (N, C, H, W) to the device as float32."""
     n, channels, rows, columns = array.shape
-    pitch = up(4, columns)
-    padded = np.zeros((n, channels, rows, pitch), np.float32)
-    padded[..., :columns] = array
-    extent = Extent(rows, columns, rows, pitch)
-    return Planes(cuda.to_device(padded.reshape(-1)), n, channels, extent)
+    extent = Extent(rows, columns, rows, round_up(4, columns))
+    return Planes(to_device(padded(array, extent)), n, channels, extent)
+
+
+def padded(array: np.ndarray, extent: Extent) -> np.ndarray:
+    """Return (N, C, H, W) as it lies in maps of this extent: flat, float32, zeros between."""
+    result = np.zeros((*array.shape[:2], extent.height, extent.pitch), np.float32)
+    result[:, :, : extent.rows, : extent.columns] = array
+    return result.reshape(-1)
 
 
 def floats_of(n: int, channels: int, rows: int, columns: int) -> int:
-    """How many floats such maps take, with room for whole tiles."""
-    return n * channels * up(ALIGNED, rows) * up(ALIGNED, columns)
+    """Return how many floats such maps take, with room for whole tiles."""
+    return n * channels * round_up(ALIGNED, rows) * round_up(ALIGNED, columns)
 
 
-def within(data: object, n: int, channels: int, rows: int, columns: int) -> Planes:
-    """Such maps, with room for whole tiles, at the beginning of ``data``."""
-    extent = Extent(rows, columns, up(ALIGNED, rows), up(ALIGNED, columns))
+def planes_in(data: DeviceArray, n: int, channels: int, rows: int, columns: int) -> Planes:
+    """Return such maps, with room for whole tiles, at the beginning of ``data``."""
+    extent = Extent(rows, columns, round_up(ALIGNED, rows), round_up(ALIGNED, columns))
     return Planes(data, n, channels, extent)
 
 
 def allocate(n: int, channels: int, rows: int, columns: int) -> Planes:
-    """Undefined maps with room for whole tiles."""
+    """Allocate maps, their values undefined, with room for whole tiles."""
     count = floats_of(n, channels, rows, columns)
-    return within(floats(count), n, channels, rows, columns)
+    return planes_in(floats(count), n, channels, rows, columns)

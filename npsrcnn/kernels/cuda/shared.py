@@ -1,4 +1,4 @@
-"""How a block fills its shared memory: with pixels, four floats at a time, and with weights.
+"""Fill the shared memory of a block: with pixels, four floats at a time, and with weights.
 
 Each thread copies the same place of one map after the other, so that what depends on the place
 (where an image ends, which rows lie outside) is worked out once.
@@ -13,12 +13,18 @@ from npsrcnn.kernels.cuda.tiles import copy_tile
 
 
 def spread(threads: int, *extents: int) -> tuple[int, ...]:
-    """How many of ``threads`` go side by side along each extent; last, how often that repeats."""
+    """Return how many of ``threads`` go along each extent, and how often that repeats."""
     result = []
     for extent in extents:
         result.append(min(threads, extent))
         threads //= result[-1]
     return (*result, max(1, threads))
+
+
+@inline
+def nearest(i, count):
+    """Return the number below ``count``, and not below 0, that is nearest to ``i``."""
+    return 0 if i < 0 else (i if i < count else count - 1)
 
 
 @inline
@@ -41,7 +47,7 @@ def copy_pixels(shared, to, abreast, x, extent, plane, count, row, column, zeros
         source = j if j >= 0 and j < extent.pitch else 0
         for line in range(t // across % down, lines, down):
             i = row + line
-            near = 0 if i < 0 else (i if i < extent.rows else extent.rows - 1)
+            near = nearest(i, extent.rows)
             live = 0 if zeros and i != near else valid
             start = plane * size + near * extent.pitch
             place = at + (line * fours + k) * 4
@@ -89,8 +95,7 @@ def pad_maps(shared, threads, t, maps, plane, columns, place, extent, zeros):
     (row, column), (rows, wide) = place, extent
     for k in range(t, maps * plane, threads):
         r, q = row + k % plane // columns, column + k % plane % columns
-        r_in = 0 if r < 0 else (r if r < rows else rows - 1)
-        q_in = 0 if q < 0 else (q if q < wide else wide - 1)
+        r_in, q_in = nearest(r, rows), nearest(q, wide)
         if r != r_in or q != q_in:
             at = k + (r_in - r) * columns + q_in - q
             shared[k] = np.float32(0) if zeros else shared[at]

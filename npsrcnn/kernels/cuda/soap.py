@@ -1,12 +1,12 @@
-"""SOAP's steps on the device: gradients turned to axes on which they do not correlate, and back.
+"""Take the steps of SOAP on the device, along axes on which gradients do not correlate.
 
-What it does and why is said in :mod:`npsrcnn.training.soap`, which this follows. A layer's filters lie as
-(C, f f, O), and are turned along each of the three. All layers take part in each launch: a thread
-for each weight, and for each number of a covariance some threads that share its sum. Only the look
-for eigenvectors, once in ten steps, is work for a single block an axis.
+:mod:`npsrcnn.training.soap`, which this follows, says what SOAP does and why. A layer's filters
+lie as (C, f f, O), and are rotated along each of the three. All layers take part in each launch: a
+thread for each weight, and for each number of a covariance some threads that share its sum. Only
+the update of the eigenvectors, once in ten steps, is work for a single block an axis.
 
-Everything is float32, where :mod:`npsrcnn.training.soap` keeps covariances and eigenvectors in float64: what
-differs are directions whose gradients are ten million times smaller than the largest.
+Everything is float32, where :mod:`npsrcnn.training.soap` keeps covariances and eigenvectors in
+float64: what differs are directions whose gradients are ten million times smaller than the largest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from numba.core import types
 
 from npsrcnn.kernels.cuda import device
 from npsrcnn.kernels.cuda.convolution import Shape
-from npsrcnn.kernels.cuda.device import cuda, floats, inline
+from npsrcnn.kernels.cuda.device import (
+    DeviceArray,
+    Kernel,
+    cuda,
+    divide_up,
+    floats,
+    inline,
+    to_device,
+)
 from npsrcnn.kernels.cuda.launches import launch
 from npsrcnn.kernels.cuda.steps import step_at
 from npsrcnn.kernels.cuda.weights import places
@@ -31,9 +39,9 @@ SLICES = 8
 """Threads that share the sum of a covariance."""
 PARTS = 16
 """Blocks that look for the largest root of a parameter."""
-TO, BACK, AGAIN, SQUARES = range(4)
-"""What tensors are turned by: eigenvectors, transposed or not, or what leads from old ones to new
-ones, or its squares."""
+TO, BACK, CHANGE, SQUARES = range(4)
+"""How tensors are rotated: to the eigenvectors and back; from old eigenvectors to new ones, by the
+change itself or, for mean squares, by its squared elements."""
 LEAST, TINY = np.float32(1e-9), np.float32(1e-30)
 """As in :mod:`npsrcnn.training.soap`."""
 
@@ -58,11 +66,11 @@ AXIS = len(Axis._fields)
 
 
 def axes_of(shapes: Sequence[Shape]) -> list[Axis]:
-    """The axes O, C, f f of each layer in turn, as in :class:`npsrcnn.training.soap.SOAP`."""
+    """Return the axes O, C, f f of each layer, as :class:`npsrcnn.training.soap.SOAP` has them."""
     axes, matrix, block = [], 0, 0
     for shape, first in zip(shapes, places(shapes)[0], strict=True):
         pixels = shape.size**2
-        end = first + shape.channels * pixels * shape.maps
+        end = first + shape.weights
         for length, outer, inner in (
             (shape.maps, shape.channels * pixels, 1),
             (shape.channels, 1, pixels * shape.maps),
@@ -75,13 +83,13 @@ def axes_of(shapes: Sequence[Shape]) -> list[Axis]:
 
 
 def blocks_of(length: int) -> int:
-    """How many blocks sum a covariance of (length, length)."""
-    return -(-(length**2) // (THREADS // SLICES))
+    """Count the blocks that sum a covariance of (length, length)."""
+    return divide_up(length**2, THREADS // SLICES)
 
 
 @inline
 def axis_at(table, k):
-    """Row ``k`` of the table."""
+    """Return row ``k`` of the table."""
     at = k * AXIS
     return Axis(
         table[at], table[at + 1], table[at + 2], table[at + 3], table[at + 4], table[at + 5],
@@ -90,14 +98,16 @@ def axis_at(table, k):
 
 
 @functools.lru_cache(maxsize=16)
-def turning(threads: int, by: int, along: int):
-    """``turn(source, target, matrices, table, verdict)``: multiply axis ``along`` (0 to 2) of every
-    layer with its matrix; biases are copied."""
+def rotate_kernel(threads: int, by: int, along: int) -> Kernel:
+    """Compile ``rotate(source, target, matrices, table, step_ok)``.
+
+    It multiplies axis ``along`` (0 to 2) of every layer by its matrix; biases are copied.
+    """
 
     @device.jit(threads)
-    def turn(source, target, matrices, table, verdict):
+    def rotate(source, target, matrices, table, step_ok):
         i = cuda.blockIdx.x * threads + cuda.threadIdx.x
-        if i >= target.size or verdict[0] == 0:
+        if i >= target.size or step_ok[0] == 0:
             return
         layer, layers = 0, table.size // (3 * AXIS)
         while layer + 1 < layers and table[3 * (layer + 1) * AXIS] <= i:
@@ -120,26 +130,28 @@ def turning(threads: int, by: int, along: int):
             total += source[at + n * axis.inner] * factor
         target[i] = total
 
-    return turn
+    return rotate
 
 
 @functools.lru_cache(maxsize=8)
-def remembering(threads: int, parts: int):
-    """``remember(turned, mean, square, largest, segments, plan, place, verdict)``: take the turned
-    gradient into the averages. A parameter lies between two numbers of ``segments``; ``parts``
-    blocks take it, and each leaves its largest mean square in ``largest``."""
+def update_moments_kernel(threads: int, parts: int) -> Kernel:
+    """Compile ``update_moments(rotated, mean, square, largest, segments, plan, counter, step_ok)``.
+
+    It takes the rotated gradient into the averages. A parameter lies between two numbers of
+    ``segments``; ``parts`` blocks take it, and each leaves its largest mean square in ``largest``.
+    """
 
     @device.jit(threads)
-    def remember(turned, mean, square, largest, segments, plan, place, verdict):
+    def update_moments(rotated, mean, square, largest, segments, plan, counter, step_ok):
         shared = cuda.shared.array(threads, types.float32)
         t, block = cuda.threadIdx.x, cuda.blockIdx.x
-        if verdict[0] == 0:
+        if step_ok[0] == 0:
             return
-        step = step_at(plan, place)
+        step = step_at(plan, counter)
         first, end = segments[block // parts], segments[block // parts + 1]
         most = np.float32(0)
         for i in range(first + block % parts * threads + t, end, parts * threads):
-            g = turned[i] * verdict[1]
+            g = rotated[i] * step_ok[1]
             mean[i] += step.forget_mean * (g - mean[i])
             s = square[i] + step.forget_square * (g * g - square[i])
             square[i] = s
@@ -154,20 +166,22 @@ def remembering(threads: int, parts: int):
         if t == 0:
             largest[block] = shared[0]
 
-    return remember
+    return update_moments
 
 
 @functools.lru_cache(maxsize=8)
-def limiting(threads: int, parts: int):
-    """``limit(mean, square, largest, target, segments, plan, place, verdict)``: the step along the
-    axes, mean / root of the mean square, from -1 to 1."""
+def normalize_kernel(threads: int, parts: int) -> Kernel:
+    """Compile ``normalize(mean, square, largest, target, segments, plan, counter, step_ok)``.
+
+    ``target`` becomes the step along the axes: mean / root of the mean square, from -1 to 1.
+    """
 
     @device.jit(threads)
-    def limit(mean, square, largest, target, segments, plan, place, verdict):
+    def normalize(mean, square, largest, target, segments, plan, counter, step_ok):
         i = cuda.blockIdx.x * threads + cuda.threadIdx.x
-        if i >= target.size or verdict[0] == 0:
+        if i >= target.size or step_ok[0] == 0:
             return
-        step = step_at(plan, place)
+        step = step_at(plan, counter)
         segment = 0
         while segments[segment + 1] <= i:
             segment += 1
@@ -183,39 +197,43 @@ def limiting(threads: int, parts: int):
             move = np.float32(-1)
         target[i] = move
 
-    return limit
+    return normalize
 
 
 @functools.lru_cache(maxsize=8)
-def moving(threads: int):
-    """``move(weights, average, factors, steps, plan, place, verdict)``: the step, turned back, at
-    the rate of each weight; and the average of the weights."""
+def apply_kernel(threads: int) -> Kernel:
+    """Compile ``apply(weights, average, factors, steps, plan, counter, step_ok)``.
+
+    It moves each weight at its rate by the step, rotated back, and the average of the weights.
+    """
 
     @device.jit(threads)
-    def move(weights, average, factors, steps, plan, place, verdict):
+    def apply(weights, average, factors, steps, plan, counter, step_ok):
         i = cuda.blockIdx.x * threads + cuda.threadIdx.x
-        if i < weights.size and verdict[0] > 0:
-            step = step_at(plan, place)
+        if i < weights.size and step_ok[0] > 0:
+            step = step_at(plan, counter)
             w = weights[i] - step.rate * factors[i] * steps[i]
             weights[i] = w
             average[i] += step.forget_average * (w - average[i])
 
-    return move
+    return apply
 
 
 @functools.lru_cache(maxsize=8)
-def covarying(threads: int, slices: int):
-    """``covary(grads, covariances, table, plan, place, verdict)``: take the gradient, not turned,
-    into the covariances along every axis."""
+def update_covariances_kernel(threads: int, slices: int) -> Kernel:
+    """Compile ``update_covariances(grads, covariances, table, plan, counter, step_ok)``.
+
+    It takes the gradient, not rotated, into the covariances along every axis.
+    """
     numbers = threads // slices
 
     @device.jit(threads)
-    def covary(grads, covariances, table, plan, place, verdict):
+    def update_covariances(grads, covariances, table, plan, counter, step_ok):
         shared = cuda.shared.array(threads, types.float32)
         t, block = cuda.threadIdx.x, cuda.blockIdx.x
-        if verdict[0] == 0:
+        if step_ok[0] == 0:
             return
-        step = step_at(plan, place)
+        step = step_at(plan, counter)
         k, axes = 0, table.size // AXIS
         while k + 1 < axes and axis_at(table, k + 1).block <= block:
             k += 1
@@ -238,26 +256,26 @@ def covarying(threads: int, slices: int):
         if part == 0 and mine < axis.length * axis.length:
             for k in range(1, slices):
                 total += shared[k * numbers + t]
-            total *= verdict[1] * verdict[1]
+            total *= step_ok[1] * step_ok[1]
             at = axis.matrix + mine
             covariances[at] += step.forget_square * (total - covariances[at])
 
-    return covary
+    return update_covariances
 
 
 @functools.lru_cache(maxsize=8)
-def improving(threads: int):
-    """``improve(covariances, vectors, again, room, table, verdict)``: a step of orthogonal
-    iteration for each axis, a block each. ``again`` becomes what turns from the old eigenvectors to
-    the new ones; ``room`` holds as many numbers, which are lost.
+def update_vectors_kernel(threads: int) -> Kernel:
+    """Compile ``update_vectors(covariances, vectors, change, scratch, table, step_ok)``.
 
-    Gram-Schmidt's method takes all earlier rows from a row at once, twice.
+    It does a step of orthogonal iteration for each axis, a block each. ``change`` becomes the
+    rotation from the old eigenvectors to the new ones; ``scratch`` holds as many numbers, which
+    are lost. Gram-Schmidt's method takes all earlier rows from a row at once, twice.
     """
 
     @device.jit(threads)
-    def improve(covariances, vectors, again, room, table, verdict):
+    def update_vectors(covariances, vectors, change, scratch, table, step_ok):
         t = cuda.threadIdx.x
-        if verdict[0] == 0:
+        if step_ok[0] == 0:
             return
         axis = axis_at(table, cuda.blockIdx.x)
         n, first = axis.length, axis.matrix
@@ -272,7 +290,7 @@ def improving(threads: int):
             for k in range(n):
                 total += vectors[first + i * n + k] * covariances[first + k * n + j]
             # Where there is no gradient, as of a map that is always zero, vectors stay as they are.
-            room[first + at] = total * scale + LEAST * vectors[first + at]
+            scratch[first + at] = total * scale + LEAST * vectors[first + at]
         cuda.syncthreads()
         for i in range(n):
             row = first + i * n
@@ -280,38 +298,38 @@ def improving(threads: int):
                 for k in range(t, i, threads):  # what the row has of each row before
                     along = np.float32(0)
                     for j in range(n):
-                        along += room[row + j] * room[first + k * n + j]
-                    again[first + k] = along
+                        along += scratch[row + j] * scratch[first + k * n + j]
+                    change[first + k] = along
                 cuda.syncthreads()
                 for j in range(t, n, threads):
-                    value = room[row + j]
+                    value = scratch[row + j]
                     for k in range(i):
-                        value -= again[first + k] * room[first + k * n + j]
-                    room[row + j] = value
+                        value -= change[first + k] * scratch[first + k * n + j]
+                    scratch[row + j] = value
                 cuda.syncthreads()
                 square = np.float32(0)
                 for j in range(n):
-                    square += room[row + j] * room[row + j]
+                    square += scratch[row + j] * scratch[row + j]
                 length = math.sqrt(square)
                 cuda.syncthreads()
                 for j in range(t, n, threads):
-                    room[row + j] /= length
+                    scratch[row + j] /= length
                 cuda.syncthreads()
         for at in range(t, n * n, threads):
             i, j = at // n, at % n
             total = np.float32(0)
             for k in range(n):
-                total += vectors[first + i * n + k] * room[first + j * n + k]
-            again[first + at] = total
+                total += vectors[first + i * n + k] * scratch[first + j * n + k]
+            change[first + at] = total
         cuda.syncthreads()
         for at in range(first + t, first + n * n, threads):
-            vectors[at] = room[at]
+            vectors[at] = scratch[at]
 
-    return improve
+    return update_vectors
 
 
 class SOAP:
-    """What SOAP keeps of a network on the device besides the moments, and its steps.
+    """Keep SOAP's covariances and eigenvectors of a network on the device, and take its steps.
 
     Parameters
     ----------
@@ -330,77 +348,88 @@ class SOAP:
         axes = axes_of(shapes)
         self.lengths = [axis.length for axis in axes]
         self.blocks = axes[-1].block + blocks_of(axes[-1].length)
-        self.table = cuda.to_device(np.array(axes, np.int64).ravel())
+        self.table = to_device(np.array(axes, np.int64))
         ends = [edge for axis in axes[::3] for edge in (axis.first, axis.end)]
-        self.segments = cuda.to_device(np.array([*ends, count], np.int64))
+        self.segments = to_device(np.array([*ends, count], np.int64))
         self.largest = floats(PARTS * len(ends))
-        self.covariances = cuda.to_device(self.pack([np.zeros((n, n)) for n in self.lengths]))
-        self.vectors = cuda.to_device(self.pack([np.eye(n) for n in self.lengths]))
-        self._again, self._room = floats(self.vectors.size), floats(self.vectors.size)
-        self._turned = floats(count), floats(count)
+        self.covariances = to_device(self.pack([np.zeros((n, n)) for n in self.lengths]))
+        self.vectors = to_device(self.pack([np.eye(n) for n in self.lengths]))
+        self._change, self._scratch = floats(self.vectors.size), floats(self.vectors.size)
+        self._rotated = floats(count), floats(count)
 
     @staticmethod
     def pack(matrices: Sequence[np.ndarray]) -> np.ndarray:
-        """One matrix for each axis, as they lie on the device."""
+        """Join one matrix for each axis, as they lie on the device."""
         return np.concatenate([matrix.ravel() for matrix in matrices]).astype(np.float32)
 
     def unpack(self, flat: np.ndarray) -> list[np.ndarray]:
-        """:meth:`pack` undone."""
+        """Split what :meth:`pack` joins."""
         ends = np.cumsum([n * n for n in self.lengths])
         parts = np.split(flat, ends[:-1])
         return [part.reshape(n, n) for part, n in zip(parts, self.lengths, strict=True)]
 
     def step(
-        self, weights: object, kept: dict[str, object], grads: object, plan: object, place: object,
-        verdict: object, improve: bool,
-    ) -> None:  # fmt: skip
-        """Move the weights; then take ``grads`` into the covariances, and with ``improve`` look for
-        their eigenvectors.
+        self,
+        weights: DeviceArray,
+        kept: dict[str, DeviceArray],
+        grads: DeviceArray,
+        plan: DeviceArray,
+        counter: DeviceArray,
+        step_ok: DeviceArray,
+        improve: bool,
+    ) -> None:
+        """Move the weights, then take ``grads`` into the covariances.
 
+        With ``improve`` the eigenvectors follow the covariances: a step of orthogonal iteration.
         ``kept`` are arrays as long as the weights: "first" and "second" moments along the axes,
         the "average" of the weights, and their rates' "factors".
         """
-        numbers = plan, place, verdict
+        control = plan, counter, step_ok
         mean, square = kept["first"], kept["second"]
-        blocks = -(-weights.size // THREADS)
-        turned = self._turn(TO, grads, self.vectors, verdict)
+        blocks = divide_up(weights.size, THREADS)
+        rotated = self._rotate(TO, grads, self.vectors, step_ok)
         launch(
-            remembering(THREADS, PARTS), self.largest.size, THREADS,
-            turned, mean, square, self.largest, self.segments, *numbers,
+            update_moments_kernel(THREADS, PARTS), self.largest.size, THREADS,
+            rotated, mean, square, self.largest, self.segments, *control,
         )  # fmt: skip
         launch(
-            limiting(THREADS, PARTS), blocks, THREADS,
-            mean, square, self.largest, turned, self.segments, *numbers,
+            normalize_kernel(THREADS, PARTS), blocks, THREADS,
+            mean, square, self.largest, rotated, self.segments, *control,
         )  # fmt: skip
-        steps = self._turn(BACK, turned, self.vectors, verdict)
+        steps = self._rotate(BACK, rotated, self.vectors, step_ok)
         launch(
-            moving(THREADS), blocks, THREADS,
-            weights, kept["average"], kept["factors"], steps, *numbers,
+            apply_kernel(THREADS), blocks, THREADS,
+            weights, kept["average"], kept["factors"], steps, *control,
         )  # fmt: skip
         launch(
-            covarying(THREADS, SLICES), self.blocks, THREADS,
-            grads, self.covariances, self.table, *numbers,
+            update_covariances_kernel(THREADS, SLICES), self.blocks, THREADS,
+            grads, self.covariances, self.table, *control,
         )  # fmt: skip
         if improve:
             launch(
-                improving(THREADS), len(self.lengths), THREADS,
-                self.covariances, self.vectors, self._again, self._room, self.table, verdict,
+                update_vectors_kernel(THREADS), len(self.lengths), THREADS,
+                self.covariances, self.vectors, self._change, self._scratch, self.table, step_ok,
             )  # fmt: skip
-            self._turn(AGAIN, mean, self._again, verdict, mean)
-            self._turn(SQUARES, square, self._again, verdict, square)
+            self._rotate(CHANGE, mean, self._change, step_ok, mean)
+            self._rotate(SQUARES, square, self._change, step_ok, square)
 
-    def _turn(
-        self, by: int, tensor: object, matrices: object, verdict: object, into: object = None
-    ) -> object:
-        """All three axes of ``tensor`` turned: in ``into``, else in one of two arrays of ours."""
+    def _rotate(
+        self,
+        by: int,
+        tensor: DeviceArray,
+        matrices: DeviceArray,
+        step_ok: DeviceArray,
+        into: DeviceArray | None = None,
+    ) -> DeviceArray:
+        """Rotate all three axes of ``tensor``: in ``into``, else in one of two arrays kept here."""
         source = tensor
         for along in range(3):
-            target = self._turned[source is self._turned[0]]
+            target = self._rotated[source is self._rotated[0]]
             if along == 2 and into is not None:
                 target = into
             launch(
-                turning(THREADS, by, along), -(-target.size // THREADS), THREADS,
-                source, target, matrices, self.table, verdict,
+                rotate_kernel(THREADS, by, along), divide_up(target.size, THREADS), THREADS,
+                source, target, matrices, self.table, step_ok,
             )  # fmt: skip
             source = target
         return source

@@ -1,8 +1,8 @@
-"""The small kernels between convolutions: ReLU, the loss, the optimizer, drawing sub-images.
+"""Run what is between convolutions: ReLU, the loss, the optimizer, the drawing of sub-images.
 
-They are bound by memory, or short. Sums go in a fixed order: the same input gives the same bits.
-Between the steps of a training nothing changes but what lies in arrays on the device: a counter
-says which step it is, so that all launches of one step are those of the next.
+These kernels are bound by memory, or short. Sums go in a fixed order: the same input gives the
+same bits. Between the steps of a training nothing changes but what lies in arrays on the device: a
+counter says which step it is, so that all launches of one step are those of the next.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from numba.core import types
 
 from npsrcnn.kernels.cuda import device
-from npsrcnn.kernels.cuda.device import cuda, inline
+from npsrcnn.kernels.cuda.device import DeviceArray, Kernel, cuda, divide_up, inline
 from npsrcnn.kernels.cuda.launches import launch
-from npsrcnn.kernels.cuda.planes import Extent, Planes, extent_at
+from npsrcnn.kernels.cuda.planes import Planes, extent_at, index_of
 
 THREADS = 256
 SLICES = 8
@@ -26,8 +26,7 @@ SGD, ADAM, SOAP = 0, 1, 2
 
 
 class Step(NamedTuple):
-    """Numbers of one step of the optimizer: a row of ``plan`` in :func:`updating`, and in
-    :mod:`npsrcnn.kernels.cuda.soap`."""
+    """Numbers of one step of the optimizer: a row of ``plan``, for SOAP too."""
 
     rate: float
     momentum: float = 0.0  # of SGD
@@ -45,8 +44,8 @@ NUMBERS = len(Step._fields)
 
 
 @functools.lru_cache(maxsize=8)
-def rectifying(threads: int):
-    """``rectify(x, dy, y)``: y = dy where x > 0, else 0; with dy = x the ReLU itself."""
+def rectify_kernel(threads: int) -> Kernel:
+    """Compile ``rectify(x, dy, y)``: y = dy where x > 0, else 0; with dy = x ReLU itself."""
 
     @device.jit(threads)
     def rectify(x, dy, y):
@@ -59,7 +58,7 @@ def rectifying(threads: int):
 
 @inline
 def sum_of_block(shared, threads, value):
-    """The sum of ``value`` over the ``threads`` of a block, by halves: for each of them."""
+    """Return the sum of ``value`` over the ``threads`` of a block, by halves: to each of them."""
     t = cuda.threadIdx.x
     shared[t] = value
     half = threads // 2
@@ -75,21 +74,24 @@ def sum_of_block(shared, threads, value):
 
 
 @functools.lru_cache(maxsize=8)
-def comparing(threads: int):
-    """``compare(y, labels, dy, losses, geometry)``: losses[n] = sum of (y - t)^2 of sample n,
-    dy = (y - t) / N; a block for each sample. ``geometry``: channels, extents of y and labels."""
+def compare_kernel(threads: int) -> Kernel:
+    """Compile ``compare(y, labels, dy, losses, geometry)``, a block for each sample.
+
+    losses[n] = sum of (y - t)^2 of sample n, dy = (y - t) / N. ``geometry``: extents of y and
+    labels, number of channels.
+    """
 
     @device.jit(threads)
     def compare(y, labels, dy, losses, geometry):
         shared = cuda.shared.array(threads, types.float32)
-        channels, ours, theirs = geometry[0], extent_at(geometry, 1), extent_at(geometry, 5)
+        ours, theirs, channels = extent_at(geometry, 0), extent_at(geometry, 4), geometry[8]
         t, n = cuda.threadIdx.x, cuda.blockIdx.x
         total, scale = np.float32(0), np.float32(1) / np.float32(cuda.gridDim.x)
         pixels = ours.rows * ours.columns
         for k in range(t, channels * pixels, threads):
             c, i, j = k // pixels, k % pixels // ours.columns, k % ours.columns
-            at = ((n * channels + c) * ours.height + i) * ours.pitch + j
-            label = labels[((n * channels + c) * theirs.height + i) * theirs.pitch + j]
+            at = index_of(ours, n * channels + c, i, j)
+            label = labels[index_of(theirs, n * channels + c, i, j)]
             difference = y[at] - label
             dy[at] = difference * scale
             total += difference * difference
@@ -101,14 +103,16 @@ def comparing(threads: int):
 
 
 @functools.lru_cache(maxsize=8)
-def adding(threads: int):
-    """``add(partials, grads, squares, place)``: grads = the sum of all groups' partials;
+def add_kernel(threads: int) -> Kernel:
+    """Compile ``add(partials, grads, squares, counter)``: grads = the sum of all groups' partials.
+
     squares[block] = the sum of its grads' squares. A block adds ``threads // SLICES`` of them.
-    And place[0] += 1: one more batch is done."""
+    And counter[0] += 1: one more batch is done.
+    """
     weights, slices = threads // SLICES, SLICES
 
     @device.jit(threads)
-    def add(partials, grads, squares, place):
+    def add(partials, grads, squares, counter):
         shared = cuda.shared.array(threads, types.float32)
         t, count = cuda.threadIdx.x, grads.size
         groups = partials.size // count
@@ -130,15 +134,15 @@ def adding(threads: int):
         if t == 0:
             squares[cuda.blockIdx.x] = total
             if cuda.blockIdx.x == 0:
-                place[0] += 1
+                counter[0] += 1
 
     return add
 
 
 @inline
-def step_at(plan, place):
-    """The numbers of the step that is due."""
-    row = (place[0] - 1) * NUMBERS
+def step_at(plan, counter):
+    """Return the numbers of the step that is due."""
+    row = (counter[0] - 1) * NUMBERS
     return Step(
         plan[row], plan[row + 1], plan[row + 2], plan[row + 3], plan[row + 4], plan[row + 5],
         plan[row + 6], plan[row + 7], plan[row + 8], plan[row + 9],
@@ -146,13 +150,12 @@ def step_at(plan, place):
 
 
 @inline
-def judgement(shared, threads, squares, losses, report, place, clip):
-    """What to multiply a batch's gradient with so that its norm is ``clip`` at most; and whether
-    its step is to be taken: for each thread of a block.
+def check_step(shared, threads, squares, losses, report, counter, clip):
+    """Return what scales a batch's gradient to a norm of ``clip`` at most, and whether to step.
 
-    Where the loss or the gradient is not finite, and ever after, no step is. The first thread of
-    the first block writes ``report[place[0]]``, the sum of squared differences or NaN, and
-    ``report[0]``, 1 from the first bad batch on.
+    Each thread of a block gets both. Where the loss or the gradient is not finite, and ever after,
+    no step is to be taken. The first thread of the first block writes ``report[counter[0]]``, the
+    sum of squared differences or NaN, and ``report[0]``, 1 from the first bad batch on.
     """
     t = cuda.threadIdx.x
     square, loss = np.float32(0), np.float32(0)
@@ -166,7 +169,7 @@ def judgement(shared, threads, squares, losses, report, place, clip):
     finite = check - check == 0  # neither infinite nor NaN
     stopped = report[0] > 0
     if cuda.blockIdx.x == 0 and t == 0:
-        report[place[0]] = loss if finite and not stopped else np.float32(np.nan)
+        report[counter[0]] = loss if finite and not stopped else np.float32(np.nan)
         if not finite:
             report[0] = np.float32(1)
     norm = math.sqrt(square)
@@ -175,22 +178,22 @@ def judgement(shared, threads, squares, losses, report, place, clip):
 
 
 @functools.lru_cache(maxsize=8)
-def updating(threads: int, rule: int):
-    """``update(weights, state, grads, squares, losses, report, plan, place)``: one step of the
-    optimizer, by the numbers in row place[0] - 1 of ``plan``; see :class:`Step`.
+def update_kernel(threads: int, rule: int) -> Kernel:
+    """Compile ``update(weights, state, grads, squares, losses, report, plan, counter)``.
 
+    It takes one step of the optimizer, by row counter[0] - 1 of ``plan``; see :class:`Step`.
     ``state`` holds, one after the other, as many floats as there are weights of: the velocity
     (SGD) or the mean (Adam), the mean square (Adam), the average of the weights, each weight's
     rate factor. Where the loss or the gradient is not finite, and ever after, nothing changes: the
-    weights stay those of the last good step. See :func:`judgement` for ``report``.
+    weights stay those of the last good step. See :func:`check_step` for ``report``.
     """
 
     @device.jit(threads)
-    def update(weights, state, grads, squares, losses, report, plan, place):
+    def update(weights, state, grads, squares, losses, report, plan, counter):
         shared = cuda.shared.array(threads, types.float32)
         i = cuda.blockIdx.x * threads + cuda.threadIdx.x
-        step = step_at(plan, place)
-        scale, good = judgement(shared, threads, squares, losses, report, place, step.clip)
+        step = step_at(plan, counter)
+        scale, good = check_step(shared, threads, squares, losses, report, counter, step.clip)
         if good and i < weights.size:
             n = weights.size
             g, w = grads[i] * scale, weights[i]
@@ -212,104 +215,102 @@ def updating(threads: int, rule: int):
 
 
 @functools.lru_cache(maxsize=8)
-def judging(threads: int):
-    """``judge(squares, losses, report, plan, place, verdict)``: :func:`judgement` by one block, for
-    kernels of more than one launch. verdict = 1 or 0, whether to take the step; the scale."""
+def check_step_kernel(threads: int) -> Kernel:
+    """Compile ``check(squares, losses, report, plan, counter, step_ok)``.
 
-    @device.jit(threads)
-    def judge(squares, losses, report, plan, place, verdict):
-        shared = cuda.shared.array(threads, types.float32)
-        step = step_at(plan, place)
-        scale, good = judgement(shared, threads, squares, losses, report, place, step.clip)
-        if cuda.threadIdx.x == 0:
-            verdict[0] = np.float32(1) if good else np.float32(0)
-            verdict[1] = scale
-
-    return judge
-
-
-class Gathering(NamedTuple):
-    """Numbers for :func:`gathering`, in an array in this order: where sub-images go."""
-
-    x: Extent  # of inputs, and of labels
-    t: Extent
-    channels: int
-    offset: int  # where a label lies in its input
-    sharp: int  # pixels of all blurred images: the sharp ones come after them
-    labels: int  # floats of all inputs of a batch: its labels come after them
-
-
-@functools.lru_cache(maxsize=8)
-def gathering(threads: int):
-    """``gather(pixels, places, order, turns, batch, geometry, place)``: draw a batch.
-
-    ``place``: batches drawn so far, and where in the order the first of them began. Sub-image
-    order[k] begins at places[3 order[k]] in an image of so many pixels a row and a channel (the
-    next two numbers), and is turned as turns[k] says: bit 2 swaps rows and columns, bits 0 and 1
-    mirror them. A block for each sub-image.
+    One block does what :func:`check_step` does, for optimizers of more than one launch. step_ok
+    becomes: 1 or 0, whether to take the step; the scale of the gradient.
     """
 
     @device.jit(threads)
-    def gather(pixels, places, order, turns, batch, geometry, place):
-        x_at, t_at = extent_at(geometry, 0), extent_at(geometry, 4)
-        g = Gathering(x_at, t_at, geometry[8], geometry[9], geometry[10], geometry[11])
+    def check(squares, losses, report, plan, counter, step_ok):
+        shared = cuda.shared.array(threads, types.float32)
+        step = step_at(plan, counter)
+        scale, good = check_step(shared, threads, squares, losses, report, counter, step.clip)
+        if cuda.threadIdx.x == 0:
+            step_ok[0] = np.float32(1) if good else np.float32(0)
+            step_ok[1] = scale
+
+    return check
+
+
+@functools.lru_cache(maxsize=8)
+def gather_kernel(threads: int) -> Kernel:
+    """Compile ``gather(pixels, places, order, turns, batch, geometry, counter)``: draw a batch.
+
+    ``counter``: batches drawn so far, and where in the order the first of them began. Sub-image
+    order[k] begins at places[3 order[k]] in an image of so many pixels a row and a channel (the
+    next two numbers), and is turned as turns[k] says: bit 2 swaps rows and columns, bits 0 and 1
+    mirror them. A block for each sub-image.
+
+    ``geometry``: extents of inputs and of labels; channels; where a label lies in its input; pixels
+    of all blurred images, after which the sharp ones come; floats of all inputs of a batch, after
+    which its labels come.
+    """
+
+    @device.jit(threads)
+    def gather(pixels, places, order, turns, batch, geometry, counter):
+        inputs, labels = extent_at(geometry, 0), extent_at(geometry, 4)
+        channels = geometry[8]
         t, n = cuda.threadIdx.x, cuda.blockIdx.x
-        k = place[1] + place[0] * cuda.gridDim.x + n
+        k = counter[1] + counter[0] * cuda.gridDim.x + n
         chosen, turn = order[k], turns[k]
         first, width, plane = places[3 * chosen], places[3 * chosen + 1], places[3 * chosen + 2]
         for part in range(2):
-            side, height, pitch, offset, source, to = (
-                g.x.rows, g.x.height, g.x.pitch, 0, first, 0
-            )  # fmt: skip
+            to, offset, source, target = inputs, 0, first, 0
             if part == 1:
-                side, height, pitch, offset, source, to = (
-                    g.t.rows, g.t.height, g.t.pitch, g.offset, first + g.sharp, g.labels
-                )  # fmt: skip
-            far = g.x.rows - side - offset  # where the label begins, seen from the other side
+                to, offset, source, target = labels, geometry[9], first + geometry[10], geometry[11]
+            side = to.rows
+            far = inputs.rows - side - offset  # where the label begins, seen from the other side
             row = far if turn & 1 else offset
             column = far if turn & 2 else offset
-            for k in range(t, g.channels * side * side, threads):
+            for k in range(t, channels * side * side, threads):
                 c, i, j = k // (side * side), k // side % side, k % side
                 value = pixels[source + c * plane + (row + i) * width + column + j]
                 i = side - 1 - i if turn & 1 else i
                 j = side - 1 - j if turn & 2 else j
-                at = j * pitch + i if turn & 4 else i * pitch + j
-                batch[to + (n * g.channels + c) * height * pitch + at] = value
+                if turn & 4:
+                    i, j = j, i
+                batch[target + index_of(to, n * channels + c, i, j)] = value
 
     return gather
 
 
-def rectify(x: object, dy: object, y: object) -> None:
-    """Launch :func:`rectifying`."""
-    launch(rectifying(THREADS), -(-y.size // THREADS), THREADS, x, dy, y)
+def rectify(x: DeviceArray, dy: DeviceArray, y: DeviceArray) -> None:
+    """Launch :func:`rectify_kernel`."""
+    launch(rectify_kernel(THREADS), divide_up(y.size, THREADS), THREADS, x, dy, y)
 
 
-def compare(y: Planes, labels: Planes, dy: Planes, losses: object) -> None:
-    """Launch :func:`comparing`."""
-    geometry = device.numbers(y.channels, *y.extent, *labels.extent)
-    launch(comparing(THREADS), y.n, THREADS, y.data, labels.data, dy.data, losses, geometry)
+def compare(y: Planes, labels: Planes, dy: Planes, losses: DeviceArray) -> None:
+    """Launch :func:`compare_kernel`."""
+    geometry = device.integers(*y.extent, *labels.extent, y.channels)
+    launch(compare_kernel(THREADS), y.n, THREADS, y.data, labels.data, dy.data, losses, geometry)
 
 
 def blocks_of_squares(count: int) -> int:
-    """How many blocks add up the gradients of ``count`` weights."""
-    return -(-count // (THREADS // SLICES))
+    """Count the blocks that add up the gradients of ``count`` weights."""
+    return divide_up(count, THREADS // SLICES)
 
 
-def add(partials: object, grads: object, squares: object, place: object) -> None:
-    """Launch :func:`adding`."""
-    launch(adding(THREADS), squares.size, THREADS, partials, grads, squares, place)
+def add(
+    partials: DeviceArray, grads: DeviceArray, squares: DeviceArray, counter: DeviceArray
+) -> None:
+    """Launch :func:`add_kernel`."""
+    launch(add_kernel(THREADS), squares.size, THREADS, partials, grads, squares, counter)
 
 
-def update(rule: int, weights: object, *others: object) -> None:
-    """Launch :func:`updating`."""
-    launch(updating(THREADS, rule), -(-weights.size // THREADS), THREADS, weights, *others)
+def update(rule: int, weights: DeviceArray, *others: DeviceArray) -> None:
+    """Launch :func:`update_kernel`."""
+    launch(
+        update_kernel(THREADS, rule), divide_up(weights.size, THREADS), THREADS, weights, *others
+    )
 
 
-def judge(*arrays: object) -> None:
-    """Launch :func:`judging`."""
-    launch(judging(THREADS), 1, THREADS, *arrays)
+def check(*arrays: DeviceArray) -> None:
+    """Launch :func:`check_step_kernel`."""
+    launch(check_step_kernel(THREADS), 1, THREADS, *arrays)
 
 
-def gather(batch_size: int, *arrays: object) -> None:
-    """Launch :func:`gathering`."""
-    launch(gathering(THREADS), batch_size, THREADS, *arrays)
+def gather(batch_size: int, *arrays: DeviceArray) -> None:
+    """Launch :func:`gather_kernel`."""
+    launch(gather_kernel(THREADS), batch_size, THREADS, *arrays)

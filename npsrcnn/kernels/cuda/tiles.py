@@ -1,4 +1,4 @@
-"""Two register tiles: all fast arithmetic on the GPU goes through them.
+"""Compute on register tiles: all fast arithmetic on the GPU goes through the two here.
 
 The convolution tile, every layer's output and, with flipped filters, every gradient to an
 input; for one input channel and one row u of the filter, or all of them::
@@ -27,26 +27,32 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from npsrcnn.kernels.cuda.device import SIMULATED, up
+from npsrcnn.kernels.cuda.device import SIMULATED, round_up
 
 LINEAR, RELU, GATE = 0, 1, 2
-"""What becomes of a tile when it is stored: itself; max(0, it); itself where ``gate`` > 0."""
+"""A tile is stored as it is; as max(0, tile); or as it is where ``gate`` > 0, else 0."""
 
 _F32, _I64, _I32 = ir.FloatType(), ir.IntType(64), ir.IntType(32)
 
 
 def window(columns: int, size: int, skew: int = 0) -> int:
-    """How many floats of a row the convolution tile loads: a multiple of four."""
-    return up(4, skew + columns + size - 1)
+    """Return how many floats of a row the convolution tile loads: a multiple of four."""
+    return round_up(4, skew + columns + size - 1)
 
 
-# What each tile computes -------------------------------------------------------------------
+def row_floats(width: int, columns: int, size: int, skew: int = 0) -> int:
+    """Return how many floats of a row are read by tiles of ``columns`` over ``width`` pixels."""
+    return width - columns + window(columns, size, skew)
+
+
+# The meaning of each tile -------------------------------------------------------------------
 
 
 def of_four(*indices):
@@ -56,12 +62,12 @@ def of_four(*indices):
 
 
 def _zero_tile(maps, rows, columns):
-    """An ``acc`` of zeros."""
+    """Return an ``acc`` of zeros."""
     return np.zeros((maps, rows, columns), np.float32)
 
 
 def _bias_tile(maps, rows, columns, b, first, limit):
-    """An ``acc`` whose map o is b[first + o]; 0 from o = ``limit`` on."""
+    """Return an ``acc`` whose map o is b[first + o]; 0 from o = ``limit`` on."""
     acc = np.zeros((maps, rows, columns), np.float32)
     for o in range(min(maps, limit)):
         acc[o] = b[first + o]
@@ -128,11 +134,11 @@ def _add_tile(acc, maps, rows, columns, y, yi, fresh):
         y[yi + i] = value if fresh else y[yi + i] + value
 
 
-# How it is emitted -------------------------------------------------------------------------
+# Its instructions -------------------------------------------------------------------------
 
 
 class Emitter:
-    """The few instructions that tiles are made of."""
+    """Emit the few instructions that tiles are made of."""
 
     def __init__(self, context, builder: ir.IRBuilder) -> None:
         self.context, self.builder = context, builder
@@ -141,7 +147,7 @@ class Emitter:
         return self.context.make_array(kind)(self.context, self.builder, array).data
 
     def at(self, *parts: ir.Value | int) -> ir.Value:
-        """The sum of indices."""
+        """Add up indices."""
         total, constant = None, sum(p for p in parts if isinstance(p, int))
         for part in parts:
             if not isinstance(part, int):
@@ -155,7 +161,7 @@ class Emitter:
         return self.builder.load(self.builder.gep(pointer, [index]))
 
     def load(self, pointer: ir.Value, index: ir.Value, count: int) -> list[ir.Value]:
-        """``count`` floats, four to a load."""
+        """Load ``count`` floats, four at a time."""
         values = []
         for first in range(0, count, 4):
             four = self.builder.load(self._four_at(pointer, self.at(index, first)))
@@ -164,7 +170,7 @@ class Emitter:
         return values
 
     def store(self, values: list[ir.Value], pointer: ir.Value, index: ir.Value) -> None:
-        """Four values at once."""
+        """Store four values at once."""
         vector = ir.VectorType(_F32, 4)(ir.Undefined)
         for k, value in enumerate(values):
             vector = self.builder.insert_element(vector, value, _I32(k))
@@ -180,7 +186,7 @@ class Emitter:
         return self.builder.call(function, [a, b, c])
 
     def select(self, sign: str, a: ir.Value, yes: ir.Value, no: ir.Value) -> ir.Value:
-        """``yes`` where a <sign> 0, else ``no``."""
+        """Return ``yes`` where a <sign> 0, else ``no``."""
         return self.builder.select(self.builder.fcmp_ordered(sign, a, _F32(0.0)), yes, no)
 
     def unpack(self, acc: ir.Value) -> list[ir.Value]:
@@ -284,8 +290,10 @@ def _emit_add_tile(e, n, acc, y, yi, fresh):
 _CONSTANTS = ("maps", "rows", "columns", "channels", "high", "size", "skew", "act", "count")
 
 
-def tile(meaning: Callable, emit: Callable) -> Callable:
-    """``meaning`` for the simulator; for the compiler an intrinsic of the same arguments.
+def tile(
+    meaning: Callable[..., object], emit: Callable[..., ir.Value | None]
+) -> Callable[..., Any]:
+    """Return ``meaning`` for the simulator; for the compiler an intrinsic of the same arguments.
 
     Arguments named in ``_CONSTANTS`` must be compile-time constants. The others are handed to
     ``emit`` in their order: arrays as pointers, indices as 64-bit integers.
@@ -300,6 +308,7 @@ def tile(meaning: Callable, emit: Callable) -> Callable:
         if not all(isinstance(kind, types.IntegerLiteral) for kind in constants.values()):
             return None  # Numba asks again with the values of constants
         constants = {n: kind.literal_value for n, kind in constants.items()}
+        returned: types.Type
         if "y" in given:
             returned = types.none
         elif "array" in given:
@@ -329,9 +338,10 @@ def tile(meaning: Callable, emit: Callable) -> Callable:
 
     arguments = [inspect.Parameter("typing_context", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     arguments += inspect.signature(meaning).parameters.values()
-    typed.__signature__ = inspect.Signature(arguments)
+    vars(typed)["__signature__"] = inspect.Signature(arguments)
     typed.__name__ = meaning.__name__
-    return intrinsic(typed)
+    made: Callable[..., Any] = intrinsic(typed)
+    return made  # of types that Numba finds
 
 
 zero_tile = tile(_zero_tile, _emit_zero_tile)
@@ -351,4 +361,4 @@ MEANINGS = {
     store_tile: _store_tile,
     add_tile: _add_tile,
 }
-"""What each tile means in Python, for the test that compares both."""
+"""The meaning of each tile in Python, for the test that compares both."""

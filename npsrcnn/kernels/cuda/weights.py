@@ -1,4 +1,4 @@
-"""All weights of a network in one array on the device, as kernels want them.
+"""Keep all weights of a network in one array on the device, as kernels want them.
 
 Layer after layer, w as (C, K, K, O), so that the weights of one tap are neighbours, then b (O,).
 Gradients, velocities and averages lie in the same order.
@@ -12,12 +12,18 @@ import numpy as np
 
 from npsrcnn.kernels.cuda import tiles
 from npsrcnn.kernels.cuda.convolution import LARGEST, Shape
-from npsrcnn.kernels.cuda.device import cuda
+from npsrcnn.kernels.cuda.device import DeviceLayer, to_device
 from npsrcnn.layers import Layers
 
 
 def shapes_of(layers: Layers) -> list[Shape]:
-    """The shape of each layer: a ReLU follows every layer but the last."""
+    """Return the shape of each layer: a ReLU follows every layer but the last.
+
+    Raises
+    ------
+    ValueError
+        Filters are larger than ``LARGEST``.
+    """
     shapes = []
     for depth, (w, _) in enumerate(layers):
         maps, channels, size, _ = w.shape
@@ -29,26 +35,26 @@ def shapes_of(layers: Layers) -> list[Shape]:
 
 
 def places(shapes: Sequence[Shape]) -> tuple[list[int], int]:
-    """Where each layer begins, and how many floats there are in all."""
-    sizes = [s.maps * s.channels * s.size**2 + s.maps for s in shapes]
+    """Return where each layer begins, and how many floats there are in all."""
+    sizes = [shape.weights + shape.maps for shape in shapes]
     starts = np.concatenate(([0], np.cumsum(sizes)))
     return [int(start) for start in starts[:-1]], int(starts[-1])
 
 
 def pack(layers: Layers) -> np.ndarray:
-    """[(w, b), ...] as one array."""
+    """Return [(w, b), ...] as one array."""
     parts = [(w.transpose(1, 2, 3, 0).ravel(), b) for w, b in layers]
     return np.concatenate([part for pair in parts for part in pair]).astype(np.float32)
 
 
 def unpack(flat: np.ndarray, shapes: Sequence[Shape]) -> Layers:
-    """[(w, b), ...] from one array: copies."""
+    """Return [(w, b), ...] from one array: copies."""
     layers = []
     for shape, first in zip(shapes, places(shapes)[0], strict=True):
-        count = shape.maps * shape.channels * shape.size**2
-        w = flat[first : first + count]
+        middle = first + shape.weights
+        w = flat[first:middle]
         w = w.reshape(shape.channels, shape.size, shape.size, shape.maps).transpose(3, 0, 1, 2)
-        b = flat[first + count : first + count + shape.maps]
+        b = flat[middle : middle + shape.maps]
         layers.append((np.ascontiguousarray(w), b.copy()))
     return layers
 
@@ -62,19 +68,23 @@ class Weights:
     flat : device array
         All of them; ``layers`` are its parts.
     layers : list of (w, b)
-        One-dimensional device arrays.
+        Views of ``flat``.
+    starts : list of int
+        Where each layer begins in ``flat``.
+    count : int
+        Numbers in ``flat``.
     """
 
     def __init__(self, layers: Layers) -> None:
         self.shapes = shapes_of(layers)
         self.starts, self.count = places(self.shapes)
-        self.flat = cuda.to_device(pack(layers))
-        self.layers = []
+        self.flat = to_device(pack(layers))
+        self.layers: list[DeviceLayer] = []
         for shape, first in zip(self.shapes, self.starts, strict=True):
-            middle = first + shape.maps * shape.channels * shape.size**2
+            middle = first + shape.weights
             b = self.flat[middle : middle + shape.maps]
             self.layers.append((self.flat[first:middle], b))
 
     def download(self) -> Layers:
-        """[(w, b), ...] as NumPy arrays."""
+        """Return [(w, b), ...] as NumPy arrays."""
         return unpack(self.flat.copy_to_host(), self.shapes)

@@ -1,5 +1,6 @@
-"""What every GPU kernel must do, on tiny shapes: run by test_cuda.py on the simulator, in a process
-of its own, and by test_cuda_gpu.py on a GPU.
+"""Test what every GPU kernel must do, on tiny shapes.
+
+test_passes.py runs this file on the simulator, in processes of their own; test_gpu.py on a GPU.
 
 In the simulator the tiles are patched small, so that even tiny shapes have several blocks and
 ragged ends. Memory begins as NaN: what is read before it is written spoils the result.
@@ -20,11 +21,13 @@ from npsrcnn.kernels import cuda as kernels
 from npsrcnn.kernels import reference
 from npsrcnn.kernels.cuda import (
     backpropagation,
+    blocks,
     convolution,
     device,
     fused,
     gradients,
     inference,
+    passes,
     planes,
     soap,
     steps,
@@ -82,11 +85,11 @@ def small_tiles(monkeypatch):
     if not device.SIMULATED:
         return
     for module, name, value in [
-        (convolution, "WARP", 4), (convolution, "LANES", 8), (convolution, "THREADS", 8),
-        (convolution, "MAPS", 2), (convolution, "STAGE", 1200),
-        (fused, "WARP", 4), (fused, "TILE_ROWS", 4), (fused, "TILE_COLUMNS", 8), (fused, "MAPS", 2),
-        (gradients, "THREADS", 8), (gradients, "BAND", 8), (gradients, "SUMS", 12),
-        (gradients, "GROUPS", 2), (steps, "THREADS", 8), (steps, "SLICES", 2),
+        (blocks, "WARP", 4), (convolution, "LANES", 8), (convolution, "THREADS", 8),
+        (convolution, "MAPS", 2), (convolution, "STAGE_BYTES", 1200),
+        (fused, "BLOCK_ROWS", 4), (fused, "BLOCK_COLUMNS", 8), (fused, "MAPS", 2),
+        (gradients, "THREADS", 8), (gradients, "BAND_COLUMNS", 8), (gradients, "SUMS", 12),
+        (gradients, "SAMPLE_GROUPS", 2), (steps, "THREADS", 8), (steps, "SLICES", 2),
         (soap, "THREADS", 8), (soap, "SLICES", 2), (soap, "PARTS", 2),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, value)
@@ -102,7 +105,7 @@ def poisoned(monkeypatch):
     def floats(count):
         return device.cuda.to_device(np.full(count, np.nan, np.float32))
 
-    for module in (backpropagation, kernels, planes, soap, training):
+    for module in (backpropagation, passes, planes, soap, training):
         monkeypatch.setattr(module, "floats", floats)
 
 
@@ -140,7 +143,7 @@ CONVOLUTIONS = [  # n, channels, maps, height, width, size
 @pytest.mark.parametrize("case", CONVOLUTIONS)
 def test_convolution(rng, case):
     n, channels, maps, height, width, size = case
-    x, w, b = normal(rng, n, channels, height, width), normal(rng, maps, channels, size, size), None
+    x, w = normal(rng, n, channels, height, width), normal(rng, maps, channels, size, size)
     b = normal(rng, maps)
     expected = reference.conv2d(*(a.astype(np.float64) for a in (x, w, b)))
     result = kernels.conv2d(x, w, b)
@@ -204,14 +207,14 @@ def test_forward_of_a_batch_and_of_a_pixel(rng):
 @pytest.mark.parametrize("padding", ["replicate", "zeros"])
 def test_strips_are_identical_to_one_piece(rng, padding):
     layers = layers_of(rng, 1, (4, 2), (3, 3, 3))
-    height = 2 * fused.TILE_ROWS + 3
+    height = 2 * fused.BLOCK_ROWS + 3
     image = normal(rng, 1, 1, height, 9)
     network = inference.Network(layers, padding)
     row = 4 * (1 + 2 + 1) * 16  # bytes of a row of pixels, maps and result, 16 wide
-    memory = row * (fused.TILE_ROWS + 6 + 2 * planes.ALIGNED)
+    memory = row * (fused.BLOCK_ROWS + 6 + 2 * planes.ALIGNED)
     strips = list(network.strips(image, memory))
     assert [rows for rows, _ in strips] == [
-        (top, min(height, top + fused.TILE_ROWS)) for top in range(0, height, fused.TILE_ROWS)
+        (top, min(height, top + fused.BLOCK_ROWS)) for top in range(0, height, fused.BLOCK_ROWS)
     ]
     result = np.concatenate([strip for _, strip in strips], axis=2)
     assert np.array_equal(result, kernels.forward(layers, image, padding))
@@ -251,10 +254,10 @@ class Kept:
 
 def trainers(rng, optimizer, source_of, kinds, rate=0.05):
     """One trainer of each kind, all of the same network and source."""
-    images = [(rng.random(shape) * 255).astype(np.uint8) for shape in ((12, 16), (18, 10))]
+    images = [(rng.random(shape) * 255).astype(np.uint8) for shape in ((12, 16, 3), (18, 10, 3))]
     for kind, where in kinds:
-        net = SRCNN("3-1-1", n=[2, 2], seed=1, device=where)
-        source = datasets.sub_images(images, 2, 5, 3, 4, orientations=True)
+        net = SRCNN("3-1-1", 3, n=[2, 2], seed=1, device=where)
+        source = datasets.sub_images(images, 2, 5, 3, 4, color="rgb", orientations=True)
         factors = [(1.0, 0.1), (1.0, 0.1), (0.1, 0.1)]
         yield kind(
             net, source_of(source), OPTIMIZERS[optimizer](net.layers, factors),
@@ -293,9 +296,15 @@ def test_training_by_soap_takes_the_cpus_steps(rng):
     for (w, b), *_ in grads:
         w[1], b[1] = 0, 0  # as of a map that is always zero
     factors, scale, rate = [(1.0, 0.1), (1.0, 0.1), (0.1, 0.1)], 0.5, 0.01
-    session = training.Session(layers, factors, steps.SOAP, 2, 4, 2)
-    cpu = SOAP(layers, factors, every=3)
-    verdict = device.cuda.to_device(np.array([1, scale], np.float32))
+    network, count = weights.Weights(layers), weights.Weights(layers).count
+    rates = [
+        (np.full(w.shape, f), np.full(b.shape, g))
+        for (w, b), (f, g) in zip(layers, factors, strict=True)
+    ]
+    kept = {name: device.to_device(np.zeros(count, np.float32)) for name in ("first", "second")}
+    kept |= {"average": device.floats(count), "factors": device.to_device(weights.pack(rates))}
+    gpu, cpu = soap.SOAP(network.shapes, count), SOAP(layers, factors, every=3)
+    step_ok = device.to_device(np.array([1, scale], np.float32))
     for number, g in enumerate(grads, 1):
         cpu.step(layers, [(scale * w, scale * b) for w, b in g], rate)
         plan = steps.Step(
@@ -304,21 +313,19 @@ def test_training_by_soap_takes_the_cpus_steps(rng):
             epsilon=cpu.epsilon,
         )  # fmt: skip
         arrays = weights.pack(g), np.array(plan, np.float32), np.array([1, 0])
-        session._soap.step(
-            session.weights.flat, session._parts, *map(device.cuda.to_device, arrays), verdict,
-            number % 3 == 0,
-        )  # fmt: skip
+        gpu.step(network.flat, kept, *map(device.to_device, arrays), step_ok, number % 3 == 0)
     for part, expected in (
         ("weights", optimizers.parameters(layers)), ("first", cpu.mean), ("second", cpu.square)
     ):  # fmt: skip
-        found = optimizers.parameters(session.download(part))
+        flat = network.flat if part == "weights" else kept[part]
+        found = optimizers.parameters(weights.unpack(flat.copy_to_host(), network.shapes))
         for result, value in zip(found, expected, strict=True):
             np.testing.assert_allclose(result, value, **TOLERANCE, err_msg=part)
-    for found, (covariance, vectors) in zip(
-        session.download_axes(), cpu.axes_of_all(), strict=True
-    ):
-        np.testing.assert_allclose(found[0], covariance, **TOLERANCE)
-        np.testing.assert_allclose(found[1], vectors, **TOLERANCE)
+    covariances, vectors = (gpu.unpack(a.copy_to_host()) for a in (gpu.covariances, gpu.vectors))
+    found = zip(covariances, vectors, strict=True)
+    for ours, theirs in zip(cpu.axes_of_all(), found, strict=True):
+        for expected, result in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(result, expected, **TOLERANCE)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "soap"])

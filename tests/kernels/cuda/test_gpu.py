@@ -107,5 +107,5 @@ def test_two_trainings_give_the_same_bits(rng, optimizer):
 
 def test_out_of_memory_is_one_line():
     total = device.cuda.current_context().get_memory_info()[1]
-    with pytest.raises(UserError, match="out of memory"), device.errors_for_people():
+    with pytest.raises(UserError, match="out of memory"), device.one_line_errors():
         device.floats(total)  # of four bytes each

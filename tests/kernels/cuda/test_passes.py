@@ -58,7 +58,7 @@ def normal(rng, *shape):
     (4, 2, 4, 1, 3, 1, tiles.GATE),
 ])  # fmt: skip
 def test_convolution_tile(rng, maps, rows, columns, high, size, skew, act):
-    wide, limit = device.up(4, maps), maps - maps // 3
+    wide, limit = device.round_up(4, maps), maps - maps // 3
     shape = maps, rows, columns
 
     def both(bias_tile, convolution_tile, store_tile):
@@ -155,10 +155,10 @@ def test_errors_of_cuda_and_no_others_become_one_line():
         RuntimeError('Failure finding "libnvJitLink.so": none'),
         RuntimeError('Function "cuKernelGetFunction" not found'),
     ):
-        with pytest.raises(UserError, match="use --device cpu"), device.errors_for_people():
+        with pytest.raises(UserError, match="use --device cpu"), device.one_line_errors():
             raise raised
     for raised in (RuntimeError("a fault of ours"), ValueError("another"), OSError("disk full")):
-        with pytest.raises(type(raised), match=str(raised)), device.errors_for_people():
+        with pytest.raises(type(raised), match=str(raised)), device.one_line_errors():
             raise raised
 
 

@@ -1,4 +1,4 @@
-"""What the compiler makes of GPU kernels, with no GPU at hand: libNVVM to PTX, ptxas to registers.
+"""Test what the compiler makes of GPU kernels without a GPU: libNVVM to PTX, ptxas to registers.
 
 ``pip install ".[cuda-test]"`` brings both. Without libNVVM all is skipped; without a ptxas of the
 same release, or newer, only the PTX is looked at. With NPSRCNN_PTX=required in the environment, as
@@ -54,7 +54,7 @@ def _convolution(shape: Shape, rows: int, columns: int, skew: int = 0) -> Case:
     parts = convolution.blocking(shape, rows, columns, skew)
     numbers = parts.maps * parts.rows * parts.columns
     window, high = tiles.window(parts.columns, shape.size, skew), parts.high
-    loads = (parts.rows + high - 1) * window + device.up(4, parts.maps) * high * shape.size
+    loads = (parts.rows + high - 1) * window + device.round_up(4, parts.maps) * high * shape.size
     return Case(
         convolution.kernel(shape, parts), (*[FLOATS] * 5, NUMBERS), parts.threads,
         numbers * high * shape.size, loads // 4, numbers // 4, parts.resident,
@@ -91,13 +91,13 @@ def _step(name: str) -> Case:
     threads = steps.THREADS
     update = (*[FLOATS] * 7, NUMBERS)
     kernel, arguments = {
-        "relu": (steps.rectifying(threads), [FLOATS] * 3),
-        "loss": (steps.comparing(threads), (*[FLOATS] * 4, NUMBERS)),
-        "add": (steps.adding(threads), (*[FLOATS] * 3, NUMBERS)),
-        "sgd": (steps.updating(threads, steps.SGD), update),
-        "adam": (steps.updating(threads, steps.ADAM), update),
-        "judge": (steps.judging(threads), (*[FLOATS] * 4, NUMBERS, FLOATS)),
-        "gather": (steps.gathering(threads),
+        "relu": (steps.rectify_kernel(threads), [FLOATS] * 3),
+        "loss": (steps.compare_kernel(threads), (*[FLOATS] * 4, NUMBERS)),
+        "add": (steps.add_kernel(threads), (*[FLOATS] * 3, NUMBERS)),
+        "sgd": (steps.update_kernel(threads, steps.SGD), update),
+        "adam": (steps.update_kernel(threads, steps.ADAM), update),
+        "check step": (steps.check_step_kernel(threads), (*[FLOATS] * 4, NUMBERS, FLOATS)),
+        "gather": (steps.gather_kernel(threads),
             (FLOATS, NUMBERS, types.int32[::1], types.uint8[::1], FLOATS, NUMBERS, NUMBERS)),
     }[name]  # fmt: skip
     return Case(kernel, tuple(arguments), threads)
@@ -105,17 +105,23 @@ def _step(name: str) -> Case:
 
 def _soap(name: str) -> Case:
     threads, parts = soap.THREADS, soap.PARTS
-    turn = *[FLOATS] * 3, NUMBERS, FLOATS
-    step = FLOATS, NUMBERS, FLOATS  # plan, place, verdict
+    rotate = *[FLOATS] * 3, NUMBERS, FLOATS
+    step = FLOATS, NUMBERS, FLOATS  # plan, counter, step_ok
     kernel, arguments = {
-        "turn": (soap.turning(threads, soap.TO, 0), turn),
-        "turn back": (soap.turning(threads, soap.BACK, 1), turn),
-        "turn squares": (soap.turning(threads, soap.SQUARES, 2), turn),
-        "remember": (soap.remembering(threads, parts), (*[FLOATS] * 4, NUMBERS, *step)),
-        "limit": (soap.limiting(threads, parts), (*[FLOATS] * 4, NUMBERS, *step)),
-        "move": (soap.moving(threads), (*[FLOATS] * 4, *step)),
-        "covary": (soap.covarying(threads, soap.SLICES), (*[FLOATS] * 2, NUMBERS, *step)),
-        "improve": (soap.improving(threads), (*[FLOATS] * 4, NUMBERS, FLOATS)),
+        "rotate": (soap.rotate_kernel(threads, soap.TO, 0), rotate),
+        "rotate back": (soap.rotate_kernel(threads, soap.BACK, 1), rotate),
+        "rotate squares": (soap.rotate_kernel(threads, soap.SQUARES, 2), rotate),
+        "update moments": (
+            soap.update_moments_kernel(threads, parts),
+            (*[FLOATS] * 4, NUMBERS, *step),
+        ),
+        "normalize": (soap.normalize_kernel(threads, parts), (*[FLOATS] * 4, NUMBERS, *step)),
+        "apply": (soap.apply_kernel(threads), (*[FLOATS] * 4, *step)),
+        "update covariances": (
+            soap.update_covariances_kernel(threads, soap.SLICES),
+            (*[FLOATS] * 2, NUMBERS, *step),
+        ),
+        "update vectors": (soap.update_vectors_kernel(threads), (*[FLOATS] * 4, NUMBERS, FLOATS)),
     }[name]
     return Case(kernel, arguments, threads)
 
@@ -137,10 +143,10 @@ MAIN = {
     "dw of layer 2": lambda: _gradient(Shape(64, 32, 1), 25),
     "dw of layer 1": lambda: _gradient(Shape(1, 64, 9), 25),
     **{name: functools.partial(_step, name)
-       for name in ("relu", "loss", "add", "sgd", "adam", "judge", "gather")},
+       for name in ("relu", "loss", "add", "sgd", "adam", "check step", "gather")},
     **{f"{name}, of SOAP": functools.partial(_soap, name)
-       for name in ("turn", "turn back", "turn squares", "remember", "limit", "move", "covary",
-                    "improve")},
+       for name in ("rotate", "rotate back", "rotate squares", "update moments", "normalize",
+                    "apply", "update covariances", "update vectors")},
 }  # fmt: skip
 # The other networks, for one of them.
 MORE = {
@@ -175,7 +181,7 @@ def has_compiler() -> bool:
     from numba.cuda.cudadrv import nvvm
 
     try:
-        with device.errors_for_people():
+        with device.one_line_errors():
             nvvm.NVVM()
     except UserError:
         return False
@@ -256,7 +262,7 @@ def test_compiled_kernel(make, architecture, monkeypatch, tmp_path):
     if found is not None:
         assert found["spills"] == 0 and found["stack"] == 0, found
         assert found["registers"] * case.threads * case.resident <= 1 << 16, found
-        assert found["shared"] <= device.SHARED, found
+        assert found["shared"] <= device.SHARED_BYTES, found
 
 
 def test_what_nvidias_packages_raise_is_known():
