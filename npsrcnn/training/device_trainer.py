@@ -62,7 +62,7 @@ class DeviceTrainer(Trainer):
         )
         self._held = source if isinstance(source, SubImages) else None
         if self._held:
-            self._session.hold(*self._held.pixels(), self._held.cut.border)
+            self._session.hold(*self._held.pixels())
 
     def run_epoch(self, progress: Callable[[int], float]) -> Generator[float, None, None]:
         """Do what is left of the epoch, some steps at a time; then yield the loss of each.

@@ -243,9 +243,9 @@ def gather_kernel(threads: int) -> Kernel:
     next two numbers), and is turned as turns[k] says: bit 2 swaps rows and columns, bits 0 and 1
     mirror them. A block for each sub-image.
 
-    ``geometry``: extents of inputs and of labels; channels; where a label lies in its input; pixels
-    of all blurred images, after which the sharp ones come; floats of all inputs of a batch, after
-    which its labels come.
+    A label is the middle of its input. ``geometry``: extents of inputs and of labels; channels;
+    pixels of all blurred images, after which the sharp ones come; floats of all inputs of a batch,
+    after which its labels come.
     """
 
     @device.jit(threads)
@@ -257,16 +257,14 @@ def gather_kernel(threads: int) -> Kernel:
         chosen, turn = order[k], turns[k]
         first, width, plane = places[3 * chosen], places[3 * chosen + 1], places[3 * chosen + 2]
         for part in range(2):
-            to, offset, source, target = inputs, 0, first, 0
+            to, source, target = inputs, first, 0
             if part == 1:
-                to, offset, source, target = labels, geometry[9], first + geometry[10], geometry[11]
+                to, source, target = labels, first + geometry[9], geometry[10]
             side = to.rows
-            far = inputs.rows - side - offset  # where the label begins, seen from the other side
-            row = far if turn & 1 else offset
-            column = far if turn & 2 else offset
+            border = (inputs.rows - side) // 2
             for k in range(t, channels * side * side, threads):
                 c, i, j = k // (side * side), k // side % side, k % side
-                value = pixels[source + c * plane + (row + i) * width + column + j]
+                value = pixels[source + c * plane + (border + i) * width + border + j]
                 i = side - 1 - i if turn & 1 else i
                 j = side - 1 - j if turn & 2 else j
                 if turn & 4:

@@ -121,12 +121,11 @@ class Session:
         return self._soap
 
     @one_line_errors()
-    def hold(self, blurred: np.ndarray, sharp: np.ndarray, places: np.ndarray, offset: int) -> None:
+    def hold(self, blurred: np.ndarray, sharp: np.ndarray, places: np.ndarray) -> None:
         """Keep on the device the images that steps are to draw their batches from.
 
         To be called before the first step. ``blurred`` and ``sharp`` are all pixels; ``places``,
-        (sub-images, 3), are the first pixel of each, pixels a row and pixels a channel; in each
-        the label lies at ``offset``.
+        (sub-images, 3), are the first pixel of each, pixels a row and pixels a channel.
         """
         pixels = floats(len(blurred) + len(sharp))
         pixels[: len(blurred)].copy_to_device(blurred)
@@ -134,7 +133,7 @@ class Session:
         self._order = to_device(np.zeros(len(places), np.int32))
         self._turns = to_device(np.zeros(len(places), np.uint8))
         geometry = integers(
-            *self.inputs.extent, *self.labels.extent, self.inputs.channels, offset, len(blurred),
+            *self.inputs.extent, *self.labels.extent, self.inputs.channels, len(blurred),
             self.inputs.data.size,
         )  # fmt: skip
         corners = to_device(np.asarray(places, np.int64))

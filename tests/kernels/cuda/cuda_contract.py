@@ -256,6 +256,7 @@ def trainers(rng, optimizer, source_of, kinds, rate=0.05):
     """One trainer of each kind, all of the same network and source."""
     images = [(rng.random(shape) * 255).astype(np.uint8) for shape in ((12, 16, 3), (18, 10, 3))]
     for kind, where in kinds:
+        # In color: the gradients of two steps have full rank along every axis, as SOAP's must.
         net = SRCNN("3-1-1", 3, n=[2, 2], seed=1, device=where)
         source = datasets.sub_images(images, 2, 5, 3, 4, color="rgb", orientations=True)
         factors = [(1.0, 0.1), (1.0, 0.1), (0.1, 0.1)]
@@ -346,7 +347,7 @@ def test_a_recorded_step_goes_on_with_what_is_there_then(rng):
     session = training.Session(layers, [(1.0, 1.0)] * 3, steps.SGD, 1, 5, 3)
     image, corners = rng.random((6, 9), np.float32), [(0, 0), (1, 4), (0, 3)]
     places = [(9 * row + column, 9, 54) for row, column in corners]
-    session.hold(image.ravel(), 1 - image.ravel(), np.array(places), 1)
+    session.hold(image.ravel(), 1 - image.ravel(), np.array(places))
     for order in ([0, 1, 2], [2, 0, 1]):  # the first step of all is recorded
         session.order(np.array(order), np.zeros(3, np.uint8))
         session.begin([steps.Step(rate=0.0)] * 3)
