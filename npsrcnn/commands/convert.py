@@ -1,4 +1,4 @@
-"""`npsrcnn convert A B`: weights from one kind of file to another.
+"""`npsrcnn convert A B`: convert weights from one format to another.
 
 Reads .npz, .mat (the authors'), .pth and .pt (a PyTorch state_dict; nothing in it is run) and the
 names of weights that ship; writes .npz, .mat and .onnx.
@@ -19,7 +19,7 @@ COLORS = {1: ("y",), 3: ("rgb", "ycbcr")}
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Return the parser of the command's options."""
     parser = frame.parser("convert", "Convert weights between kinds of files.", __doc__)
     parser.add_argument("source", metavar="A", help="the file to read, or a name: 9-1-5-x3")
     parser.add_argument("target", metavar="B", type=Path, help="the file to write")
@@ -37,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="of images before every layer (.mat: replicate; .pth: zeros)",
     )
     known.add_argument("--color", choices=("y", "rgb", "ycbcr"), help="what the channels are")
-    return parser  # fmt: skip
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def convert(options: argparse.Namespace) -> None:
-    """Read, add what the options say, write, and say what was written."""
+    """Read, add the facts that options give, write, and print what was written."""
     net = load(options.source, device="reference", padding=options.padding)
     if options.scale is not None:
         net.metadata["scale"] = options.scale

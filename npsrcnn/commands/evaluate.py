@@ -1,4 +1,4 @@
-"""`npsrcnn evaluate`: how much better than bicubic, in the paper's own protocol.
+"""`npsrcnn evaluate`: measure how much better than bicubic, by the paper's own protocol.
 
 Each image is cropped so that it divides by the scale, made smaller by bicubic interpolation,
 enlarged again to its size by bicubic interpolation and by the method, and both are compared with
@@ -62,7 +62,7 @@ METHODS: dict[str, Callable[[argparse.Namespace], Candidate]] = {
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Return the parser of the command's options."""
     parser = frame.parser("evaluate", "Measure PSNR and SSIM in the paper's protocol.", __doc__)
     parser.add_argument(
         "--data",
@@ -127,7 +127,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="the enlarged images, and a crop of each beside bicubic and original; of a.jpg and"
         " a.png the first is a_jpg",
     )
-    return parser  # fmt: skip
+    return parser
 
 
 def _scale(text: str) -> int:
@@ -198,7 +198,7 @@ def _readable(paths: Iterable[Path], scale: int, edge: str) -> Iterator[Evaluati
 
 
 class Table:
-    """Prints rows as they come, under a head that fits them."""
+    """A table whose rows are printed as they come."""
 
     def __init__(self, width: int, color: bool, file: TextIO) -> None:
         self.width, self.color, self.file = max(width, 5), color, file
@@ -208,7 +208,7 @@ class Table:
         print(f"{'image':{self.width}}  " + " ".join(f"{h:>7}" for h in head), file=file)
 
     def row(self, row: dict[str, Any]) -> None:
-        """One image, or the mean."""
+        """Print the row of one image, or of the mean."""
         cells = []
         for kind, digits in (("psnr", 3), ("ssim", 4)):
             before, after = row[f"{kind}_bicubic"], row[kind]

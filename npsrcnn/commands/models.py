@@ -1,4 +1,4 @@
-"""`npsrcnn models`: a table of the weights that ship."""
+"""`npsrcnn models`: list the weights that ship."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from npsrcnn.model.shipped import models, path_of
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Return the parser of the command's options."""
     parser = frame.parser("models", "List the weights that ship.", __doc__)
     parser.add_argument("name", nargs="?", help="print all that is known of this one, as JSON")
     return parser
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def show(options: argparse.Namespace) -> None:
-    """The table, or one model in full."""
+    """Print the table, or all that is known of one model."""
     there = models()
     if options.name is None:
         print(there)

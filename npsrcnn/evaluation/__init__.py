@@ -1,1 +1,1 @@
-"""How good a network is: the paper's protocol and its figures."""
+"""Measure how good a network is: the paper's protocol and its figures."""

@@ -1,4 +1,4 @@
-"""Pictures to judge by eye: a crop of bicubic, restored and original, side by side."""
+"""Save pictures to judge by eye: a crop of bicubic, restored and original, side by side."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GAP = 6
 
 
 def files_of(paths: Sequence[Path], folder: Path, method: str) -> dict[Path, list[Path]]:
-    """<name>_bicubic.png, <name>_<method>.png, and <name>_compared.png of each image.
+    """Name the files of each image: <name>_bicubic.png, <name>_<method>.png, <name>_compared.png.
 
     The name of a.jpg is "a", and beside a.png it is "a_jpg".
 
@@ -82,14 +82,14 @@ def save(
 
 
 def picture_of(image: EvaluationImage, restored: np.ndarray) -> np.ndarray:
-    """The restored image, uint8, grey or RGB as the original."""
+    """Convert a restored image to uint8, grey or RGB as the original."""
     if image.picture.ndim == 2:
         return rounded(restored if restored.ndim == 2 else restored[..., 0])
     return rounded(ycbcr2rgb(np.asarray(image.in_color(restored), np.float64)))
 
 
 def hardest(image: EvaluationImage, side: int = SIDE) -> tuple[slice, slice]:
-    """The square of an image, ``side`` pixels wide or all there are, that bicubic fails most."""
+    """Find the square of an image, ``side`` pixels wide at most, that bicubic restores worst."""
     error = np.square(image.bicubic - image.truth / 255)
     sums = np.pad(error, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     h, w = (min(side, length) for length in error.shape)
@@ -101,7 +101,7 @@ def hardest(image: EvaluationImage, side: int = SIDE) -> tuple[slice, slice]:
 def side_by_side(
     panels: list[tuple[str, np.ndarray]], crop: tuple[slice, slice], zoom: int = ZOOM
 ) -> np.ndarray:
-    """(H, W, 3) uint8: the same crop of several images, each pixel ``zoom`` wide, with captions.
+    """Draw one crop of several images side by side, each pixel ``zoom`` wide, with captions.
 
     Parameters
     ----------

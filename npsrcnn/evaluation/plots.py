@@ -1,4 +1,4 @@
-"""Figures: pictures side by side, filters, feature maps, curves (with matplotlib: extra "plot").
+"""Draw pictures side by side, filters, feature maps and curves (with matplotlib: extra "plot").
 
 Every function returns a :class:`matplotlib.figure.Figure` and touches no global state: show it in
 a notebook by naming it, or write it with ``figure.savefig(path)``.
@@ -27,7 +27,7 @@ BLUE, ORANGE, GREY = "#2166ac", "#d6604d", "#888888"
 def images(
     pictures: Mapping[str, np.ndarray], *, columns: int | None = None, width: float = 3.2
 ) -> Figure:
-    """Pictures side by side, each under its title.
+    """Draw pictures side by side, each under its title.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def filters(
     title: str = "",
     width: float = 9.0,
 ) -> Figure:
-    """An atlas of the first layer's filters, as the paper's figure 5 (ECCV) and 6 (TPAMI).
+    """Draw an atlas of the first layer's filters, as the paper's figure 5 (ECCV) and 6 (TPAMI).
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def filters(
 def feature_maps(
     maps: np.ndarray, *, columns: int = 8, title: str = "", width: float = 9.0
 ) -> Figure:
-    """The maps (O, H, W) that a layer makes of one image, all on one scale of grey."""
+    """Draw the maps (O, H, W) that a layer makes of one image, all on one scale of grey."""
     maps = np.asarray(maps)
     top = float(np.percentile(maps, 99.5)) if maps.size else 1.0
     atlas = mosaic(maps[..., None], columns, fill=top)
@@ -101,7 +101,7 @@ def curves(
     title: str = "",
     log: str = "",
 ) -> Figure:
-    """Lines: label -> (x, y), and horizontal ones for comparison: label -> y.
+    """Draw lines, label -> (x, y), and horizontal ones for comparison, label -> y.
 
     ``log`` names the axes that are logarithmic: "", "x", "y" or "xy".
     """
@@ -130,7 +130,7 @@ def curves(
 def bars(
     groups: Mapping[str, Sequence[float]], *, xlabel: str, ylabel: str, level: float | None = None
 ) -> Figure:
-    """One panel of bars for each group, side by side; ``level`` draws a line across."""
+    """Draw a panel of bars for each group, side by side; ``level`` is a line across."""
     figure, axes = _grid(len(groups), len(groups), 9.0 / max(1, len(groups)), 2.8, frame=True)
     for ax, (title, heights) in zip(axes, groups.items(), strict=True):
         ax.bar(range(1, len(heights) + 1), heights, width=0.9, color=BLUE)
@@ -145,7 +145,7 @@ def bars(
 def frequency_responses(
     w: np.ndarray, *, columns: int = 16, size: int = 33, title: str = "", width: float = 9.0
 ) -> Figure:
-    """|Fourier transform| of each filter (O, 1, K, K), most varying first; zero is in the middle.
+    """Draw |Fourier transform| of filters (O, 1, K, K), most varying first, zero in the middle.
 
     The edges of each tile are half a cycle a pixel, the finest that an image can hold. Each tile
     has its own scale. ``size`` is the number of samples along a side.
@@ -164,7 +164,7 @@ def frequency_responses(
 def weights(
     panels: Mapping[str, np.ndarray], *, columns: int | None = None, width: float = 2.6
 ) -> Figure:
-    """Small signed arrays (K, K) drawn large: blue below zero, red above, each on its own scale."""
+    """Draw small signed arrays (K, K): blue below zero, red above, each on its own scale."""
     figure, axes = _grid(len(panels), columns or len(panels), width, width + 0.3)
     for ax, (title, panel) in zip(axes, panels.items(), strict=True):
         top = float(np.abs(panel).max()) or 1.0
@@ -174,7 +174,7 @@ def weights(
 
 
 def as_filters(w: np.ndarray) -> np.ndarray:
-    """A layer's weights (O, C, K, K), or a dictionary (d, O) of square atoms, as (O, C, K, K)."""
+    """Return weights (O, C, K, K), or a dictionary (d, O) of square atoms, as (O, C, K, K)."""
     w = np.asarray(w)
     if w.ndim == 2 and math.isqrt(len(w)) ** 2 == len(w):
         side = math.isqrt(len(w))
@@ -188,7 +188,7 @@ def as_filters(w: np.ndarray) -> np.ndarray:
 
 
 def mosaic(tiles: np.ndarray, columns: int, fill: float, gap: int = 1) -> np.ndarray:
-    """Tiles (O, H, W, C) as one picture (rows, columns, C), ``gap`` pixels of ``fill`` between."""
+    """Join tiles (O, H, W, C) to a picture (rows, columns, C), ``gap`` pixels of ``fill`` apart."""
     count, height, width, channels = tiles.shape
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
@@ -213,7 +213,7 @@ def _picture(
 def _grid(
     count: int, columns: int, width: float, height: float, frame: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` axes in rows of ``columns``, each of ``width`` x ``height`` inches."""
+    """Make ``count`` axes in rows of ``columns``, each ``width`` x ``height`` inches."""
     try:
         figure_class = importlib.import_module("matplotlib.figure").Figure
     except ModuleNotFoundError as error:

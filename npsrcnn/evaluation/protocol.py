@@ -1,4 +1,4 @@
-"""The paper's protocol: what an image is compared with, and how.
+"""Measure by the paper's protocol: make the input of a method, compare its output.
 
 Y of MATLAB's rgb2ycbcr; cropped to whole multiples of the scale; bicubic down and up in floating
 point; the result rounded to 8 bits, as many pixels as the scale shaved from every side. See TPAMI
@@ -128,15 +128,15 @@ class EvaluationImage:
         return self.ssim(self.bicubic)
 
     def psnr(self, y: np.ndarray) -> float:
-        """PSNR in dB of an Y (H, W), rounded to 8 bits and shaved."""
+        """Compute PSNR in dB of Y (H, W), rounded to 8 bits and shaved."""
         return psnr(self._shaved(rounded(y)), self._shaved(self.truth), PEAK)
 
     def ssim(self, y: np.ndarray) -> float:
-        """SSIM of an Y (H, W), rounded to 8 bits and shaved."""
+        """Compute SSIM of Y (H, W), rounded to 8 bits and shaved."""
         return ssim(self._shaved(rounded(y)), self._shaved(self.truth), PEAK)
 
     def psnr_color(self, ycbcr: np.ndarray) -> dict[str, float]:
-        """PSNR in dB of Cb, of Cr, of Y, Cb and Cr together, and of R, G and B together.
+        """Compute PSNR in dB of Cb, of Cr, of Y, Cb and Cr together, and of R, G and B together.
 
         TPAMI Table 5 prints that of Y, Cb and Cr together under the name RGB.
         """
@@ -164,12 +164,12 @@ class EvaluationImage:
 
 
 def rounded(image: np.ndarray) -> np.ndarray:
-    """Floats in 0..1 as 8 bits, as MATLAB's ``uint8(255 * image)``."""
+    """Round floats in 0..1 to 8 bits, as MATLAB's ``uint8(255 * image)``."""
     return np.floor(image * PEAK + 0.5).clip(0, PEAK).astype(np.uint8)
 
 
 def protocol(scale: int, edge: str) -> str:
-    """How the figures are measured, in one line."""
+    """Describe in one line how the figures are measured."""
     return (
         f"x{scale}; Y as MATLAB's rgb2ycbcr; modcrop; bicubic down and up, antialiased, in "
         f"floating point, edges {'clamped' if edge == 'clamp' else 'mirrored'}; rounded to "

@@ -177,12 +177,12 @@ class SRCNN:
 
     @property
     def n(self) -> tuple[int, ...]:
-        """n1, n2, ...: how many filters each layer has but the last."""
+        """Number of filters of each layer but the last: n1, n2, ..."""
         return tuple(len(b) for _, b in self.layers[:-1])
 
     @property
     def channels(self) -> int:
-        """c: channels of the image."""
+        """Number of channels of the image, c."""
         return len(self.layers[-1][1])
 
     @property
@@ -243,7 +243,7 @@ class SRCNN:
     def loss_and_grads(
         self, inputs: np.ndarray, labels: np.ndarray, l1: float = 0.0
     ) -> tuple[float, Layers]:
-        """Loss of a batch and its gradients to every weight and bias, without padding.
+        """Compute the loss of a batch and its gradients to all weights and biases, without padding.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The weights that ship with npsrcnn, found and described by what is in their files."""
+"""List the weights that ship with npsrcnn, and choose among them by what their files say."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOW_TO_TRAIN = "`npsrcnn train` trains one in minutes (see --help)"
 
 @dataclass(frozen=True)
 class Model:
-    """One file of weights, and what it says of itself."""
+    """A file of weights, and the facts in it."""
 
     path: Path
     facts: Facts
@@ -53,7 +53,7 @@ class Model:
 
     @property
     def licence(self) -> str:
-        """Of the images that it was trained on."""
+        """The licence of the images that it was trained on."""
         return str(self.facts.get("licence", ""))
 
     @property
@@ -79,12 +79,17 @@ class Models(list[Model]):
         ]
         rows += [
             (
-                m.name, m.network, f"x{m.scale}", m.color, f"{m.weights:,}",
+                m.name,
+                m.network,
+                f"x{m.scale}",
+                m.color,
+                f"{m.weights:,}",
                 *(f"{m.psnr[s]:.2f}" if s in m.psnr else "-" for s in ("Set5", "Set14")),
-                m.data, m.licence,
+                m.data,
+                m.licence,
             )
             for m in self
-        ]  # fmt: skip
+        ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(
             "  ".join(

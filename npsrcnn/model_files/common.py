@@ -15,9 +15,21 @@ from npsrcnn.errors import UserError
 LIMIT = 64 << 20  # bytes, unpacked: hundreds of times what the paper's largest network takes
 # Raised by libraries that read a file which is not what it should be.
 DAMAGED: tuple[type[Exception], ...] = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, TypeError, LookupError,
-    AttributeError, RuntimeError, OverflowError, MemoryError, OSError, SyntaxError, TokenError,
-)  # fmt: skip
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+    OSError,
+    SyntaxError,
+    TokenError,
+)
 
 
 @contextlib.contextmanager

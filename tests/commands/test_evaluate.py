@@ -249,12 +249,16 @@ def test_the_command_as_users_call_it(folder, model):
     command = [sys.executable, "-W", "error", "-m", "npsrcnn", "evaluate"]
     done = subprocess.run(
         [*command, "--model", model, "--data", str(folder), "--json", "-"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert json.loads(done.stdout)["scale"] == 3
     done = subprocess.run(
         [*command, "--model", model, "--data", "none", "--debug"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert "Traceback" in done.stderr

@@ -36,7 +36,7 @@ def test_a_wrong_gradient_is_found_even_if_both_kernel_sets_have_it(monkeypatch,
     assert lines[-1].startswith("WRONG: ")
 
 
-def test_the_command_prints_a_table_and_its_verdict(capsys, monkeypatch):
+def test_the_command_prints_a_table_and_says_what_is_wrong(capsys, monkeypatch):
     assert gradcheck.main(["--network", "3-1-3", "--filters", "2"]) == 0
     out = capsys.readouterr().out
     assert "All 9 gradients are right." in out

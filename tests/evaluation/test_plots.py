@@ -51,12 +51,15 @@ def test_pictures_curves_bars_and_weights_draw_what_they_are_given(tmp_path, rng
         "images": plots.images({"a": rng.random((20, 30)), "b": np.zeros((9, 9, 3), np.uint8)}),
         "maps": plots.feature_maps(rng.random((5, 10, 12))),
         "curves": plots.curves(
-            {"net": ([1, 2, 3], [30.0, 31.0, 31.5])}, xlabel="epochs", ylabel="dB",
-            levels={"bicubic": 30.39}, log="x",
+            {"net": ([1, 2, 3], [30.0, 31.0, 31.5])},
+            xlabel="epochs",
+            ylabel="dB",
+            levels={"bicubic": 30.39},
+            log="x",
         ),
         "bars": plots.bars({"layer 1": [1, 2]}, xlabel="map", ylabel="active", level=0.5),
         "weights": plots.weights({"flat": np.zeros((3, 3)), "edge": rng.standard_normal((13, 13))}),
-    }  # fmt: skip
+    }
     for name, figure in figures.items():
         figure.savefig(tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").stat().st_size > 1000

@@ -24,7 +24,7 @@ def picture(rng):
 
 
 @pytest.mark.parametrize("scale", [2, 3, 5])
-def test_what_is_prepared_is_the_protocol_step_by_step(scale, picture):
+def test_an_image_is_made_by_the_protocol_step_by_step(scale, picture):
     image = EvaluationImage.from_array(picture, scale, name="a.png")
     truth = modcrop(luma(picture), scale)
     blurred = degrade(truth / 255, scale)
@@ -43,7 +43,7 @@ def test_what_is_prepared_is_the_protocol_step_by_step(scale, picture):
     assert row["ssim"] == row["ssim_bicubic"] == pytest.approx(ssim(a, b, 255), abs=1e-12)
 
 
-def test_any_depth_of_bits(picture):
+def test_images_of_8_16_and_32_bits_are_alike(picture):
     image = EvaluationImage.from_array(picture, 3)
     for same in (picture.astype(np.uint16) * 257, picture / 255, (picture / 255).astype("f4")):
         np.testing.assert_array_equal(EvaluationImage.from_array(same, 3).picture, image.picture)

@@ -64,9 +64,12 @@ def test_an_identity_network_returns_the_image(rng, padding):
 @pytest.mark.parametrize("padding", ["replicate", "zeros"])
 def test_a_grown_network_is_the_same_function(rng, padding):
     small = SRCNN.from_layers(
-        SRCNN("5-1-3", n=[4, 3]).layers, device="reference", dtype=np.float64, padding=padding,
+        SRCNN("5-1-3", n=[4, 3]).layers,
+        device="reference",
+        dtype=np.float64,
+        padding=padding,
         metadata={"scale": 3},
-    )  # fmt: skip
+    )
     image = rng.standard_normal((20, 21))
     for name in ("5-1-3", "5-5-3", "9-3-5"):
         large = small.grown(name)

@@ -27,8 +27,12 @@ def weights(rng, tmp_path, monkeypatch):
 def test_models_are_listed_by_name_and_number(weights):
     there = npsrcnn.models()
     assert [m.name for m in there] == [
-        "9-1-5-x2", "9-1-5-x3", "9-1-5-x3-rgb", "9-1-5-x10", "9-5-5-x3",
-    ]  # fmt: skip
+        "9-1-5-x2",
+        "9-1-5-x3",
+        "9-1-5-x3-rgb",
+        "9-1-5-x10",
+        "9-5-5-x3",
+    ]
     model = there[4]
     assert (model.network, model.scale, model.color, model.licence) == ("9-5-5", 3, "y", "mixed")
     assert model.data == "2 x T91, BSDS"
@@ -36,11 +40,28 @@ def test_models_are_listed_by_name_and_number(weights):
     assert model.psnr == {"Set5": 33.0, "Set14": 29.4}
     lines = repr(there).splitlines()
     assert lines[0].split() == [
-        "name", "network", "scale", "color", "weights", "Set5", "Set14", "data", "licence",
-    ]  # fmt: skip
+        "name",
+        "network",
+        "scale",
+        "color",
+        "weights",
+        "Set5",
+        "Set14",
+        "data",
+        "licence",
+    ]
     assert lines[2].split() == [
-        "9-1-5-x3", "9-1-5", "x3", "y", "504", "32.64", "29.15", "T91", "none", "stated",
-    ]  # fmt: skip
+        "9-1-5-x3",
+        "9-1-5",
+        "x3",
+        "y",
+        "504",
+        "32.64",
+        "29.15",
+        "T91",
+        "none",
+        "stated",
+    ]
     assert lines[1].split()[5:7] == ["36.70", "-"]
 
 

@@ -66,10 +66,16 @@ def test_files_with_any_byte_changed(suffix, good, rng):
 @pytest.mark.parametrize("suffix", [".npz", ".mat", ".pth", ".pt"])
 @pytest.mark.parametrize(
     "content",
-    [b"", b"not a model\n" * 50, b"\x89PNG\r\n\x1a\n" + bytes(200), b"PK\x05\x06" + bytes(18),
-     bytes(1000), b"\x80\x02cos\nsystem\n(X\x05\x00\x00\x00touchtR."],
+    [
+        b"",
+        b"not a model\n" * 50,
+        b"\x89PNG\r\n\x1a\n" + bytes(200),
+        b"PK\x05\x06" + bytes(18),
+        bytes(1000),
+        b"\x80\x02cos\nsystem\n(X\x05\x00\x00\x00touchtR.",
+    ],
     ids=["empty", "text", "png", "empty zip", "zeros", "bare pickle"],
-)  # fmt: skip
+)
 def test_files_of_something_else(suffix, content, tmp_path):
     (tmp_path / f"file{suffix}").write_bytes(content)
     refused(tmp_path / f"file{suffix}")

@@ -23,7 +23,7 @@ NETWORKS = [("9-1-5", 1), ("9-5-5", 1), ("9-3-1-5", 1), ("3-3", 1), ("5-1-3", 1)
 
 @pytest.mark.parametrize("suffix", [".npz", ".mat", ".MAT", ".NPZ"])
 @pytest.mark.parametrize(("name", "channels"), NETWORKS)
-def test_what_is_written_is_read(suffix, name, channels, rng, tmp_path):
+def test_a_network_is_read_as_it_was_written(suffix, name, channels, rng, tmp_path):
     color = "y" if channels == 1 else "ycbcr"
     net = asymmetric(rng, name, channels, scale=3, color=color, psnr={"Set5": np.float32(32.5)})
     net.padding = "zeros"
@@ -96,7 +96,7 @@ def test_a_single_filter_is_no_special_case(rng, tmp_path):
         assert_same(net, load(tmp_path / "net.mat"))
 
 
-def test_the_same_network_makes_the_same_file(rng, tmp_path):
+def test_saving_a_network_twice_makes_equal_files(rng, tmp_path):
     net = asymmetric(rng, scale=2)
     for name in ("a.npz", "b.npz"):
         net.save(tmp_path / name)

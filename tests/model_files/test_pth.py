@@ -157,10 +157,14 @@ def test_checkpoints_hold_more_than_a_state_dict(key, rng, tmp_path, torch_names
     arrays = arrays_of(rng)
     moments = {0: {"step": 7, "exp_avg": arrays[0] * 2}}
     checkpoint = {
-        "epoch": 12, "loss": 0.25, "done": True, "name": None, "sizes": (9, 1, 5),
+        "epoch": 12,
+        "loss": 0.25,
+        "done": True,
+        "name": None,
+        "sizes": (9, 1, 5),
         "optimizer": {"state": moments, "param_groups": [{"lr": 1e-4, "params": [0, 1]}]},
         key: state_of(arrays, "conv1", "conv2", "conv3"),
-    }  # fmt: skip
+    }
     write_zip(tmp_path / "net.pth", checkpoint, torch_names)
     assert_holds(tmp_path / "net.pth", arrays)
 
