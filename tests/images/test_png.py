@@ -8,10 +8,13 @@ import zlib
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from random_inputs import random_samples
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import png
+from npsrcnn.images import Picture, png, read, write
 from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 
 COLORS = {1: 0, 2: 4, 3: 2, 4: 6}  # PNG's number for each count of channels
@@ -96,6 +99,23 @@ def test_what_is_written_reads_back(rng, size, channels, dtype):
         np.testing.assert_array_equal(pixels, samples)
     else:
         np.testing.assert_array_equal(pixels, samples >> 8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([np.uint8, np.uint16]),
+    st.tuples(st.integers(1, 70), st.integers(1, 70), st.sampled_from([1, 2, 3, 4])),
+    st.integers(0, 99),
+    st.integers(0, 8),
+)
+def test_any_picture_reads_back(tmp_path_factory, dtype, shape, seed, shift):
+    """As a file; ``shift`` makes neighbours alike, so that filters and matches have work."""
+    samples = random_samples(np.random.default_rng(seed), shape, dtype) >> dtype(shift)
+    path = tmp_path_factory.getbasetemp() / "any.png"
+    write(path, Picture.from_samples(samples))
+    result = read(path).samples()
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, samples)
 
 
 def test_the_file_does_not_depend_on_the_threads(rng):

@@ -1,4 +1,4 @@
-"""TIFF of 16-bit colour, read from files made tag by tag."""
+"""TIFF, read from files made tag by tag and by tifffile: in memory and by windows alike."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from random_inputs import random_image, smooth_samples
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import tiff
+from npsrcnn.images import Picture, read, tiff
 
 NONE, LZW, DEFLATE, PACKBITS = 1, 5, 8, 32773
 
 
 def compressed(samples, compression, order):
     """One strip or tile, (rows, columns, channels)."""
-    raw = samples.astype(order + "u2").tobytes()
+    raw = samples.astype(samples.dtype.newbyteorder(order)).tobytes()
     if compression == NONE:
         return raw
     if compression == DEFLATE:
         return zlib.compress(raw)
     # Let Pillow do it, on the same bytes as 8-bit grey, and take the only strip out of its file
-    width = 2 * samples.shape[1] * samples.shape[2]
+    width = samples.itemsize * samples.shape[1] * samples.shape[2]
     file = io.BytesIO()
     name = {LZW: "tiff_lzw", PACKBITS: "packbits"}[compression]
     image = Image.frombytes("L", (width, len(samples)), raw)
@@ -51,11 +55,16 @@ def naive_tiff(samples, order="<", compression=NONE, predictor=1, tile=None, pla
                     part = np.pad(part, grow)
                 if predictor == 2:
                     part = np.diff(part, axis=1, prepend=np.zeros_like(part[:, :1]))
+                if predictor == 3:  # TIFF Technical Note 3: bytes, the highest of all samples first
+                    planes = part.astype(">f4").view(np.uint8).reshape(len(part), -1, 4)
+                    planes = planes.swapaxes(1, 2).reshape(len(part), -1, part.shape[2])
+                    part = np.diff(planes, axis=1, prepend=np.zeros_like(planes[:, :1]))
                 parts.append(compressed(part, compression, order))
     tags = {
-        256: [width], 257: [height], 258: [16] * channels, 259: [compression],
+        256: [width], 257: [height], 258: [8 * samples.itemsize] * channels, 259: [compression],
         262: [0 if white_is_zero else 2 if channels > 2 else 1],
         277: [channels], 284: [planar], 317: [predictor],
+        339: [3 if samples.dtype.kind == "f" else 1] * channels,
     }  # fmt: skip
     if channels in (2, 4):
         tags[338] = [extra]
@@ -127,6 +136,26 @@ def test_grey_whose_white_is_zero(rng, channels, order, layout):
     np.testing.assert_array_equal(result[..., 1:], samples[..., 1:])  # alpha stays
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [DEFLATE, LZW])
+@pytest.mark.parametrize("layout", [{}, {"tile": (16, 32)}, {"planar": 2}], ids=str)
+@pytest.mark.parametrize("predictor", [2, 3])
+def test_floats_as_differences(rng, channels, order, compression, layout, predictor):
+    samples = rng.standard_normal((41, 37, channels)).astype(np.float32)
+    # differences of floats are those of the integers of the same bits
+    stored = samples.view(np.uint32) if predictor == 2 else samples
+    data = naive_tiff(stored, order, compression, predictor, **layout)
+    if predictor == 2:
+        entry = struct.pack(order + "HHI", 339, 4, channels)
+        place = data.index(entry) + len(entry)
+        if channels > 1:
+            place = struct.unpack_from(order + "I", data, place)[0]
+        formats = struct.pack(f"{order}{channels}I", *[3] * channels)
+        data = data[:place] + formats + data[place + len(formats) :]
+    np.testing.assert_array_equal(tiff.decode(data)[0], samples)
+
+
 @pytest.mark.parametrize("channels", [2, 4])
 def test_colours_multiplied_with_alpha_are_divided(rng, channels):
     samples = rng.integers(0, 65536, (41, 37, channels), np.uint16)
@@ -143,6 +172,109 @@ def test_colours_multiplied_with_alpha_are_divided(rng, channels):
     assert (error[seen] <= 0.5 / share[seen] + 0.5).all()  # both were rounded
     stored[..., :-1] = 65535  # which cannot be
     assert (tiff.decode(naive_tiff(stored, extra=1))[0][..., :-1] == 65535).all()
+
+
+@st.composite
+def tifffile_options(draw):
+    """Samples as they mean, as tifffile is to write them, and how."""
+    dtype = np.dtype(draw(st.sampled_from([np.uint8, np.uint16, np.float32])))
+    height, width, channels = (
+        draw(st.integers(1, 60)),
+        draw(st.integers(1, 60)),
+        draw(st.integers(1, 4)),
+    )
+    samples = random_image(
+        np.random.default_rng(draw(st.integers(0, 99))), (height, width, channels), dtype
+    )
+    options = {
+        "compression": draw(st.sampled_from([None, "zlib"])),
+        "byteorder": draw(st.sampled_from("<>")),
+        "bigtiff": draw(st.booleans()),
+        "photometric": "rgb"
+        if channels > 2
+        else draw(st.sampled_from(["minisblack", "miniswhite"])),
+    }
+    options |= draw(st.sampled_from([{}, {"rowsperstrip": 7}, {"tile": (16, 32)}]))
+    if options["compression"] and dtype.kind == "u":
+        options["predictor"] = draw(st.booleans())
+    stored = samples.copy()
+    if channels in (2, 4):
+        options["extrasamples"] = ["unassalpha"]
+    if options["photometric"] == "miniswhite":
+        stored[..., 0] = (
+            dtype.type(1 if dtype.kind == "f" else np.iinfo(dtype).max) - stored[..., 0]
+        )
+        if dtype.kind == "f":
+            samples[..., 0] = np.float32(1) - stored[..., 0]  # which rounds
+    if channels > 1 and draw(st.booleans()):
+        stored, options["planarconfig"] = np.moveaxis(stored, 2, 0), "separate"
+    elif channels == 1:
+        stored = stored[..., 0]
+    else:
+        options["planarconfig"] = "contig"
+    return samples, stored, options
+
+
+@settings(max_examples=150, deadline=None)
+@given(tifffile_options(), st.data())
+def test_any_file_is_the_same_in_memory_and_by_windows(tmp_path_factory, case, data):
+    samples, stored, options = case
+    path = tmp_path_factory.getbasetemp() / "any.tif"
+    tifffile.imwrite(path, stored, metadata=None, **options)
+    np.testing.assert_array_equal(read(path).samples(), samples)
+    reader = tiff.TiffReader(path)
+    for _ in range(3):
+        spans = []
+        for length in samples.shape[:2]:
+            start = data.draw(st.integers(0, length - 1))
+            spans.append((start, data.draw(st.integers(start + 1, length))))
+        window = samples[slice(*spans[0]), slice(*spans[1])]
+        pixels, alpha = reader.read(*spans)
+        np.testing.assert_array_equal(Picture(pixels, alpha).samples(), window)
+    reader.close()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_a_premultiplied_file_is_the_same_in_memory_and_by_windows(tmp_path, rng, mode, dtype):
+    samples = random_image(rng, (50, 60, len(mode)), dtype)
+    samples[:10, :, -1] = 0
+    opacity = samples[..., -1:] / (1 if dtype == np.float32 else np.iinfo(dtype).max)
+    samples[..., :-1] = samples[..., :-1] * opacity
+    tifffile.imwrite(tmp_path / "a.tif", samples, metadata=None, extrasamples=["assocalpha"],
+                     photometric="rgb" if mode == "RGBA" else "minisblack",
+                     planarconfig="contig", rowsperstrip=7)  # fmt: skip
+    whole = read(tmp_path / "a.tif")
+    pixels, alpha = tiff.TiffReader(tmp_path / "a.tif").read((5, 33), (20, 60))
+    np.testing.assert_array_equal(pixels, whole.pixels[5:33, 20:60])
+    np.testing.assert_array_equal(alpha, whole.alpha[5:33, 20:60])
+    if dtype == np.uint8:  # as Pillow has it
+        with Image.open(tmp_path / "a.tif") as image:
+            np.testing.assert_array_equal(whole.samples(), np.asarray(image.convert(mode)))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "YCbCr"])
+@pytest.mark.parametrize("compression", ["jpeg", "tiff_lzw", "packbits", "tiff_adobe_deflate"])
+def test_what_pillow_compresses_is_the_same_by_windows(tmp_path, mode, compression):
+    image = Image.fromarray(smooth_samples((75, 64, 3))).convert(mode)
+    if compression != "jpeg" and mode == "YCbCr":
+        return  # which tiff leaves to Pillow
+    image.save(tmp_path / "a.tif", compression=compression, tiffinfo={278: 16})
+    with Image.open(tmp_path / "a.tif") as image:
+        expected = np.asarray(image.convert("L" if mode == "L" else "RGB"))
+    np.testing.assert_array_equal(read(tmp_path / "a.tif").pixels, expected)
+    pixels, _ = tiff.TiffReader(tmp_path / "a.tif").read((10, 75), (5, 40))
+    np.testing.assert_array_equal(pixels, expected[10:75, 5:40])
+
+
+def test_tiles_that_a_file_leaves_out_are_zero(tmp_path, rng):
+    samples = rng.integers(1, 256, (64, 96), np.uint8)
+    tiles = [samples[y : y + 32, x : x + 32] for y in (0, 32) for x in (0, 32, 64)]
+    tiles[1] = tiles[4] = None
+    tifffile.imwrite(tmp_path / "a.tif", iter(tiles), shape=samples.shape, dtype=np.uint8,
+                     tile=(32, 32), compression="zlib", metadata=None)  # fmt: skip
+    samples[:, 32:64] = 0
+    np.testing.assert_array_equal(read(tmp_path / "a.tif").pixels, samples)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

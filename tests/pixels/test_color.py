@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from npsrcnn.pixels.color import convert, luma, rgb2ycbcr, ycbcr2rgb
 
@@ -73,6 +75,25 @@ def test_there_and_back(rng):
     np.testing.assert_allclose(ycbcr2rgb(rgb2ycbcr(image)), image, rtol=0, atol=1e-14)
     image = rng.integers(0, 256, (50, 60, 3), np.uint8)
     assert np.abs(ycbcr2rgb(rgb2ycbcr(image)).astype(int) - image).max() <= 2
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.sampled_from([np.uint8, np.uint16, np.float32, np.float64]),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(0, 99),
+)
+def test_any_colour_there_and_back(dtype, height, width, seed):
+    image = random_image(np.random.default_rng(seed), dtype, (height, width, 3))
+    image = image.clip(0, None if image.dtype.kind == "u" else 1)
+    there = rgb2ycbcr(image)
+    assert there.dtype == dtype
+    np.testing.assert_array_equal(luma(image), there[..., 0])
+    # rounding moves Y, Cb and Cr by half a level each: B by (1.164 + 2.017) / 2, and it is rounded
+    tolerance = {np.float32: 1e-6, np.float64: 1e-14}.get(dtype, 2)
+    error = np.abs(ycbcr2rgb(there).astype(np.float64) - image)
+    assert error.max() <= tolerance
 
 
 def test_a_grey_image_is_its_own_luma(rng):

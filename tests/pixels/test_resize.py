@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from npsrcnn.pixels.resize import (
     Resizer,
@@ -173,6 +175,43 @@ def test_rows_of_a_result_are_the_same_alone(rng, shape):
     for start in range(0, shape[0], 7):
         stop = min(start + 7, shape[0])
         np.testing.assert_array_equal(resizer(image, (start, stop)), whole[start:stop])
+
+
+@st.composite
+def resizers(draw):
+    """Any resizer of small images, and a window of its result."""
+    sides = st.integers(1, 40)
+    size = draw(st.tuples(sides, sides))
+    target = draw(
+        st.fixed_dictionaries({"scale": st.floats(0.05, 5)})
+        | st.fixed_dictionaries({"shape": st.tuples(st.integers(1, 90), st.integers(1, 90))})
+    )
+    edge, antialias = draw(st.sampled_from(["clamp", "mirror"])), draw(st.booleans())
+    resizer = Resizer(size, edge=edge, antialias=antialias, **target)
+    spans = []
+    for length in resizer.shape:
+        start = draw(st.integers(0, length - 1))
+        spans.append((start, draw(st.integers(start + 1, length))))
+    return resizer, *spans
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    resizers(),
+    st.sampled_from([*DTYPES, np.float16]),
+    st.sampled_from([(), (1,), (2,), (3,)]),
+    st.integers(0, 99),
+)
+def test_a_window_is_the_same_part_of_the_whole(case, dtype, channels, seed):
+    """Made from nothing but the rows and columns that it needs."""
+    resizer, rows, columns = case
+    image = random_image(np.random.default_rng(seed), (*resizer.size, *channels), dtype)
+    (top, bottom), (left, right) = resizer.needs(rows, columns)
+    assert 0 <= top < bottom <= image.shape[0] and 0 <= left < right <= image.shape[1]
+    part = image[top:bottom, left:right]
+    window = resizer.window(part, (top, left), rows, columns)
+    assert window.dtype == dtype
+    np.testing.assert_array_equal(window, resizer(image)[slice(*rows), slice(*columns)])
 
 
 def test_threads_change_no_bit(rng):

@@ -26,7 +26,7 @@ from npsrcnn.images import Picture
 from npsrcnn.images.scenes import TILE, TiledFile
 from npsrcnn.images.tiff import TiffReader
 from npsrcnn.model.ensemble import ensemble
-from npsrcnn.pixels.resize import Resizer, imresize
+from npsrcnn.pixels.resize import imresize
 from npsrcnn.upscaling import streaming
 from npsrcnn.upscaling.arrays import enlarge
 from npsrcnn.upscaling.enlarger import Enlarger
@@ -40,22 +40,6 @@ def random_windows(rng, shape, number):
 
 
 # Windows
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("edge", ["clamp", "mirror"])
-def test_bicubic_windows(rng, dtype, edge):
-    image = random_image(rng, (23, 31, 2), dtype)
-    for resizer in (
-        Resizer((23, 31), 2.5, edge=edge), Resizer((23, 31), 0.4, edge=edge),
-        Resizer((23, 31), shape=(60, 17), edge=edge), Resizer((23, 31), shape=(9, 50), edge=edge),
-    ):  # fmt: skip
-        whole = resizer(image)
-        for rows, columns in random_windows(rng, resizer.shape, 8):
-            (top, bottom), (left, right) = resizer.needs(rows, columns)
-            part = image[top:bottom, left:right]
-            window = resizer.window(part, (top, left), rows, columns)
-            np.testing.assert_array_equal(window, whole[slice(*rows), slice(*columns)])
 
 
 NETS = {
