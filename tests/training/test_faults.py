@@ -10,8 +10,8 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from PIL import Image
 from npsrcnn.commands import train
 from npsrcnn.datasets import dead_leaves, write_shards
 from npsrcnn.model import load
+from npsrcnn.training import runs
 from npsrcnn.training.optimizers import parameters
 from npsrcnn.training.runs import Run
 
@@ -38,7 +39,7 @@ def leaves():
 def original(leaves, tmp_path_factory):
     """A folder with a prepared set of 4 x 36 sub-images, 9 batches, in two shards; and an image."""
     folder = tmp_path_factory.mktemp("original")
-    mend(leaves, folder / "shards")
+    write_set(leaves, folder / "shards")
     Image.fromarray(leaves[0][:40, :40]).save(folder / "eval.png")
     return folder
 
@@ -58,7 +59,7 @@ def shards(original, tmp_path):
     return shutil.copytree(original / "shards", tmp_path / "shards")
 
 
-def mend(leaves, folder):
+def write_set(leaves, folder):
     write_shards(leaves, folder, 3, shard_bytes=60 * 2182)
 
 
@@ -83,7 +84,7 @@ def last_step(out):
 
 
 def one_line(capsys, *words):
-    """The error that was printed, which has these words."""
+    """Return the error that was printed, which has these words."""
     line = capsys.readouterr().err.strip()
     assert "\n" not in line and "Traceback" not in line, line
     for word in words:
@@ -105,25 +106,45 @@ def fork():
     return start
 
 
+def killed(measurements, calls, argv):
+    """Run the command, measuring after every step, and kill it from within: so many calls of Python
+    functions after so many measurements."""
+    go, measure, left = Run.go, Run.measure, [measurements, calls]
+
+    def count(frame, event, argument):
+        left[1] -= event == "call"
+        if left[1] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted_go(self, stop):
+        if measurements == 0:
+            sys.setprofile(count)
+        go(self, stop)
+
+    def counted_measure(self):
+        measure(self)
+        left[0] -= 1
+        if left[0] == 0:
+            sys.setprofile(count)
+
+    runs.MEASURE_EVERY, Run.go, Run.measure = 0.0, counted_go, counted_measure
+    train.main(argv)
+
+
 @POSIX
-def test_killed_at_ten_random_moments(shards, straight, tmp_path, fork):
-    """Some moments lie in steps, some in measuring, some in writing one of the four files."""
-    out, moments, killed = tmp_path / "killed", random.Random(10), []
-    checkpoint = out / "checkpoint.npz"
-    while len(killed) < KILLS:
-        begun = checkpoint.exists()
-        before = checkpoint.stat().st_mtime_ns if begun else None
-        process = fork(train.main, ["--resume", str(out)] if begun else arguments(shards, out))
-        while process.is_alive() and len(killed) % 3:  # every third may die before it has begun
-            if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
-                break
-            time.sleep(0.001)
-        process.join(moments.uniform(0, 0.04))
-        process.kill()
+def test_killed_at_ten_random_moments_a_run_ends_in_the_same_bits(shards, straight, tmp_path, fork):
+    """A step takes about 200 calls, a measurement 2,700, in which it writes the four files."""
+    out, moments, steps = tmp_path / "killed", random.Random(10), []
+    for kill in range(KILLS):
+        measurements = moments.randrange(4) if kill % 3 else 0  # every third has not measured yet
+        calls = moments.randrange(200 if kill % 2 else 3000)
+        begun = (out / "checkpoint.npz").exists()
+        argv = ["--resume", str(out)] if begun else arguments(shards, out)
+        process = fork(killed, measurements, calls, argv)
         process.join()
-        assert process.exitcode == -9, "it ended before it was killed ten times"
-        killed.append(last_step(out) if (out / "log.csv").exists() else 0)
-    assert killed == sorted(killed) and killed[-1] > killed[0]
+        assert process.exitcode == -signal.SIGKILL
+        steps.append(last_step(out) if (out / "log.csv").exists() else 0)
+    assert steps == sorted(steps) and 0 < steps[-1] < STEPS
     assert train.main(["--resume", str(out)]) == 0
     assert same(straight, weights(out))
     assert last_step(out) == STEPS
@@ -142,7 +163,7 @@ def test_a_damaged_sub_image_ends_the_run_with_all_its_steps_saved(
     assert 0 < steps < 9  # of the first epoch
     assert f"{steps} steps are saved: then --resume {out}" in line
     assert train.main(["--resume", str(out)]) == 1
-    mend(leaves, shards)
+    write_set(leaves, shards)
     assert path.read_bytes() == good
     assert train.main(["--resume", str(out)]) == 0
     assert same(straight, weights(out))
