@@ -141,7 +141,7 @@ CONVOLUTIONS = [  # n, channels, maps, height, width, size
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS)
-def test_convolution(rng, case):
+def test_convolution_equals_the_reference(rng, case):
     n, channels, maps, height, width, size = case
     x, w = normal(rng, n, channels, height, width), normal(rng, maps, channels, size, size)
     b = normal(rng, maps)
@@ -152,7 +152,7 @@ def test_convolution(rng, case):
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS)
-def test_gradients_of_a_convolution(rng, case):
+def test_gradients_of_a_convolution_equal_the_reference(rng, case):
     n, channels, maps, height, width, size = case
     x, w = normal(rng, n, channels, height, width), normal(rng, maps, channels, size, size)
     dy = normal(rng, n, maps, height - size + 1, width - size + 1)
@@ -167,7 +167,7 @@ def test_too_large_a_filter_is_refused(rng):
         kernels.conv2d(normal(rng, 1, 1, 40, 40), w, normal(rng, 1))
 
 
-def test_relu_and_loss(rng):
+def test_relu_and_loss_equal_the_reference(rng):
     x, dy = normal(rng, 2, 1, 3, 5), normal(rng, 2, 1, 3, 5)
     x[0, 0, 0, 0] = 0
     assert np.array_equal(kernels.relu(x), reference.relu(x))
@@ -187,7 +187,7 @@ NETWORKS = [  # channels, widths, sizes: the first with one pass for its first t
 
 @pytest.mark.parametrize("padding", ["replicate", "zeros"])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_forward(rng, network, padding):
+def test_forward_equals_the_reference(rng, network, padding):
     layers = layers_of(rng, *network)
     image = normal(rng, 1, network[0], 11, 13)
     expected = reference.forward(exact(layers), image.astype(np.float64), padding)
@@ -196,12 +196,21 @@ def test_forward(rng, network, padding):
     np.testing.assert_allclose(result, expected, **TOLERANCE)
 
 
-def test_forward_of_a_batch_and_of_a_pixel(rng):
+def test_forward_of_a_batch_and_of_a_pixel_equals_the_reference(rng):
     layers = layers_of(rng, *NETWORKS[0])
     for shape in ((2, 1, 3, 5), (1, 1, 1, 1)):
         images = normal(rng, *shape)
         expected = reference.forward(exact(layers), images.astype(np.float64))
         np.testing.assert_allclose(kernels.forward(layers, images), expected, **TOLERANCE)
+
+
+def test_forward_of_a_part_with_its_halo_is_that_of_the_whole(rng):
+    layers = layers_of(rng, *NETWORKS[0])
+    image, halo = normal(rng, 1, 1, 13, 21), kernels.halo(layers)
+    part = kernels.forward(layers, image[:, :, 2:, 3:], origin=(2, 3))
+    whole = kernels.forward(layers, image)
+    assert halo == 3
+    assert np.array_equal(part[:, :, halo:, halo:], whole[:, :, 2 + halo :, 3 + halo :])
 
 
 @pytest.mark.parametrize("padding", ["replicate", "zeros"])
@@ -222,7 +231,7 @@ def test_strips_are_identical_to_one_piece(rng, padding):
         next(network.strips(image, 1000))
 
 
-def test_loss_and_gradients(rng):
+def test_loss_and_gradients_equal_the_reference_and_repeat_to_the_bit(rng):
     layers = layers_of(rng, 1, (3, 2), (3, 1, 3))
     inputs, labels = normal(rng, 3, 1, 8, 8), normal(rng, 3, 1, 4, 4)
     loss, grads = kernels.loss_and_grads(layers, inputs, labels)
@@ -237,6 +246,12 @@ def test_loss_and_gradients(rng):
     assert again_loss == loss
     for pair, repeated in zip(grads, again, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(pair, repeated, strict=True))
+
+
+def test_loss_and_gradients_are_refused_with_a_penalty(rng):
+    batch = normal(rng, 1, 1, 5, 5), normal(rng, 1, 1, 1, 1)
+    with pytest.raises(UserError, match="for the CPU: the GPU kernels have none"):
+        kernels.loss_and_grads(layers_of(rng, 1, (2,), (3, 3)), *batch, l1=0.1)
 
 
 OPTIMIZERS = {"sgd": SGD, "adam": Adam, "soap": functools.partial(SOAP, every=2)}

@@ -1,4 +1,4 @@
-"""GPU kernels on a GPU: `python -m pytest -m cuda`. Skipped where there is none.
+"""Test GPU kernels on a GPU: `python -m pytest -m cuda`. Skipped where there is none.
 
 All of the contract on tiny shapes, with the tiles as they are; then the paper's networks on
 images and batches of real size.
@@ -41,7 +41,7 @@ def the_gpu_is_well():
 
 
 def distance(result, expected):
-    """Their difference, as a part of the expected."""
+    """Return the norm of their difference, as a part of that of the expected."""
     return np.linalg.norm(np.asarray(result, float) - expected) / np.linalg.norm(expected)
 
 

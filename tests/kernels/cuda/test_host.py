@@ -1,4 +1,4 @@
-"""What the host asks of a GPU's driver, with no GPU at hand: of ``fake_driver.c``, compiled here.
+"""Test what the host asks of a GPU's driver: of ``fake_driver.c``, compiled here.
 
 Its kernels do nothing, so results mean nothing; but that commands run through numba.cuda itself and
 not the simulator, within a GPU's limits, is tested here. Needs what ``test_ptx.py`` needs, and
@@ -98,7 +98,7 @@ def test_images_are_enlarged_and_measured(run, picture, tmp_path):
     assert code == 0 and counts["kernels"] == 2, output
 
 
-def test_little_memory(run, picture, tmp_path):
+def test_little_memory_makes_strips_and_too_little_one_line(run, picture, tmp_path):
     SRCNN("9-1-5", metadata={"scale": 3}).save(tmp_path / "model.npz")
     words = ["upscale", "--cuda", "--model", "model.npz", "--scale", "3", str(picture)]
     code, output, counts = run(*words, gigabytes=0.02)
@@ -111,7 +111,7 @@ def test_little_memory(run, picture, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_our_side_of_the_benchmark(run):
+def test_our_side_of_the_benchmark_runs(run):
     """Its other side is PyTorch's, which must have a GPU. Ours is timed as what it is there."""
     code = f"""
 import sys

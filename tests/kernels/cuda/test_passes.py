@@ -1,4 +1,4 @@
-"""GPU kernels on a machine without a GPU: on the simulator, and tile by tile on the CPU.
+"""Test GPU kernels without a GPU: on the simulator, and tile by tile on the CPU.
 
 What the simulator runs is the kernels' Python, and each tile's meaning in Python; that a tile's
 instructions mean the same is tested here by running them on the CPU.
@@ -32,7 +32,7 @@ PARTS = [
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_on_the_simulator(part):
+def test_kernels_keep_the_contract_on_the_simulator(part):
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "0"}
     run = subprocess.run(
@@ -57,7 +57,9 @@ def normal(rng, *shape):
     (3, 4, 8, 5, 5, 2, tiles.LINEAR), (1, 8, 4, 4, 4, 3, tiles.RELU),
     (4, 2, 4, 1, 3, 1, tiles.GATE),
 ])  # fmt: skip
-def test_convolution_tile(rng, maps, rows, columns, high, size, skew, act):
+def test_instructions_of_the_convolution_tile_mean_what_its_python_says(
+    rng, maps, rows, columns, high, size, skew, act
+):
     wide, limit = device.round_up(4, maps), maps - maps // 3
     shape = maps, rows, columns
 
@@ -84,7 +86,7 @@ def test_convolution_tile(rng, maps, rows, columns, high, size, skew, act):
 
 
 @pytest.mark.parametrize(("maps", "channels", "size"), [(8, 1, 9), (8, 8, 1), (3, 4, 5)])
-def test_gradient_tile(rng, maps, channels, size):
+def test_instructions_of_the_gradient_tile_mean_what_its_python_says(rng, maps, channels, size):
     def both(zero_tile, gradient_tile, add_tile):
         def run(dy, x, y, fresh):
             acc = zero_tile(maps, channels, size)
@@ -107,7 +109,7 @@ def test_gradient_tile(rng, maps, channels, size):
 
 @pytest.mark.parametrize("count", [1, 4])
 @pytest.mark.parametrize("valid", [-3, 0, 2, 7])
-def test_copy_tile(rng, count, valid):
+def test_instructions_of_the_copy_tile_mean_what_its_python_says(rng, count, valid):
     def both(copy_tile):
         def run(x, y, valid, fill):
             copy_tile(count, x, 8, valid, fill, y, 4)
@@ -166,7 +168,7 @@ def test_errors_of_cuda_and_no_others_become_one_line():
     ("error", "meaning"),
     [("ImportError", "needs the package numba-cuda"), ("AttributeError", "too old for this Numba")],
 )
-def test_without_numba_cuda_and_with_one_that_does_not_import(error, meaning):
+def test_without_numba_cuda_that_imports_the_line_says_what_to_install(error, meaning):
     code = f"""
 import sys
 

@@ -8,6 +8,7 @@ same release, or newer, only the PTX is looked at. With NPSRCNN_PTX=required in 
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import re
 import shutil
@@ -240,7 +241,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("make", "architecture"), CASES)
-def test_compiled_kernel(make, architecture, monkeypatch, tmp_path):
+def test_kernel_compiles_to_float32_in_registers_without_spills(
+    make, architecture, monkeypatch, tmp_path
+):
     case = make()
     ptx = compiled(case, architecture, monkeypatch)
     assert f".target sm_{architecture[0]}{architecture[1]}" in ptx
@@ -265,8 +268,14 @@ def test_compiled_kernel(make, architecture, monkeypatch, tmp_path):
         assert found["shared"] <= device.SHARED_BYTES, found
 
 
-def test_what_nvidias_packages_raise_is_known():
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("cuda.core._utils.cuda_utils", "CUDAError"), ("cuda.bindings.nvjitlink", "nvJitLinkError")],
+)
+def test_errors_of_nvidias_packages_become_one_line(module, name):
     """Of numba-cuda; Numba's own target raises but its own."""
     pytest.importorskip("numba_cuda")
-    names = {error.__name__ for error in device._cuda_errors()}
-    assert {"CUDAError", "nvJitLinkError"} <= names
+    kind = getattr(importlib.import_module(module), name)
+    raised = kind.__new__(kind, "CUDA_ERROR_OUT_OF_MEMORY")  # nvJitLink's asks for a handle
+    with pytest.raises(UserError, match="out of memory"), device.one_line_errors():
+        raise raised
