@@ -1,4 +1,4 @@
-"""`python -m benchmarks cuda`: the GPU kernels beside PyTorch, on one GPU, in one run.
+"""Measure the GPU kernels beside PyTorch, on one GPU, in one run: `python -m benchmarks cuda`.
 
 Medians of times between two events on the device, with a few images or steps between them, after
 warming up; inputs and weights are there already. Each result is compared with PyTorch's in float32
@@ -38,7 +38,7 @@ Row = dict[str, Any]
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Return a parser of the command's options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks cuda", description=__doc__)
     parser.add_argument("--repeats", type=commands.positive_int, default=30)
     parser.add_argument("--json", metavar="FILE", help="all rows so far as JSON, after each")
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def measurements(torch: Any, repeats: int, compiled: bool) -> Iterator[Row]:
-    """Every row: the card's ceilings, inference, the training step."""
+    """Yield every row: the card's ceilings, inference, the training step."""
     ceiling = ceilings(torch, repeats)
     yield ceiling
     for name in NETWORKS:
@@ -102,7 +102,7 @@ def timed(
     moved: float = 0,
     ceiling: Row | None = None,
 ) -> Row:
-    """A row: milliseconds, and rates of ``work`` operations; or why there are none."""
+    """Return a row: milliseconds, and rates of ``work`` operations; or why there are none."""
     row: Row = {"what": what, "by": by}
     try:
         with device.one_line_errors():
@@ -121,12 +121,12 @@ def timed(
 
 
 def flops(layers: Layers) -> int:
-    """Multiply-adds of each pixel."""
+    """Count the multiply-adds of each pixel."""
     return sum(w.size for w, _ in layers)
 
 
 def traffic(layers: Layers) -> int:
-    """Bytes of each pixel that our kernels read and write: the first two layers are one."""
+    """Count the bytes of each pixel that our kernels move: the first two layers are one."""
     maps = [layers[0][0].shape[1], *(len(b) for _, b in layers[1:])]
     return 4 * (2 * sum(maps) - maps[0] - maps[-1])
 
@@ -134,7 +134,7 @@ def traffic(layers: Layers) -> int:
 def median(
     record: Callable, between: Callable, work: Callable, repeats: int, count: int, before: Callable
 ) -> float:
-    """Milliseconds of ``work``, done ``count`` times between two events, after a few tries."""
+    """Return milliseconds of ``work``, done ``count`` times between two events, warmed up."""
     times = []
     for _ in range(5 + repeats):
         before()
@@ -147,7 +147,7 @@ def median(
 
 
 def ours(work: Callable, repeats: int, count: int, before: Callable = lambda: None) -> float:
-    """:func:`median` on numba.cuda's events."""
+    """Measure :func:`median` by numba.cuda's events."""
 
     def record():
         event = device.cuda.event(timing=True)
@@ -162,7 +162,7 @@ def ours(work: Callable, repeats: int, count: int, before: Callable = lambda: No
 
 
 def theirs(torch: Any, work: Callable, repeats: int, count: int = 1) -> float:
-    """:func:`median` on PyTorch's events."""
+    """Measure :func:`median` by PyTorch's events."""
 
     def record():
         event = torch.cuda.Event(enable_timing=True)
@@ -177,7 +177,7 @@ def theirs(torch: Any, work: Callable, repeats: int, count: int = 1) -> float:
 
 
 def ceilings(torch: Any, repeats: int) -> Row:
-    """What the card can do: copying, counting bytes read and written; a float32 product."""
+    """Measure the card: copying, counting bytes read and written; a float32 product."""
     precision(torch, tf32=False)
     a = torch.rand(1 << 28, device="cuda")
     b = torch.empty_like(a)
@@ -194,13 +194,13 @@ def ceilings(torch: Any, repeats: int) -> Row:
 
 
 def precision(torch: Any, *, tf32: bool) -> None:
-    """TF32 in convolutions and products, or plain float32."""
+    """Set PyTorch to TF32 in convolutions and products, or to plain float32."""
     torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cuda.matmul.allow_tf32 = tf32
 
 
 def as_torch(torch: Any, layers: Layers, *, same: bool) -> Any:
-    """The network as PyTorch would write it."""
+    """Return the network as PyTorch would write it."""
     modules = []
     for w, b in layers:
         layer = torch.nn.Conv2d(w.shape[1], w.shape[0], w.shape[2], padding="same" if same else 0)
@@ -210,7 +210,7 @@ def as_torch(torch: Any, layers: Layers, *, same: bool) -> Any:
 
 
 def variants(torch: Any, model: Any, compiled: bool) -> Iterator[tuple[str, Any, bool]]:
-    """PyTorch's ways: a name, the model, TF32 or not."""
+    """Yield PyTorch's ways: a name, the model, TF32 or not."""
     for tf32 in (False, True):
         suffix = "TF32" if tf32 else "float32"
         precision(torch, tf32=tf32)
@@ -233,7 +233,7 @@ Contestant = tuple[str, Callable[[], float]]  # a name, and what measures its mi
 def inferences(
     torch: Any, net: SRCNN, pixels: np.ndarray, repeats: int, compiled: bool
 ) -> Iterator[Contestant]:
-    """The whole network on an image."""
+    """Yield who runs the whole network on an image."""
     there, model = torch.from_numpy(pixels).cuda(), as_torch(torch, net.layers, same=True)
 
     def infer(variant: Any) -> Any:
@@ -261,7 +261,7 @@ def inferences(
 def trainings(
     torch: Any, net: SRCNN, batch: int, repeats: int, compiled: bool
 ) -> Iterator[Contestant]:
-    """A step on a batch that is on the device: SGD with momentum, and SOAP, which PyTorch lacks."""
+    """Yield who takes a step on a batch that is there: SGD, and SOAP, which PyTorch lacks."""
     rng, side = np.random.default_rng(0), 33 - net.margin
     inputs = rng.random((batch, 1, 33, 33), np.float32)
     labels = rng.random((batch, 1, side, side), np.float32)
@@ -303,18 +303,18 @@ def trainings(
 
 
 def plan_of_steps() -> list[steps.Step]:
-    """One step, and then those that are timed: of SOAP every tenth looks for new axes."""
+    """Return one step, and then those that are timed: of SOAP every tenth looks for new axes."""
     step = steps.Step(rate=1e-6, momentum=0.9, forget_mean=0.05, forget_square=0.05, epsilon=1e-6)
     return [step._replace(improve=i % 10 == 9) for i in range(1 + STEPS)]
 
 
 def loss_of(model: Any, x: Any, t: Any) -> Any:
-    """Caffe's EuclideanLoss, as :func:`npsrcnn.kernels.reference.mse`."""
+    """Compute Caffe's EuclideanLoss, as :func:`npsrcnn.kernels.reference.mse`."""
     return ((model(x) - t) ** 2).sum() / (2 * len(x))
 
 
 def recorded(torch: Any, work: Callable[[], None]) -> Callable[[], None]:
-    """``work`` as a CUDA graph of PyTorch's, which wants it done a few times on another stream."""
+    """Record ``work`` as a CUDA graph of PyTorch's, after a few times on another stream."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

@@ -8,6 +8,8 @@ same operations in the same order wherever it lies in a rectangle.
 
 Both layers keep the size of the image: before each, edges are replicated, or padded with zeros.
 A first-layer map outside the image is therefore not computed, but copied from its edge, or 0.
+
+c image channels, n1 n2 filters, f1 f2 their sizes, as in the paper.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ different banks of shared memory.
 The blocks' sums go to different places of ``partials``, added up in their order by
 :mod:`npsrcnn.kernels.cuda.steps`. There are no atomic additions: the same batch gives the same
 bits, on any GPU, since how samples are grouped depends on their number alone.
+
+N batch, C channels in, O channels out, H W height and width, K kernel size.
 """
 
 from __future__ import annotations

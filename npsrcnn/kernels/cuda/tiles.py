@@ -75,8 +75,10 @@ def _bias_tile(maps, rows, columns, b, first, limit):
 
 
 def _convolution_tile(acc, maps, rows, columns, high, size, skew, x, xi, pitch, w, wi, step):
-    """Add ``high`` rows of a filter of ``size`` columns: x[xi + skew + r pitch + j] is pixel
-    (r, j), w[wi + (u size + v) step + o] a weight."""
+    """Add ``high`` rows of a filter of ``size`` columns.
+
+    x[xi + skew + r pitch + j] is pixel (r, j), w[wi + (u size + v) step + o] a weight.
+    """
     of_four(xi, pitch, wi, step)
     acc = acc.copy()
     for r in range(rows):
@@ -103,7 +105,7 @@ def _gradient_tile(acc, maps, channels, size, dy, di, dstep, x, xi, xstep):
 
 
 def _store_tile(acc, maps, rows, columns, act, y, yi, map_step, row_step, limit, gate):
-    """y[yi + o map_step + r row_step + j] = act(acc[o, r, j]) for maps o < ``limit``."""
+    """Store y[yi + o map_step + r row_step + j] = act(acc[o, r, j]) for maps o < ``limit``."""
     of_four(yi, map_step, row_step)
     for o in range(min(maps, limit)):
         for r in range(rows):
@@ -116,7 +118,7 @@ def _store_tile(acc, maps, rows, columns, act, y, yi, map_step, row_step, limit,
 
 
 def _copy_tile(count, x, xi, valid, fill, y, yi):
-    """y[yi + k] = x[xi + k] for k < ``count`` (1 or 4), but ``fill`` from k = ``valid`` on."""
+    """Store y[yi + k] = x[xi + k] for k < ``count`` (1 or 4), ``fill`` from k = ``valid`` on."""
     if count == 4:
         of_four(xi, yi)
     for k in range(count):
@@ -124,12 +126,12 @@ def _copy_tile(count, x, xi, valid, fill, y, yi):
 
 
 def _aligned(array):
-    """The same array in shared memory, which begins at 16 bytes: loads of four floats need it."""
+    """Let the array in shared memory begin at 16 bytes: loads of four floats need it."""
     return array
 
 
 def _add_tile(acc, maps, rows, columns, y, yi, fresh):
-    """y[yi + i] += acc[i], or = acc[i] where ``fresh``, for all of it in order."""
+    """Add y[yi + i] += acc[i], or store it where ``fresh``, for all of it in order."""
     for i, value in enumerate(acc.ravel()):
         y[yi + i] = value if fresh else y[yi + i] + value
 
