@@ -14,8 +14,9 @@ from networks import (
 from npsrcnn import load
 from npsrcnn.errors import UserError
 from npsrcnn.evaluation import protocol, scores
+from npsrcnn.evaluation.methods import by_network
 from npsrcnn.evaluation.protocol import EvaluationImage
-from npsrcnn.evaluation.scores import by_network, mean_psnr, score
+from npsrcnn.evaluation.scores import mean_psnr, score
 from npsrcnn.pixels.resize import imresize, modcrop
 
 
