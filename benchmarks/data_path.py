@@ -1,4 +1,4 @@
-"""From a picture to a larger one: where the time of a 1080p result goes."""
+"""Split the time of enlarging an image to 1080p by its steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMALL = (360, 640)
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
-    """Reading, enlarging and restoring, writing; and the network's part of it."""
+    """Time reading, enlarging with the network, writing, and the network alone."""
     threads = options.threads_list[-1]
     with tempfile.TemporaryDirectory() as folder, npsrcnn_threads(threads):
         net = SRCNN("9-1-5", seed=1, metadata={"scale": SCALE, "color": "y"})
@@ -54,5 +54,11 @@ def _rows(net, folder, suffix, threads, repeats) -> Iterator[Row]:
     whole = sum(found.values()) - network
     case = f"9-1-5, {read.shape[1]} x {read.shape[0]} to {large.shape[1]} x {large.shape[0]}"
     for step, taken in found.items():
-        yield Row("data path", f"{case}, {suffix[1:].upper()}", step, threads, 1e3 * taken,
-                  value=f"{taken / whole:.0%} of the whole")  # fmt: skip
+        yield Row(
+            "data path",
+            f"{case}, {suffix[1:].upper()}",
+            step,
+            threads,
+            1e3 * taken,
+            value=f"{taken / whole:.0%} of the whole",
+        )

@@ -1,9 +1,9 @@
-"""`python -m benchmarks.dead_leaves 'BSDS500-train/3*.jpg'`: what each property of leaves is worth.
+"""`python -m benchmarks.dead_leaves 'BSDS500-train/3*.jpg'`: the worth of each property of leaves.
 
 Trains 9-1-5 once for each change to the default style, all alike, and measures it on photographs.
 Choose with some that are no test set. Three minutes each on four cores. With --init MODEL each
-training goes on from one that has long been trained on leaves: then what counts is what the network
-comes to, not how soon.
+training goes on from one that has long been trained on leaves: then the final quality counts, not
+the speed.
 """
 
 from __future__ import annotations
@@ -58,11 +58,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command."""
     parser = commands.parser(
-        "benchmarks.dead_leaves", "What each property of dead leaves is worth.", __doc__
+        "benchmarks.dead_leaves", "Measure the worth of each property of dead leaves.", __doc__
     )
     parser.add_argument("measured", help="images to measure on: a folder or a pattern")
-    parser.add_argument("--every", type=commands.positive_int, default=1, metavar="N",
-        help="take every N-th of them (default: 1)")  # fmt: skip
+    parser.add_argument(
+        "--every",
+        type=commands.positive_int,
+        default=1,
+        metavar="N",
+        help="take every N-th of them (default: 1)",
+    )
     parser.add_argument("--init", metavar="MODEL", help="begin with these weights")
     parser.add_argument("--lr", type=commands.positive_float, default=1e-3, help="(default: 0.001)")
     parser.add_argument("--steps", type=commands.positive_int, default=5000, help="(default: 5000)")

@@ -1,4 +1,4 @@
-"""Memory beyond input and output, of the network on images of growing size."""
+"""Measure memory beyond input and output, of the network on images of growing size."""
 
 from __future__ import annotations
 
@@ -37,15 +37,16 @@ print(max(0, memory.peak_resident_bytes() - before - y.nbytes))
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
-    """The largest resident set of a process of its own, less what it held before and the result."""
+    """Measure the peak of a process's resident memory, less that before the run and the result."""
     threads = options.threads_list[-1]
     for name in options.networks or ("9-1-5", "9-5-5"):
         for size, shape in SIZES.items():
             for by, package in PEERS.items():
                 if importlib.util.find_spec(package):
                     arguments = [name, by, str(threads), *map(str, shape)]
-                    run = subprocess.run([sys.executable, "-c", CODE, *arguments],
-                                         capture_output=True, text=True)  # fmt: skip
+                    run = subprocess.run(
+                        [sys.executable, "-c", CODE, *arguments], capture_output=True, text=True
+                    )
                     if run.returncode == 0:  # else it had too little memory, and has no row
                         extra = int(run.stdout.split()[-1]) / 2**20
                         yield Row("memory", f"{name} {size}", by, threads, value=f"{extra:.0f} MiB")

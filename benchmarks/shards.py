@@ -23,7 +23,6 @@ from benchmarks.measure import seconds
 from npsrcnn.commands import frame as commands
 from npsrcnn.datasets import Shards, Source, dead_leaves, is_prepared, sub_images, write_shards
 from npsrcnn.datasets.cutting import Cut
-from npsrcnn.datasets.protocols import Source
 from npsrcnn.images import list_images, write
 from npsrcnn.model.network import SRCNN
 from npsrcnn.training.build import optimizer_of
@@ -53,11 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command."""
     parser = commands.parser(
-        "benchmarks.shards", "Training from disk beside training from memory.", __doc__
+        "benchmarks.shards", "Compare training from disk with training from memory.", __doc__
     )
     parser.add_argument("folder", type=Path, help="for the set; it stays there")
-    parser.add_argument("--sub-images", type=commands.positive_int, default=5_000_000, metavar="N",
-        help="of a set to be made (default: 5000000)")  # fmt: skip
+    parser.add_argument(
+        "--sub-images",
+        type=commands.positive_int,
+        default=5_000_000,
+        metavar="N",
+        help="of a set to be made (default: 5000000)",
+    )
     parser.add_argument("--steps", type=commands.positive_int, default=50, help="(default: 50)")
     parser.add_argument("--repeats", type=commands.positive_int, default=7, help="(default: 7)")
     return parser
@@ -96,10 +100,17 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def steps(source: Source) -> Iterator[float]:
-    """Training by the default recipe without end, a step at a time."""
+    """Train by the default recipe without end; yield after each step."""
     net, recipe = SRCNN("9-1-5", seed=1), RECIPES["default"]
-    trainer = Trainer(net, source, optimizer_of(net, recipe, None), lambda step, progress: 1e-6,
-                      batch=BATCH, clip=recipe.clip, average=recipe.average)  # fmt: skip
+    trainer = Trainer(
+        net,
+        source,
+        optimizer_of(net, recipe, None),
+        lambda step, progress: 1e-6,
+        batch=BATCH,
+        clip=recipe.clip,
+        average=recipe.average,
+    )
     while True:
         yield from trainer.run_epoch(lambda step: 0.0)
 

@@ -28,6 +28,8 @@ class NoSubImages(UserError):
 class SubImages(Source):
     """Sub-images of images that are held in memory; each image is read and blurred once.
 
+    Attributes are those of :class:`.protocols.Source`, and ``cut``.
+
     Parameters
     ----------
     pairs : iterable of Pair
@@ -39,11 +41,6 @@ class SubImages(Source):
         Bytes of all pairs together, at least.
     skipped : sequence of (Path, str)
         Files that could not be used, and why.
-
-    Attributes
-    ----------
-    size, label_size, channels : int
-        Batches are (N, channels, size, size) and (N, channels, label_size, label_size).
 
     Raises
     ------

@@ -138,8 +138,6 @@ class Shards(Source):
     ----------
     cut : Cut
         Scale, size, stride, colours and rescaled copies, as the set was prepared.
-    size, label_size, channels : int
-        Batches are (N, channels, size, size) and (N, channels, label_size, label_size).
     skipped : tuple
         Empty: files that could not be read were left out when the set was prepared.
 

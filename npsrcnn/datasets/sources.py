@@ -200,10 +200,10 @@ class Stream(Source):
 
     Attributes
     ----------
-    size, label_size, channels : int
-        Batches are (N, channels, size, size) and (N, channels, label_size, label_size).
     skipped : list of (Path, str)
         Files that could not be used, and why; grows while files are read for the first time.
+
+    Others are those of :class:`.protocols.Source`, and ``cut``.
     """
 
     GROUPS_IN_MEMORY = 3  # one in use, the next, and the images that become the next

@@ -265,9 +265,18 @@ def _shrink(
     values = np.zeros((pieces, len(momenta) + 1 if history else 0))
     real = y.dtype.type
     parallel(
-        _shrink_block, pieces, y, d, d.T @ d, real(lam), real(1 / bound), momenta.astype(y.dtype),
-        signed, codes, values,
-    )  # fmt: skip
+        _shrink_block,
+        pieces,
+        y,
+        d,
+        d.T @ d,
+        real(lam),
+        real(1 / bound),
+        momenta.astype(y.dtype),
+        signed,
+        codes,
+        values,
+    )
     return (codes, values.sum(axis=0)) if history else codes
 
 

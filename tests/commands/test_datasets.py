@@ -17,8 +17,9 @@ def test_reduce_writes_smaller_copies(tmp_path, capsys, rng):
     iio.imwrite(tmp_path / "in" / "a.bmp", sharp)
     iio.imwrite(tmp_path / "b.png", grey)
     out = tmp_path / "new" / "out"
-    assert main(["reduce", str(tmp_path / "in"), str(tmp_path / "b.png"), "0.75",
-                 "-o", str(out)]) == 0  # fmt: skip
+    assert (
+        main(["reduce", str(tmp_path / "in"), str(tmp_path / "b.png"), "0.75", "-o", str(out)]) == 0
+    )
     assert capsys.readouterr().out == f"{out}: 2 images, reduced by 0.75\n"
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
     np.testing.assert_array_equal(iio.imread(out / "a.png"), imresize(sharp, 0.75))

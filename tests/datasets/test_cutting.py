@@ -1,4 +1,4 @@
-"""How sub-images are cut: counts known before any image is read, and what is refused."""
+"""Cuts: counts known before any image is read, and options that are refused."""
 
 from __future__ import annotations
 

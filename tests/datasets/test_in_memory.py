@@ -60,7 +60,7 @@ def test_t91_gives_as_many_as_the_public_files_do(data_folder, scale, count):
 
 @pytest.mark.parametrize("color", ["y", "rgb", "ycbcr"])
 @pytest.mark.parametrize(("scale", "cut"), [(3, (33, 21, 14)), (2, (33, 17, 9)), (4, (20, 14, 5))])
-def test_same_as_the_authors_loops(rng, scale, cut, color):
+def test_sub_images_are_those_of_the_authors_loops(rng, scale, cut, color):
     images = random_images(rng, (50, 71, 3), (36, 38, 3), (90, 41, 3))
     convert = {"y": lambda x: luma(x)[:, :, None], "rgb": lambda x: x, "ycbcr": rgb2ycbcr}[color]
     expected = [naive(convert(x) / np.float32(255), scale, *cut) for x in images]

@@ -30,7 +30,7 @@ def painted(rows, shape=SHAPE):
 
 
 def sampled(leaf, shape=SHAPE, fine=16):
-    """How much of each pixel a leaf covers, by counting points inside, 16 x 16 a pixel."""
+    """Return the part of each pixel that a leaf covers, by counting 16 x 16 points a pixel."""
     x0, y0, a, b, angle, corners = leaf[:6]
     at = (np.arange(max(shape) * fine) + 0.5) / fine - 0.5
     x, y = np.meshgrid(at[: shape[1] * fine] - x0, at[: shape[0] * fine] - y0)
@@ -55,7 +55,7 @@ def sampled(leaf, shape=SHAPE, fine=16):
         (2.0, -3.0, 20, 30, 0.3, 5, 1),  # partly outside
     ],
 )
-def test_a_leaf_covers_what_it_should_with_smooth_edges(leaf):
+def test_a_leaf_covers_its_shape_with_smooth_edges(leaf):
     cover, expected = painted(table(leaf))[:, :, 0], sampled(leaf)
     # A straight edge through a pixel is off by at most 1/8 where it cuts a corner off; the tips
     # of polygons, where two edges meet in a pixel, by more.
@@ -65,7 +65,7 @@ def test_a_leaf_covers_what_it_should_with_smooth_edges(leaf):
     assert abs(cover.sum() / expected.sum() - 1) < 0.01
 
 
-def test_what_lies_in_front_covers_what_lies_behind():
+def test_leaves_in_front_cover_those_behind():
     front, behind = (30, 30, 12, 12, 0, 0, 0.25), (36, 33, 15, 15, 0.5, 4, 1.0)
     cover = sampled(front)
     expected = cover * 0.25 + (1 - cover) * sampled(behind)
@@ -83,7 +83,7 @@ def test_soft_edges_are_as_wide_as_they_should_be():
     np.testing.assert_allclose(np.diff(rise[::-1]), 1 / 5, atol=1e-5)  # float32
 
 
-def test_slopes_and_waves():
+def test_slopes_and_waves_add_to_the_colour_of_a_leaf():
     rows = table((40, 32, 500, 500, 0, 0, 0.5))
     rows[0, leaves.SLOPE_X :] = [0.001, -0.002, 0.1, 0.3, 0.5, 0.7]
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] - np.array([32, 40])[:, None, None]
@@ -91,7 +91,7 @@ def test_slopes_and_waves():
     np.testing.assert_allclose(painted(rows)[:, :, 1], expected, atol=1e-6)  # float32
 
 
-def test_nothing_stays_open(monkeypatch):
+def test_the_background_leaves_no_pixel_open(monkeypatch):
     monkeypatch.setattr(leaves, "DEPTH", 0.5)  # so that the background shows
     rows = leaves._draw_leaves(np.random.default_rng(0), SHAPE, Style(gradient=0, textured=0))
     rows[:, leaves.RED : leaves.BLUE + 1] = 1
@@ -134,7 +134,7 @@ def test_an_image_depends_on_its_number_and_the_seed_alone():
 
 
 def test_edges_are_few_and_strong():
-    """As in photographs: differences of neighbours are mostly small, and sometimes large."""
+    """Compare differences of neighbours with those of photographs: mostly small, some large."""
     images = dead_leaves(8) / 255
     steps = np.diff(images.mean(axis=3), axis=2)
     kurtosis = np.mean(steps**4) / np.mean(steps**2) ** 2
@@ -143,7 +143,7 @@ def test_edges_are_few_and_strong():
     assert 0.3 < images.mean() < 0.7
 
 
-def test_colours_and_none():
+def test_no_saturation_gives_grey_images():
     coloured = dead_leaves(2, SHAPE)
     assert np.ptp(coloured.astype(int), axis=3).mean() > 3
     grey = dead_leaves(2, SHAPE, style=Style(saturation=0))
@@ -151,7 +151,7 @@ def test_colours_and_none():
 
 
 @pytest.mark.parametrize("k", [0.15, -0.1])
-def test_filter(rng, k):
+def test_the_filter_is_a_separable_convolution_with_edges_repeated(rng, k):
     image = rng.standard_normal((9, 7, 3))
     padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
     weight = np.outer([k, 1 - 2 * k, k], [k, 1 - 2 * k, k])
@@ -161,7 +161,7 @@ def test_filter(rng, k):
         np.testing.assert_allclose(filtered[y, x], expected, rtol=1e-12)  # float64
 
 
-def test_noise():
+def test_noise_differs_from_image_to_image_below_its_limit():
     style = Style(textured=0, gradient=0, filter=(0, 0))
     clean = dead_leaves(4, SHAPE, style=style).astype(float)
     noisy = dead_leaves(4, SHAPE, style=Style(textured=0, gradient=0, noise=0.1))
@@ -179,7 +179,7 @@ def test_noise():
         {"count": 1, "seed": -1},
     ],
 )
-def test_images_that_cannot_be_made(wrong):
+def test_counts_sizes_and_seeds_out_of_range_are_refused(wrong):
     with pytest.raises(UserError, match="cannot make"):
         dead_leaves(**wrong)
 
@@ -187,12 +187,12 @@ def test_images_that_cannot_be_made(wrong):
 @pytest.mark.parametrize(
     "wrong", [{"r_min": (0.1, 2)}, {"r_min": (2, 1)}, {"r_min": (1, 9), "r_max": 9}]
 )
-def test_radii_that_cannot_be(wrong):
+def test_radii_out_of_order_are_refused(wrong):
     with pytest.raises(UserError, match="radii"):
         Style(**wrong)
 
 
-def test_training_on_them():
+def test_sub_images_are_drawn_from_leaves():
     source = sub_images(dead_leaves(2, (99, 99)), 3, color="rgb", orientations=True)
     inputs, labels = next(source.batches(0, 0, 16))
     assert inputs.shape == (16, 3, 33, 33)

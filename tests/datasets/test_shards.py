@@ -345,7 +345,7 @@ def test_a_damaged_index_is_one_line(folder, spoil):
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_not_its_own_is_left_alone(pictures, folder, tmp_path, monkeypatch):
+def test_another_set_and_other_files_are_left_alone(pictures, folder, tmp_path, monkeypatch):
     before = contents(folder)
     with pytest.raises(UserError, match="another set, at x3, stride 8"):
         write_shards(pictures, folder, 2, 17, 8, shard_bytes=SMALL)

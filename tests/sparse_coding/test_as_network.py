@@ -157,7 +157,7 @@ def test_layers_of_even_and_odd_filters_on_an_image_below_zero(rng, image, sizes
 
 
 @pytest.mark.parametrize(("name", "channels"), [("9-1-5", 1), ("5-3-1-3", 3), ("5", 1)])
-def test_an_image_and_what_a_network_makes_of_it_are_a_network(rng, name, channels):
+def test_residual_adds_the_input_to_the_output_of_a_network(rng, name, channels):
     sizes = [int(size) for size in name.split("-")]
     widths = [channels, *[6, 5, 4][: len(sizes) - 1], channels]
     layers = [
@@ -182,6 +182,6 @@ def test_an_image_and_what_a_network_makes_of_it_are_a_network(rng, name, channe
         ((np.eye(9), np.zeros((25, 9)), -1), "lambda must be"),
     ],
 )
-def test_what_is_refused(arguments, message):
+def test_arguments_that_do_not_fit_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         as_srcnn(*arguments)

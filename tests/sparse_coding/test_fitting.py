@@ -104,6 +104,6 @@ SQUARE = [np.zeros((12, 12), np.float32)]
         (lambda: fitting.fit_srcnn([x * np.nan for x in SQUARE], SCALE), "not finite"),
     ],
 )
-def test_what_is_refused(call, message):
+def test_arguments_that_do_not_fit_are_refused(call, message):
     with pytest.raises(UserError, match=message):
         call()

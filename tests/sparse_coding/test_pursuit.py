@@ -23,7 +23,7 @@ def problem(rng):
 
 
 @pytest.mark.parametrize(("size", "stride"), [(1, 1), (5, 1), (4, 3), (7, 2), (13, 5)])
-def test_extract_cuts_what_slicing_cuts_and_averaging_puts_it_back(rng, size, stride):
+def test_extract_cuts_as_slicing_does_and_averaging_inverts_it(rng, size, stride):
     image = rng.standard_normal((13, 20))
     cut = patches.extract(image, size, stride)
     tops = [*range(0, 13 - size, stride), 13 - size]
@@ -34,7 +34,7 @@ def test_extract_cuts_what_slicing_cuts_and_averaging_puts_it_back(rng, size, st
     assert np.allclose(back, image, rtol=0, atol=1e-14)  # a mean of up to 25 equal numbers
 
 
-def test_overlap_average_is_the_mean_of_what_covers_a_pixel(rng):
+def test_overlap_average_is_the_mean_of_the_patches_over_a_pixel(rng):
     values = rng.standard_normal((4 * 3, 9))  # every other of 9 rows and 7 columns
     total, count = np.zeros((9, 7)), np.zeros((9, 7))
     for i, (y, x) in enumerate((y, x) for y in (0, 2, 4, 6) for x in (0, 2, 4)):
@@ -285,7 +285,7 @@ IMAGE, D, Y = np.zeros((8, 9)), np.eye(4), np.ones((3, 4))
         (lambda: dictionaries.coupled(Y, Y[:2], 1, 0.1), "not the same"),
         (lambda: dictionaries.high_resolution(Y, Y[:2]), "3 codes for 2"),
     ],
-)  # fmt: skip
-def test_what_is_refused(call, message):
+)
+def test_arguments_that_do_not_fit_are_refused(call, message):
     with pytest.raises(UserError, match=message):
         call()

@@ -63,7 +63,7 @@ def test_a_plus_recovers_a_linear_map(rng):
     assert np.allclose(found, matrix, atol=1e-4)
 
 
-def test_training_pairs_are_features_and_what_is_missing(leaves):
+def test_training_pairs_are_features_and_missing_details(leaves):
     pictures = sharp(leaves)
     low, high = super_resolvers.training_pairs(pictures, 3)
     assert low.shape == (len(high), 4 * 81) and high.shape[1] == 81
@@ -111,7 +111,7 @@ def test_figures_near_the_published_ones_on_set5(small, data_folder):
         assert least < psnr < most
 
 
-def test_what_was_trained_is_kept(small, leaves, tmp_path, monkeypatch, capsys):
+def test_trained_methods_are_kept(small, leaves, tmp_path, monkeypatch, capsys):
     first = methods.super_resolver("zeyde", sharp(leaves), 3, cache=tmp_path)
     assert "once" in capsys.readouterr().err
     (file,) = tmp_path.iterdir()
@@ -154,7 +154,7 @@ def test_the_command(small, monkeypatch, tmp_path, capsys, leaves):
     assert "--device is for --method srcnn" in capsys.readouterr().err
 
 
-def test_what_is_refused(leaves):
+def test_arguments_that_do_not_fit_are_refused(leaves):
     with pytest.raises(UserError, match="no method 'yang'"):
         methods.super_resolver("yang", sharp(leaves), 3)
     with pytest.raises(UserError, match="room for a patch"):
