@@ -63,11 +63,6 @@ class Cut:
         """Number of channels of a sub-image."""
         return COLORS[self.color]
 
-    @property
-    def border(self) -> int:
-        """Pixels of a sub-image on each side of its label."""
-        return (self.size - self.label_size) // 2
-
     def starts(self, length: int) -> np.ndarray:
         """Return where sub-images begin along a side of ``length`` pixels."""
         return np.arange(0, length - self.size + 1, self.stride)
