@@ -12,6 +12,19 @@ from typing import NoReturn
 
 from npsrcnn.errors import UsageError, UserError, describe
 
+COMMANDS = {  # name: what it does, and the arguments of an example
+    "upscale": ("Enlarge pictures", "photo.jpg --scale 3"),
+    "train": ("Train a network", "--data pictures --scale 2"),
+    "evaluate": ("Measure by the paper's protocol", "--data set5 --scale 3"),
+    "models": ("List the weights that ship", ""),
+    "datasets": ("Fetch, prepare or make images", "fetch t91 set5"),
+    "convert": ("Write weights in another format", "weights.mat weights.npz"),
+    "gradcheck": ("Check all gradients numerically", ""),
+    "warmup": ("Compile all kernels ahead of use", ""),
+    "completion": ("Complete commands by the Tab key", "bash"),
+}
+"""The commands, each a module of this package with ``make_parser`` and ``main``."""
+
 INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
 
 
@@ -39,7 +52,7 @@ def parser(name: str, description: str, epilog: str | None = None) -> argparse.A
 
 
 def positive_int(text: str) -> int:
-    """An argparse type: an integer of at least 1."""
+    """Parse an integer of at least 1 for argparse."""
     value = int(text) if text.lstrip("+-").isdigit() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
@@ -47,7 +60,7 @@ def positive_int(text: str) -> int:
 
 
 def positive_float(text: str) -> float:
-    """An argparse type: a finite number above 0."""
+    """Parse a finite number above 0 for argparse."""
     try:
         value = float(text)
     except ValueError:
@@ -58,7 +71,7 @@ def positive_float(text: str) -> float:
 
 
 def positive_floats(text: str) -> list[float]:
-    """An argparse type: numbers above 0, with commas between them."""
+    """Parse numbers above 0, with commas between them, for argparse."""
     return [positive_float(part) for part in text.split(",") if part]
 
 
@@ -73,28 +86,28 @@ def run(
     little memory; 2 for a :class:`UsageError`; 130 after Ctrl-C. ``--debug`` lets errors through.
     """
     if argv is None:
-        _spare_the_collector()
+        freeze_garbage_collector()
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be more than it can write
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does anyway
     argv = sys.argv[1:] if argv is None else list(argv)
-    the_parser = make_parser()
+    command = make_parser()
     try:
-        options = the_parser.parse_args(argv)
+        options = command.parse_args(argv)
         if options.threads is not None:
             from npsrcnn.runtime.threads import set_num_threads
 
             set_num_threads(options.threads)
         return body(options) or 0
     except KeyboardInterrupt:
-        return _fail(the_parser.prog, "interrupted", INTERRUPTED)
+        return _fail(command.prog, "interrupted", INTERRUPTED)
     except (UserError, OSError, MemoryError) as error:
         if "--debug" in argv:
             raise
-        return _fail(the_parser.prog, describe(error), getattr(error, "exit_code", 1))
+        return _fail(command.prog, describe(error), getattr(error, "exit_code", 1))
 
 
-def _spare_the_collector() -> None:
-    """Let Python not look for garbage among all that was imported, when it ends above all.
+def freeze_garbage_collector() -> None:
+    """Keep Python from looking for garbage among all that was imported, above all when it ends.
 
     Of a second start's 1.6 s, as a whole process, this saves 0.4: Numba brings many objects.
     """

@@ -26,7 +26,7 @@ def report(rows: list[Row], write: Callable[[str], None] = print) -> bool:
     return not wrong
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = frame.parser("gradcheck", "Check every gradient of a network, in float64.")
     parser.add_argument("--network", default="9-1-5", help="filter sizes (default: %(default)s)")
     parser.add_argument("--channels", type=int, choices=(1, 3), default=1, help="default: 1")
@@ -53,4 +53,4 @@ def _run(options: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 if every gradient is right, 1 if one is not."""
-    return frame.run(_parser, _run, argv)
+    return frame.run(make_parser, _run, argv)

@@ -1,34 +1,36 @@
-"""What the command says while it runs: a line for each picture, and a bar where somebody looks."""
+"""Show progress: a line for each picture, and bars on a terminal."""
 
 from __future__ import annotations
 
 import sys
 import threading
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
-SELDOM = 60  # seconds, between signs of life in a log
+LOG_INTERVAL = 60  # seconds between updates of a bar that goes to a log
 
 
 class Progress:
-    """Pictures done of all, images a second and time left; and blocks of a scene.
+    """Progress bars: pictures done, images a second and time left; and blocks of a scene.
 
     Parameters
     ----------
     pictures : int
         How many there are.
-    text : file
+    stream : file
         Where lines go. Bars go to standard error: of pictures if it is a terminal, of a scene
         also to a log, where it takes long.
     """
 
-    def __init__(self, pictures: int, text: TextIO) -> None:
-        self.text = text
+    def __init__(self, pictures: int, stream: TextIO) -> None:
+        self.stream = stream
         tqdm.set_lock(threading.RLock())  # its own is for processes, and takes one to watch it
         hidden = pictures < 2 or not sys.stderr.isatty()
-        self._pictures = tqdm(total=pictures, unit="image", disable=hidden, leave=False)
-        self._blocks: tqdm | None = None
+        self._pictures: tqdm[NoReturn] = tqdm(
+            total=pictures, unit="image", disable=hidden, leave=False
+        )
+        self._blocks: tqdm[NoReturn] | None = None
         self._failed = 0
 
     def __enter__(self) -> Progress:
@@ -39,12 +41,12 @@ class Progress:
         self._pictures.close()
 
     def write(self, line: str) -> None:
-        """A line of its own."""
-        tqdm.write(line, file=self.text)
-        self.text.flush()
+        """Print a line of its own."""
+        tqdm.write(line, file=self.stream)
+        self.stream.flush()
 
     def picture(self, failed: bool) -> None:
-        """One more picture is done with."""
+        """Count one more picture as done."""
         self._close_blocks()
         self._failed += failed
         if self._failed:
@@ -52,9 +54,9 @@ class Progress:
         self._pictures.update()
 
     def block(self, done: int, blocks: int) -> None:
-        """So many blocks are done of a scene's."""
+        """Show that ``done`` of the ``blocks`` of a scene are done."""
         if self._blocks is None:
-            pause = 0.1 if sys.stderr.isatty() else SELDOM
+            pause = 0.1 if sys.stderr.isatty() else LOG_INTERVAL
             self._blocks = tqdm(
                 total=blocks, initial=done - 1, unit="block", leave=False, mininterval=pause,
                 delay=pause,

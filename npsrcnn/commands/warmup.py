@@ -98,7 +98,7 @@ JOBS: dict[str, Callable[[], object]] = {
 }
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = frame.parser("warmup", "Compile every kernel ahead of its first use.")
     parser.add_argument(
         "jobs", nargs="*", metavar="JOB", type=_job, help=f"{', '.join(JOBS)} (default: all)"
@@ -135,4 +135,4 @@ def _run(options: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns 1 if compiled kernels cannot be kept anywhere."""
-    return frame.run(_parser, _run, argv)
+    return frame.run(make_parser, _run, argv)

@@ -1,4 +1,4 @@
-"""From an image to a larger one: ``npsrcnn.upscale`` for arrays, ``npsrcnn upscale``.
+"""Enlarge images that are arrays: ``npsrcnn.upscale``.
 
 The image is enlarged by bicubic interpolation and restored by the network: of a colour image Y by
 a network of one channel, and all channels by one of three. This goes in strips of rows, each with
@@ -12,7 +12,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -21,14 +21,24 @@ from npsrcnn.model import load
 from npsrcnn.model.network import SRCNN
 from npsrcnn.model.shipped import chain_for
 from npsrcnn.pixels.resize import Span
-from npsrcnn.upscaling.enlarger import Enlarger, steps_of
+from npsrcnn.upscaling.enlarger import Enlarger
 
 if TYPE_CHECKING:
     import dask.array as da
 
-__all__ = ["choose_models", "enlarge", "enlarge_window", "join", "split", "steps_of", "upscale"]
-
 STRIP = 1 << 23  # pixels of the result that are in work at a time: 4 x 32 MiB in floats
+
+
+@overload
+def upscale(
+    image: np.ndarray, scale: float | None = None, model: SRCNN | str | Path | None = None
+) -> np.ndarray: ...
+
+
+@overload
+def upscale(
+    image: da.Array, scale: float | None = None, model: SRCNN | str | Path | None = None
+) -> da.Array: ...
 
 
 def upscale(
@@ -67,7 +77,7 @@ def upscale(
     TypeError, ValueError
         No image: another dtype or shape.
     """
-    dask = sys.modules.get("dask.array")
+    dask = sys.modules.get("dask.array")  # who has a Dask array has imported it
     lazy = dask is not None and isinstance(image, dask.Array)
     image = image if lazy else np.asarray(image)
     channels = image.shape[2] if image.ndim == 3 else 1
@@ -76,15 +86,15 @@ def upscale(
     if image.dtype not in (np.uint8, np.uint16, np.float16, np.float32, np.float64):
         raise TypeError(f"cannot enlarge {image.dtype}: use uint8, uint16 or a float type in 0..1")
     nets, scale = choose_models(model, scale)
-    if lazy:
-        from npsrcnn.upscaling.dask_arrays import upscale
+    if not isinstance(image, np.ndarray):
+        from npsrcnn.upscaling.dask_arrays import upscale_lazily
 
-        return upscale(image, nets, scale)
+        return upscale_lazily(image, nets, scale)
     return join(*enlarge(*split(image), nets, scale), image.shape[2:])
 
 
 def split(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pixels (H, W) or (H, W, 3), and alpha (H, W) or None, of what :func:`upscale` takes."""
+    """Split what :func:`upscale` takes into pixels (H, W) or (H, W, 3) and alpha (H, W) or None."""
     if image.ndim == 2:
         return image, None
     channels = image.shape[2]
@@ -93,7 +103,7 @@ def split(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def join(pixels: np.ndarray, alpha: np.ndarray | None, channels: tuple[int, ...]) -> np.ndarray:
-    """The inverse of :func:`split`; ``channels`` are what follows (H, W) in the image's shape."""
+    """Join what :func:`split` split; ``channels`` are what follows (H, W) in the image's shape."""
     if alpha is not None:
         pixels = np.dstack([pixels, alpha])
     return pixels.reshape(*pixels.shape[:2], *channels)
@@ -102,7 +112,7 @@ def join(pixels: np.ndarray, alpha: np.ndarray | None, channels: tuple[int, ...]
 def choose_models(
     model: SRCNN | str | Path | None, scale: float | None, device: str = "cpu"
 ) -> tuple[list[SRCNN], float]:
-    """The network to use, or several in turn, and the scale that is asked for.
+    """Return the network to use, or several in turn, and the scale that is asked for.
 
     Only where no model is named, they may make more of an image than the scale: see
     :func:`steps_of`.
@@ -134,8 +144,9 @@ def choose_models(
 def enlarge(
     pixels: np.ndarray, alpha: np.ndarray | None, nets: Sequence[SRCNN], scale: float
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """As :func:`upscale`, with pixels (H, W) or (H, W, 3) and alpha (H, W) in two arrays."""
-    enlarger = Enlarger(pixels.shape[:2], nets, scale)
+    """Enlarge pixels (H, W) or (H, W, 3) and alpha (H, W); see :func:`upscale`."""
+    height, width = pixels.shape[:2]
+    enlarger = Enlarger((height, width), nets, scale)
     height, width = enlarger.shape
     return enlarge_window(enlarger, pixels, alpha, (0, height), (0, width))
 
@@ -148,7 +159,7 @@ def enlarge_window(
     columns: Span,
     corner: tuple[int, int] = (0, 0),
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """As ``enlarger`` called, in strips: memory beyond arguments and result is bounded."""
+    """Call ``enlarger`` strip by strip: memory beyond arguments and result is bounded."""
     height, width = (stop - start for start, stop in (rows, columns))
     step = max(64, STRIP // width)
     if step >= height:

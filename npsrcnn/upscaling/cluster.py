@@ -1,4 +1,4 @@
-"""Workers of a Dask cluster, on this machine or on many: what `--dask` of the command uses.
+"""Workers of a Dask cluster, on this machine or on many, for `npsrcnn upscale --dask`.
 
 Work goes out piece by piece, a few more pieces than there are threads to take them. A piece whose
 worker dies goes to another, and what comes of it is the same on any of them.
@@ -14,10 +14,10 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.runtime.threads import get_num_threads, limited
@@ -32,23 +32,27 @@ NOBODY = 60.0  # and for another one when all are gone
 POLL = 1.0  # seconds between two looks whether somebody is still there
 AHEAD = 2  # pieces of work for each thread, so that none waits for the next
 
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
 
 class ClusterError(UserError):
     """The scheduler, or the last worker, has gone: there is nobody left to do anything."""
 
 
 def threads_given() -> int:
-    """Threads that npsrcnn may use where it is: on a worker no more than Dask gives that."""
+    """Return the threads that npsrcnn may use here: on a worker no more than Dask gives that."""
     distributed = sys.modules.get("distributed")
     if distributed is not None:
         with contextlib.suppress(ValueError):  # this process is none
-            return min(get_num_threads(), distributed.get_worker().state.nthreads)
+            threads: int = distributed.get_worker().state.nthreads
+            return min(get_num_threads(), threads)
     return get_num_threads()
 
 
 @contextlib.contextmanager
 def connect(address: str) -> Iterator[Cluster]:
-    """The workers at ``address``, which is "tcp://HOST:PORT" of a scheduler, or "local:N".
+    """Connect to workers at ``address``: "tcp://HOST:PORT" of a scheduler, or "local:N".
 
     For "local:N" N processes are started, which share this machine's threads, and stopped again.
 
@@ -94,7 +98,7 @@ def connect(address: str) -> Iterator[Cluster]:
 
 
 def dask_setup(worker: object) -> None:
-    """What Dask calls first in a worker of "local:N": Ctrl-C is the command's, which ends them."""
+    """Ignore Ctrl-C in a worker of "local:N", which the command ends; Dask calls this first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -127,15 +131,15 @@ class Cluster:
                 raise UserError(f"worker {worker} has {there}: install npsrcnn {__version__} there")
 
     def unordered(
-        self, function: Callable, pieces: Sequence
-    ) -> Iterator[tuple[Any, Callable[[], Any]]]:
+        self, function: Callable[[Piece], Result], pieces: Sequence[Piece]
+    ) -> Iterator[tuple[Piece, Callable[[], Result]]]:
         """Call ``function(piece)`` on a worker for each of ``pieces``.
 
         Yields each piece when it is done, and a function that returns what came of it, or raises
         what went wrong.
         """
         calls = self._calls(function, pieces)
-        waiting: dict[Future, Any] = {}
+        waiting: dict[Future[Result], Piece] = {}
         while True:
             for piece, future in itertools.islice(calls, max(0, self._room() - len(waiting))):
                 waiting[future] = piece
@@ -144,10 +148,12 @@ class Cluster:
             for future in self._wait(list(waiting)):
                 yield waiting.pop(future), partial(self._result, future)
 
-    def ordered(self, function: Callable, pieces: Sequence) -> Iterator[Any]:
-        """As ``map(function, pieces)``, but on workers, a few pieces ahead."""
+    def ordered(
+        self, function: Callable[[Piece], Result], pieces: Sequence[Piece]
+    ) -> Generator[Result, None, None]:
+        """Yield ``function(piece)`` for each piece, in their order; workers are a few ahead."""
         calls = self._calls(function, pieces)
-        waiting: deque[Future] = deque()
+        waiting: deque[Future[Result]] = deque()
         while True:
             ahead = itertools.islice(calls, max(0, self._room() - len(waiting)))
             waiting.extend(future for _, future in ahead)
@@ -156,7 +162,9 @@ class Cluster:
             self._wait([waiting[0]])
             yield self._result(waiting.popleft())
 
-    def _calls(self, function: Callable, pieces: Sequence) -> Iterator[tuple[Any, Future]]:
+    def _calls(
+        self, function: Callable[[Piece], Result], pieces: Sequence[Piece]
+    ) -> Iterator[tuple[Piece, Future[Result]]]:
         """Send out piece by piece.
 
         ``function``, with the weights that it holds, goes to each worker once: as what a task
@@ -169,47 +177,50 @@ class Cluster:
             yield piece, submit(_run, kept, piece, rounds)
 
     def _room(self) -> int:
-        """How many pieces may be out at a time."""
+        """Return how many pieces may be out at a time."""
         return 1 + AHEAD * sum(self._threads().values())
 
     def _threads(self) -> dict[str, int]:
-        """How many each worker has."""
+        """Return how many threads each worker has."""
         try:
             if self._client.status == "running":
-                threads = self._client.nthreads()
+                threads: dict[str, int] = self._client.nthreads()
                 self._seen = time.monotonic() if threads else self._seen
                 return threads
         except OSError as error:
             raise self._gone() from error
         raise self._gone()
 
-    def _wait(self, futures: list[Future]) -> set[Future]:
-        """Those that are done, as soon as there are any."""
+    def _wait(self, futures: list[Future[Result]]) -> set[Future[Result]]:
+        """Return those that are done, as soon as there are any."""
         import distributed
 
         while True:
             try:
-                return distributed.wait(futures, POLL, return_when="FIRST_COMPLETED").done
+                waited = distributed.wait(futures, POLL, return_when="FIRST_COMPLETED")
+                done: set[Future[Result]] = waited.done
+                return done
             except CancelledError as error:
                 raise self._gone() from error
             except asyncio.TimeoutError:
                 self._check_workers()
 
     def _check_workers(self) -> None:
-        """Raise ClusterError where there have been none for some time."""
+        """Raise ClusterError where there have been no workers for some time."""
         if not self._threads() and time.monotonic() - self._seen > NOBODY:
             raise ClusterError(
                 f"no workers are left at {self._address}: start some, and then this again"
             )
 
-    def _result(self, future: Future) -> Any:
-        """What a task returned; or raise what it raised, or what became of its workers."""
+    def _result(self, future: Future[Result]) -> Result:
+        """Return what a task returned, or raise what it raised or what became of its workers."""
         import distributed
 
         try:
             while True:
                 try:
-                    return future.result(POLL)
+                    result: Result = future.result(POLL)
+                    return result
                 except asyncio.TimeoutError:  # the worker that had it is gone: it is computed anew
                     if future.status == "error":  # no: the task itself has raised it
                         raise
@@ -228,11 +239,11 @@ class Cluster:
         )
 
 
-def _same(value: object) -> object:
+def _same(value: Result) -> Result:
     return value
 
 
-def _run(function: Callable, piece: object, rounds: int) -> Any:
-    """On a worker that is called about ``rounds`` times: once, and all its threads are for that."""
+def _run(function: Callable[[Piece], Result], piece: Piece, rounds: int) -> Result:
+    """Call ``function(piece)`` on a worker; where ``rounds`` is 1, with all of its threads."""
     with limited(threads_given() // rounds):
         return function(piece)

@@ -13,14 +13,13 @@ import errno
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 from npsrcnn.errors import UserError
 from npsrcnn.images import tiff
 from npsrcnn.runtime.files import leftovers
 from npsrcnn.upscaling.cluster import Cluster, ClusterError, connect
-from npsrcnn.upscaling.files import Job, Settings, beside_it, enlarge_file, need_of
-from npsrcnn.upscaling.folder import Outcome, hopeless
+from npsrcnn.upscaling.files import EnlargeOptions, Job, ends_run, enlarge_file, need_of
+from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome, outcome_of
 
 SAME_FOLDERS = "workers need the same folders as the command, as from a network drive"
 
@@ -28,11 +27,11 @@ SAME_FOLDERS = "workers need the same folders as the command, as from a network 
 def enlarge_files(
     address: str,
     jobs: Sequence[Job],
-    settings: Settings,
+    options: EnlargeOptions,
     progress: Callable[[int, int], None],
     say: Callable[[str], None],
 ) -> Generator[tuple[Job, Outcome], None, None]:
-    """As :func:`npsrcnn.upscaling.folder.enlarge_files`, on the workers at ``address``.
+    """Enlarge pictures on the workers at ``address``, until nothing more can be written.
 
     ``progress`` and ``say`` are as for :func:`npsrcnn.upscaling.files.enlarge_file`.
 
@@ -41,68 +40,72 @@ def enlarge_files(
     UserError
         As :func:`npsrcnn.upscaling.cluster.connect`; or ClusterError, when nobody is left to go on.
     """
-    with _swept(jobs), connect(address) as cluster:
-        for job, outcome in _outcomes(cluster, jobs, settings, progress, say):
+    with _leftovers_removed(jobs), connect(address) as cluster:
+        for job, outcome in _outcomes(cluster, jobs, options, progress, say):
             yield job, outcome
-            if isinstance(outcome, Exception) and hopeless(job, outcome):
+            if ends_run(job, outcome):
                 return
 
 
 def _outcomes(
     cluster: Cluster,
     jobs: Sequence[Job],
-    settings: Settings,
+    options: EnlargeOptions,
     progress: Callable[[int, int], None],
     say: Callable[[str], None],
 ) -> Iterator[tuple[Job, Outcome]]:
-    scenes = dict.fromkeys(job for job in jobs if _is_scene(job, settings))
+    scenes = dict.fromkeys(job for job in jobs if _goes_by_blocks(job, options))
     others = {_absolute(job): job for job in jobs if job not in scenes}
-    for job, result in cluster.unordered(partial(enlarge_file, settings=settings), list(others)):
+    for job, result in cluster.unordered(partial(enlarge_file, options=options), list(others)):
         yield others[job], _outcome(others[job], result)
     for job in scenes:
-        result = partial(enlarge_file, _absolute(job), settings, cluster.ordered, progress, say)
+        result = partial(enlarge_file, _absolute(job), options, cluster.ordered, progress, say)
         yield job, _outcome(job, result)
 
 
-def _outcome(job: Job, result: Callable[[], dict[str, object]]) -> Outcome:
-    try:
-        row = result() | {"source": str(job.source)}
-        if not Path(row["target"]).exists():
-            raise UserError(f"{row['target']}: written by a worker, but not there: {SAME_FOLDERS}")
-    except ClusterError:  # which is none of the job's
-        raise
-    except FileNotFoundError as error:
+def _outcome(job: Job, result: Callable[[], Enlarged]) -> Outcome:
+    """Return the outcome of a job, as seen from here; raise ClusterError, which is no job's."""
+    outcome = outcome_of(job.source, result)
+    if isinstance(outcome, Enlarged):
+        if outcome.target.exists():
+            return dataclasses.replace(outcome, source=job.source)
+        text = f"{outcome.target}: written by a worker, but not there: {SAME_FOLDERS}"
+        return Failed(job.source, UserError(text))
+    error = outcome.error
+    if isinstance(error, ClusterError):
+        raise error
+    if isinstance(error, FileNotFoundError):
         if not job.source.exists():
-            return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(job.source))
-        return UserError(f"{error.filename}: not there for a worker: {SAME_FOLDERS}")
-    except (UserError, OSError, MemoryError) as error:
-        return error
-    return row
+            error = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(job.source))
+        else:
+            error = UserError(f"{error.filename}: not there for a worker: {SAME_FOLDERS}")
+    return Failed(job.source, error)
 
 
-def _is_scene(job: Job, settings: Settings) -> bool:
-    """Whether it goes block by block."""
+def _goes_by_blocks(job: Job, options: EnlargeOptions) -> bool:
     if job.source.suffix.lower() not in tiff.SUFFIXES:
         return False
     with contextlib.suppress(UserError, OSError):  # of which a worker will tell
-        return need_of(job, settings).by_blocks
+        return need_of(job, options).by_blocks
     return False
 
 
 def _absolute(job: Job) -> Job:
-    """For workers, which are in other folders."""
-    paths = {key: getattr(job, key) for key in ("source", "target", "fallback")}
+    """Return the job with absolute paths, for workers, which are in other folders."""
     return dataclasses.replace(
-        job, **{key: path and path.absolute() for key, path in paths.items()}
+        job,
+        source=job.source.absolute(),
+        target=job.target.absolute(),
+        fallback=job.fallback and job.fallback.absolute(),
     )
 
 
 @contextlib.contextmanager
-def _swept(jobs: Sequence[Job]) -> Iterator[None]:
-    """Remove in the end what workers that were killed have left half-written."""
+def _leftovers_removed(jobs: Sequence[Job]) -> Iterator[None]:
+    """Remove in the end the temporary files that killed workers have left."""
     try:
         yield
     finally:
-        targets = {path for job in jobs for path in (job.target, job.fallback) if path}
-        for path in leftovers(targets | {beside_it(path) for path in targets}):
+        outputs = {path for job in jobs for path in job.possible_outputs()}
+        for path in leftovers(outputs):
             path.unlink(missing_ok=True)

@@ -1,4 +1,8 @@
-"""The first start of all: processes compile side by side what a picture needs."""
+"""Compile kernels in several processes side by side, when a processor sees its first picture.
+
+``python -m npsrcnn.upscaling.compiling JOB...`` does jobs of :data:`JOBS` and ends; the compiled
+kernels are in Numba's cache then. :func:`compile_kernels` starts such processes.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +29,11 @@ from npsrcnn.upscaling.enlarger import pixels_of, planes_of
 
 
 def compile_kernels(nets: Sequence[SRCNN]) -> float:
-    """Compile the kernels of networks, and beside them those of pictures of 8 bits.
+    """Compile the kernels of networks on the CPU, and those of pictures of 8 bits.
 
-    Numba compiles one kernel at a time in a process, so others take what this one does not. What
-    they fail at is compiled when it is called.
+    Numba compiles one kernel at a time in a process, so other processes compile what this one
+    does not, but only if something is missing in the cache. What they fail at is compiled when
+    it is called.
 
     Returns
     -------
@@ -37,10 +42,11 @@ def compile_kernels(nets: Sequence[SRCNN]) -> float:
     """
     started = time.perf_counter()
     nets = [net for net in nets if net.device == "cpu"]
-    slowest_first = [name for name in stages.KERNELS if any(name in _stages(net) for net in nets)]
-    own, *others = _parts(slowest_first, get_num_threads())
+    needed = {name for net in nets for name in _stages(net)}
+    slowest_first = [name for name in stages.KERNELS if name in needed]
+    own, *others = share_jobs(slowest_first, get_num_threads())
     with compilations() as compiled:
-        with contextlib.ExitStack() as processes, when_compiling(lambda: _begin(others, processes)):
+        with contextlib.ExitStack() as processes, when_compiling(lambda: _start(others, processes)):
             if nets:
                 inference.compile_common()
             for name in own:
@@ -50,8 +56,10 @@ def compile_kernels(nets: Sequence[SRCNN]) -> float:
     return time.perf_counter() - started if compiled else 0.0
 
 
-def _parts(stages: list[str], cores: int) -> list[list[str]]:
-    """Which jobs of :data:`JOBS` this process has, and each other: one for a core.
+def share_jobs(stages: list[str], cores: int) -> list[list[str]]:
+    """Share out jobs of :data:`JOBS`: first those of this process, then of each other one.
+
+    ``stages`` are the kernels of the networks, the slowest to compile first.
 
     A process costs a second itself: on two cores 9-1-5 took 7.3 s with three others, 6.5 with one.
     """
@@ -62,16 +70,16 @@ def _parts(stages: list[str], cores: int) -> list[list[str]]:
     return [stages[::2], [*stages[1::2], "resizing", "pictures"]]
 
 
-def _begin(parts: Sequence[Sequence[str]], processes: contextlib.ExitStack) -> None:
-    """Start other processes, for which ``processes`` waits at its end."""
+def _start(parts: Sequence[Sequence[str]], processes: contextlib.ExitStack) -> None:
+    """Start a process for each part, for which ``processes`` waits at its end."""
     for jobs in parts:
         command = [sys.executable, "-m", "npsrcnn.upscaling.compiling", *jobs]
-        quiet = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
-        processes.enter_context(subprocess.Popen(command, **quiet))
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        processes.enter_context(process)
 
 
 def _stages(net: SRCNN) -> list[str]:
-    """The kernels of its stages but the last, which :func:`inference.compile_common` compiles."""
+    """Name the kernels of all stages but the last, which ``inference.compile_common`` compiles."""
     return stages.names(make_plan(net.layers))[:-1]
 
 
@@ -88,7 +96,7 @@ def _pictures() -> None:
 
 
 def write_and_read(pixels: np.ndarray) -> None:
-    """Compile what reading and writing such pixels as a file takes."""
+    """Compile what writing such pixels to a PNG file and reading them takes."""
     with tempfile.TemporaryDirectory() as folder:
         images.write(Path(folder) / "picture.png", pixels)
         images.read(Path(folder) / "picture.png")
@@ -99,7 +107,7 @@ JOBS: dict[str, Callable[[], object]] = {
     "resizing": _resizing,
     "pictures": _pictures,  # of 8 bits: with resizing all that a first start needs but the network
 }
-"""What can be compiled apart from the rest."""
+"""Parts of what there is to compile, each on its own."""
 
 
 if __name__ == "__main__":

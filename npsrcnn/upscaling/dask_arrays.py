@@ -1,4 +1,4 @@
-"""``npsrcnn.upscale`` of a Dask array: a lazy one, whose blocks are computed wherever Dask likes.
+"""Enlarge Dask arrays lazily: blocks are computed when and where Dask decides.
 
 A block of the result is made from a block of the image and as many pixels around it as it sees,
 and comes out as from the whole image, to the last bit, however that is chunked.
@@ -22,11 +22,11 @@ from npsrcnn.upscaling.arrays import enlarge_window, join, split
 from npsrcnn.upscaling.cluster import threads_given
 from npsrcnn.upscaling.enlarger import Enlarger
 
-LEAST = 64  # pixels a side: smaller chunks are joined, for their surroundings would cost more
+SMALLEST = 64  # pixels a side: smaller chunks are joined, for their surroundings would cost more
 
 
-def upscale(image: da.Array, nets: Sequence[SRCNN], scale: float) -> da.Array:
-    """As :func:`npsrcnn.upscale`, of a Dask array; nothing is computed yet.
+def upscale_lazily(image: da.Array, nets: Sequence[SRCNN], scale: float) -> da.Array:
+    """Enlarge a Dask array as :func:`npsrcnn.upscale` does; nothing is computed yet.
 
     The chunks of the result are those of ``image``, enlarged; but those of less than 64 pixels a
     side are joined with their neighbours.
@@ -39,9 +39,9 @@ def upscale(image: da.Array, nets: Sequence[SRCNN], scale: float) -> da.Array:
     if any(math.isnan(length) for length in image.shape):
         raise UserError("an array of unknown size: call its compute_chunk_sizes() first")
     enlarger = Enlarger(image.shape[:2], nets, scale)
-    axes = [_Axis.cut(enlarger, scale, i, image.chunks[i]) for i in (0, 1)]
+    axes = tuple(_Axis.cut(enlarger, scale, i, image.chunks[i]) for i in (0, 1))
     channels = image.shape[2:]
-    return da.map_overlap(
+    result: da.Array = da.map_overlap(
         _block,
         image.rechunk((*(axis.chunks for axis in axes), *channels)),
         depth={i: axis.depth for i, axis in enumerate(axes)},
@@ -57,6 +57,7 @@ def upscale(image: da.Array, nets: Sequence[SRCNN], scale: float) -> da.Array:
         nets=list(nets),
         scale=scale,
     )
+    return result
 
 
 class _Axis(NamedTuple):
@@ -68,15 +69,17 @@ class _Axis(NamedTuple):
 
     @classmethod
     def cut(cls, enlarger: Enlarger, scale: float, axis: int, chunks: Sequence[int]) -> _Axis:
-        """Chunks of at least ``LEAST`` pixels, and no fewer than their neighbours need of them."""
-        least = LEAST
+        """Join chunks to at least ``SMALLEST`` pixels, and to what their neighbours need."""
+        least = SMALLEST
         while True:
             chunks = _joined(chunks, least)
             starts = [0, *accumulate(chunks)]
             windows = list(pairwise(math.ceil(scale * start) for start in starts))
-            ends = (0, 1), (0, 1)
             needs = [
-                enlarger.needs(*ends[:axis], window, *ends[axis + 1 :])[axis] for window in windows
+                enlarger.needs(window, (0, 1))[0]
+                if axis == 0
+                else enlarger.needs((0, 1), window)[1]
+                for window in windows
             ]
             before = max(start - first for start, (first, _) in zip(starts, needs, strict=False))
             after = max(last - stop for stop, (_, last) in zip(starts[1:], needs, strict=True))
@@ -86,16 +89,16 @@ class _Axis(NamedTuple):
 
     @property
     def enlarged(self) -> tuple[int, ...]:
-        """Sizes of the chunks of the result."""
+        """The sizes of the chunks of the result."""
         return tuple(stop - start for start, stop in self.windows)
 
     def start(self, i: int) -> int:
-        """Where chunk ``i`` begins, with what it needs of the one before."""
+        """Return where chunk ``i`` begins, with what it needs of the one before."""
         return sum(self.chunks[:i]) - (self.depth[0] if i else 0)
 
 
 def _joined(chunks: Sequence[int], least: int) -> tuple[int, ...]:
-    """Chunks of at least ``least``, if there are as many pixels, each of one or more of these."""
+    """Join neighbouring chunks until each has at least ``least`` pixels, if there are as many."""
     result = [0]
     for size in chunks:
         if result[-1] < least:
@@ -109,18 +112,18 @@ def _joined(chunks: Sequence[int], least: int) -> tuple[int, ...]:
 
 def _block(
     block: np.ndarray,
-    axes: Sequence[_Axis],
+    axes: tuple[_Axis, _Axis],
     size: tuple[int, int],
     nets: Sequence[SRCNN],
     scale: float,
     block_id: tuple[int, ...],
 ) -> np.ndarray:
-    """A block of the result, from one of the image and what it needs of its neighbours."""
-    places = list(zip(axes, block_id, strict=False))
-    windows = [axis.windows[i] for axis, i in places]
-    corner = tuple(axis.start(i) for axis, i in places)
-    blocks = math.prod(len(axis.chunks) for axis in axes)
+    """Compute a block of the result, from one of the image with what it needs of its neighbours."""
+    (down, across), (i, j) = axes, block_id[:2]
+    window = down.windows[i], across.windows[j]
+    corner = down.start(i), across.start(j)
+    blocks = len(down.chunks) * len(across.chunks)
     with limited(threads_given() // blocks):
         pixels, alpha = split(block)
-        enlarged = enlarge_window(Enlarger(size, nets, scale), pixels, alpha, *windows, corner)
+        enlarged = enlarge_window(Enlarger(size, nets, scale), pixels, alpha, *window, corner)
         return join(*enlarged, block.shape[2:])

@@ -1,4 +1,4 @@
-"""How an image is enlarged, window by window: any part of the result from a part of the image.
+"""Enlarge an image window by window: any part of the result from a part of the image.
 
 A pixel of the result sees only what bicubic interpolation and the network's filters reach, so
 every window of it can be computed alone, from a window of the image with some more around it. It
@@ -8,9 +8,7 @@ that no memory holds, or on another machine.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,13 +19,14 @@ from npsrcnn.pixels.color import convert, peak, to_rgb, to_ycbcr
 from npsrcnn.pixels.resize import Resizer, Span
 from npsrcnn.pixels.transparency import fill
 
-_GPU = threading.Lock()  # which one window at a time may fill
 COLOR_STRIP = 1 << 18  # pixels that get their colour at a time: their planes stay in the cache
 SUPPORT = 2  # bicubic interpolation looks this far, in pixels of the small image
 
+Window = tuple[Span, Span]  # rows and columns
+
 
 def steps_of(nets: Sequence[SRCNN], scale: float) -> list[float]:
-    """By how much each network enlarges, and bicubic interpolation in the end, if it must.
+    """Return by how much each network enlarges, and bicubic interpolation in the end, if it must.
 
     [3] for x3; [2, 3] for x6; [2, 0.75] for x1.5: enlarged to x2 and reduced by 0.75.
     """
@@ -67,8 +66,8 @@ class Enlarger:
         if size != self.shape or not nets:
             self._steps.append(_Step(Resizer(size, shape=self.shape), None))
 
-    def windows(self, height: int, width: int) -> Iterator[tuple[Span, Span]]:
-        """The result cut into windows (rows, columns) of at most ``height`` by ``width``."""
+    def windows(self, height: int, width: int) -> Iterator[Window]:
+        """Cut the result into windows of at most ``height`` by ``width``."""
         for top in range(0, self.shape[0], height):
             for left in range(0, self.shape[1], width):
                 yield (
@@ -76,15 +75,15 @@ class Enlarger:
                     (left, min(left + width, self.shape[1])),
                 )
 
-    def needs(self, rows: Span, columns: Span) -> tuple[Span, Span]:
-        """Rows and columns of the image that make a window of the result."""
+    def needs(self, rows: Span, columns: Span) -> Window:
+        """Return the rows and columns of the image that make a window of the result."""
         window = rows, columns
         for step in reversed(self._steps):
             window = step.needs(*window)
-        parts = zip(window, self._alpha.needs(rows, columns), self.size, strict=True)
-        return tuple(
-            (max(0, min(a, c) - self._reach), min(length, max(b, d) + self._reach))
-            for (a, b), (c, d), length in parts
+        alpha = self._alpha.needs(rows, columns)
+        return (
+            _widened(_union(window[0], alpha[0]), self._reach, self.size[0]),
+            _widened(_union(window[1], alpha[1]), self._reach, self.size[1]),
         )
 
     def __call__(
@@ -95,7 +94,7 @@ class Enlarger:
         columns: Span,
         corner: tuple[int, int] = (0, 0),
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """A window of the result.
+        """Compute a window of the result.
 
         Parameters
         ----------
@@ -129,7 +128,7 @@ class Enlarger:
             windows.append(step.needs(*windows[-1]))
         for step, window in zip(self._steps, reversed(windows), strict=True):
             pixels = step.window(pixels, corner, *window)
-            corner = tuple(start for start, _ in window)
+            corner = window[0][0], window[1][0]
         if dtype.kind == "u":
             pixels = np.floor(pixels * white + 0.5).clip(0, white)
         return pixels.astype(dtype), alpha
@@ -141,31 +140,28 @@ class _Step(NamedTuple):
     resizer: Resizer
     net: SRCNN | None
 
-    def around(self, rows: Span, columns: Span) -> tuple[Span, Span]:
-        """What the network sees of the enlarged image to restore a window of it."""
+    def around(self, rows: Span, columns: Span) -> Window:
+        """Return what the network sees of the enlarged image to restore a window of it."""
         halo = self.net.halo if self.net else 0
-        return tuple(
-            (max(0, start - halo), min(length, stop + halo))
-            for (start, stop), length in zip((rows, columns), self.resizer.shape, strict=True)
-        )
+        height, width = self.resizer.shape
+        return _widened(rows, halo, height), _widened(columns, halo, width)
 
-    def needs(self, rows: Span, columns: Span) -> tuple[Span, Span]:
-        """Rows and columns of this step's image that make a window of its result."""
+    def needs(self, rows: Span, columns: Span) -> Window:
+        """Return the rows and columns of this step's image that make a window of its result."""
         return self.resizer.needs(*self.around(rows, columns))
 
     def window(
         self, pixels: np.ndarray, corner: tuple[int, int], rows: Span, columns: Span
     ) -> np.ndarray:
-        """A window of the result, from pixels (H, W) or (H, W, 3) from ``corner`` on."""
+        """Compute a window of the result, from pixels (H, W) or (H, W, 3) from ``corner`` on."""
         if self.net is None:
             return self.resizer.window(pixels, corner, rows, columns)
         net, white = self.net, peak(pixels.dtype)
         planes = planes_of(pixels, net, white)
         around = self.around(rows, columns)
-        origin = tuple(start for start, _ in around)
+        origin = around[0][0], around[1][0]
         seen = self._enlarged(planes[: net.channels], corner, *around)
-        with contextlib.nullcontext() if net.device in ("cpu", "reference") else _GPU:
-            restored = net.forward(seen[None], origin=origin, size=self.resizer.shape)[0]
+        restored = net.forward(seen[None], origin=origin, size=self.resizer.shape)[0]
         (top, bottom), (left, right) = rows, columns
         enlarged = restored[
             :, top - origin[0] : bottom - origin[0], left - origin[1] : right - origin[1]
@@ -189,7 +185,7 @@ class _Step(NamedTuple):
         columns: Span,
         first: Sequence[np.ndarray] = (),
     ) -> np.ndarray:
-        """A window of each plane, of which the ``first`` are there."""
+        """Enlarge a window of each plane, but for the ``first`` ones, which are given."""
         shape = len(planes), rows[1] - rows[0], columns[1] - columns[0]
         result = np.empty(shape, np.float32)
         for i, plane in enumerate(planes):
@@ -201,7 +197,13 @@ class _Step(NamedTuple):
 
 
 def planes_of(pixels: np.ndarray, net: SRCNN, white: float) -> np.ndarray:
-    """What the network knows: (channels, H, W) float32, of Y, of Y, Cb, Cr, or of R, G, B."""
+    """Convert pixels to the planes of a network's colours: Y, or Y, Cb, Cr, or R, G, B.
+
+    Returns
+    -------
+    ndarray, (1 or 3, H, W)
+        float32, in 0..1 where ``pixels`` are in 0..``white``.
+    """
     if pixels.ndim == 2 and net.channels == 1:
         return (pixels / np.float32(white)).astype(np.float32, copy=False)[None]
     matrix, offset = (np.eye(3), np.zeros(3)) if net.color == "rgb" else to_ycbcr(1.0)
@@ -213,7 +215,7 @@ def planes_of(pixels: np.ndarray, net: SRCNN, white: float) -> np.ndarray:
 
 
 def pixels_of(enlarged: np.ndarray, net: SRCNN, white: float, like: np.ndarray) -> np.ndarray:
-    """The inverse of :func:`planes_of`, as many channels and of the type as in ``like``."""
+    """Convert planes back to pixels with the channels and dtype of ``like``."""
     shape = (*enlarged.shape[1:], *like.shape[2:])
     if len(enlarged) == 3:
         back, offset = (np.eye(3), np.zeros(3)) if net.color == "rgb" else to_rgb(1.0)
@@ -222,13 +224,23 @@ def pixels_of(enlarged: np.ndarray, net: SRCNN, white: float, like: np.ndarray) 
         result = np.empty((*shape[:2], len(back)), np.float32 if white == 1 else like.dtype)
         convert(enlarged, back * white, offset * white, result)
         return result.reshape(shape).astype(like.dtype, copy=False)
-    if white == 1:
-        return enlarged[0].astype(like.dtype, copy=False)
-    return np.floor(enlarged[0] * white + 0.5).clip(0, white).astype(like.dtype)
+    grey: np.ndarray = enlarged[0]
+    if white != 1:
+        grey = np.floor(grey * white + 0.5).clip(0, white)
+    return grey.astype(like.dtype, copy=False)
+
+
+def _union(a: Span, b: Span) -> Span:
+    return min(a[0], b[0]), max(a[1], b[1])
+
+
+def _widened(span: Span, border: int, length: int) -> Span:
+    """Widen a span by ``border`` on both sides, within an axis of ``length``."""
+    return max(0, span[0] - border), min(length, span[1] + border)
 
 
 def _reach(nets: Sequence[SRCNN], steps: Sequence[float]) -> int:
-    """How far a pixel of the result sees, in pixels of the small image."""
+    """Return how far a pixel of the result sees, in pixels of the small image."""
     reach, zoom = 0.0, 1.0
     margins = [net.margin / 2 for net in nets] + [0.0] * (len(steps) - len(nets))
     for margin, step in zip(margins, steps, strict=True):

@@ -1,11 +1,12 @@
-"""One picture in, one picture out: what a folder, a thread or a worker elsewhere does per file.
+"""Enlarge one picture file: what a folder, a thread or a worker elsewhere does for each picture.
 
-All that is asked for is in two small objects, :class:`Job` and :class:`Settings`, which go to
-other processes as they are; :func:`enlarge_file` does the work.
+All that is asked for is in two small objects, :class:`Job` and :class:`EnlargeOptions`, which go
+to other processes as they are; :func:`enlarge_file` does the work.
 """
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import time
@@ -20,39 +21,78 @@ from npsrcnn.images import Picture, tiff
 from npsrcnn.model.network import SRCNN
 from npsrcnn.runtime import memory
 from npsrcnn.upscaling.arrays import STRIP, enlarge
+from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome
 from npsrcnn.upscaling.streaming import BASE, FLOATS, Compute, enlarge_scene
 
 MEMORY = 900 * 10**6  # bytes that the command takes, about, if it is not told otherwise
 ENCODING = 2.5  # of a result's size: Pillow's copy of it, filtered lines, the compressed file
+NO_MORE_WRITES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # then no other picture can be written
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to enlarge, and the file it goes to."""
+    """One picture to enlarge, and the files it becomes.
+
+    Attributes
+    ----------
+    source, target : Path
+    fixed_format : bool
+        The user chose the format of the target.
+    fallback : Path or None
+        Where the result goes if the target's format cannot hold it.
+    also_bicubic : bool
+        Write the picture enlarged by bicubic interpolation alone as well, to compare with.
+    """
 
     source: Path
     target: Path
-    fixed: bool = False  # the user chose the format of the target
-    fallback: Path | None = None  # where it goes if the target's format cannot hold it
+    fixed_format: bool = False
+    fallback: Path | None = None
+    also_bicubic: bool = False
 
-    def finished(self, also_bicubic: bool = False) -> Path | None:
-        """What has been made already, with what ``--also-bicubic`` writes if that is asked for."""
-        for path in filter(None, (self.target, self.fallback)):
-            beside = not also_bicubic or os.path.exists(beside_it(path))
-            if beside and os.path.exists(path):
-                return path
+    @property
+    def targets(self) -> list[Path]:
+        """The target, and the fallback if there is one."""
+        return [path for path in (self.target, self.fallback) if path]
+
+    def outputs(self, target: Path) -> list[tuple[Path, bool]]:
+        """Return the files to write where the result goes to ``target``, and whether restored.
+
+        Those that are not are enlarged by bicubic interpolation alone.
+        """
+        bicubic = target.with_stem(f"{target.stem}_bicubic"), False
+        return [(target, True), *([bicubic] if self.also_bicubic else [])]
+
+    def possible_outputs(self) -> set[Path]:
+        """Return all files that the job may write."""
+        return {path for target in self.targets for path, _ in self.outputs(target)}
+
+    def finished(self) -> Path | None:
+        """Return the target whose files are all there already, if there is one."""
+        for target in self.targets:
+            if all(os.path.exists(path) for path, _ in self.outputs(target)):
+                return target
         return None
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How to enlarge: the same for all pictures."""
+class EnlargeOptions:
+    """How to enlarge, the same for all pictures.
+
+    Attributes
+    ----------
+    nets, scale
+        As for :class:`npsrcnn.upscaling.enlarger.Enlarger`.
+    memory : int
+        Bytes, for all that is in work in this process.
+    resume : bool
+        Go on with scenes that were begun.
+    """
 
     nets: Sequence[SRCNN]
     scale: float
-    also_bicubic: bool = False
-    memory: int = MEMORY  # bytes, for all that is in work in this process
-    resume: bool = False  # go on with scenes that were begun
+    memory: int = MEMORY
+    resume: bool = False
 
 
 class Need(NamedTuple):
@@ -62,44 +102,45 @@ class Need(NamedTuple):
     by_blocks: bool  # it need not be held whole, and is not
 
 
-def need_of(job: Job, settings: Settings) -> Need:
-    """What a picture takes, by its headers; raises as :func:`npsrcnn.images.read`."""
+def need_of(job: Job, options: EnlargeOptions) -> Need:
+    """Estimate from its headers what a picture takes.
+
+    Raises
+    ------
+    UserError, OSError
+        As :func:`npsrcnn.images.read`.
+    """
     layout = None
     if job.source.suffix.lower() in tiff.SUFFIXES:
         layout = tiff.read_layout(job.source)
     height, width, channels, bytes_each = layout or images.read_layout(job.source)
-    rows, columns = math.ceil(settings.scale * height), math.ceil(settings.scale * width)
+    rows, columns = math.ceil(options.scale * height), math.ceil(options.scale * width)
     small, large = (n * channels * bytes_each for n in (height * width, rows * columns))
     in_work = min(rows * columns, max(STRIP, 64 * columns)) * FLOATS * 4
     needed = 3 * small + large + max(in_work, ENCODING * large)
-    too_large = BASE + needed > settings.memory or large > tiff.LARGEST // 2
+    too_large = BASE + needed > options.memory or large > tiff.LARGEST // 2
     if too_large and layout and job.target.suffix.lower() in tiff.SUFFIXES:
-        return Need(settings.memory - BASE, True)
+        return Need(options.memory - BASE, True)
     return Need(int(needed), False)
 
 
 def enlarge_file(
     job: Job,
-    settings: Settings,
+    options: EnlargeOptions,
     compute: Compute | None = None,
     progress: Callable[[int, int], None] = lambda done, blocks: None,
     say: Callable[[str], None] = lambda line: None,
-) -> dict[str, object]:
+) -> Enlarged:
     """Read, enlarge and write one picture.
 
     Parameters
     ----------
-    job, settings
+    job, options
     compute, progress
         For a TIFF file that memory does not hold: see
         :func:`npsrcnn.upscaling.streaming.enlarge_scene`.
     say
         Called with a line on the memory that is needed, before more is taken than was set.
-
-    Returns
-    -------
-    dict
-        A row of what ``--json`` writes: "source", "target", "size", "enlarged", "seconds"...
 
     Raises
     ------
@@ -107,20 +148,40 @@ def enlarge_file(
         As :func:`npsrcnn.images.read` and :func:`npsrcnn.images.write`.
     """
     started = time.perf_counter()
-    row: dict[str, object] = {"source": str(job.source)}
-    need = need_of(job, settings)
+    need = need_of(job, options)
     if need.by_blocks:
-        row |= _by_blocks(job, settings, compute, progress)
-        row["peak_memory"] = memory.peak_resident_bytes()
+        target = job.target
+        size, enlarged = _enlarge_by_blocks(job, options, compute, progress)
     else:
-        if BASE + need.memory > settings.memory:
+        if BASE + need.memory > options.memory:
             say(_too_much(job, BASE + need.memory))
-        row |= _whole(job, settings)
-    return row | {"seconds": round(time.perf_counter() - started, 3)}
+        target, size, enlarged = _enlarge_whole(job, options)
+    return Enlarged(
+        source=job.source,
+        target=target.resolve(),
+        size=(size[1], size[0]),
+        enlarged=(enlarged[1], enlarged[0]),
+        seconds=time.perf_counter() - started,
+        bicubic=next(
+            (path.resolve() for path, restored in job.outputs(target) if not restored), None
+        ),
+        peak_memory=memory.peak_resident_bytes() if need.by_blocks else None,
+    )
+
+
+def ends_run(job: Job, outcome: Outcome) -> bool:
+    """Return whether no other picture can be written either: the disk is full, the folder gone.
+
+    A picture whose own folder is missing or forbidden says nothing about others.
+    """
+    if not isinstance(outcome, Failed):
+        return False
+    full = isinstance(outcome.error, OSError) and outcome.error.errno in NO_MORE_WRITES
+    return full or (os.path.exists(job.source) and not os.path.isdir(job.target.parent))
 
 
 def _too_much(job: Job, needed: int) -> str:
-    """What to say of a picture that takes more memory than was set, if the machine has it."""
+    """Say that a picture takes more memory than was set, or raise if the machine has not that."""
     text = f"{job.source}: in memory as a whole, which takes about {needed / 1e9:.1f} GB"
     total = memory.physical_bytes()
     if needed > total:
@@ -130,24 +191,22 @@ def _too_much(job: Job, needed: int) -> str:
     return text
 
 
-def _whole(job: Job, settings: Settings) -> dict[str, object]:
+def _enlarge_whole(
+    job: Job, options: EnlargeOptions
+) -> tuple[Path, tuple[int, int], tuple[int, int]]:
+    """Enlarge a picture in memory; return where it went, and the rows and columns of both."""
     small = images.read(job.source)
-    large = _enlarged(small, settings.nets, settings.scale)
+    large = _enlarged(small, options.nets, options.scale)
     target = job.target
-    reason = images.misfit(large, images.writable(target.suffix))
-    if reason and not job.fixed:
+    if not job.fixed_format and images.misfit(large, images.writable(target.suffix)):
         if job.fallback is None:
             raise UserError(
                 f"{job.source}: no room for {target.with_suffix('.png')}: give --format tif"
             )
         target = job.fallback
-    images.write(target, large)
-    row: dict[str, object] = {"target": str(target.resolve())}
-    if settings.also_bicubic:
-        beside = beside_it(target)
-        images.write(beside, _enlarged(small, [], settings.scale))
-        row["bicubic"] = str(beside.resolve())
-    return row | {"size": small.pixels.shape[1::-1], "enlarged": large.pixels.shape[1::-1]}
+    for path, restored in job.outputs(target):
+        images.write(path, large if restored else _enlarged(small, (), options.scale))
+    return target, _size(small), _size(large)
 
 
 def _enlarged(picture: Picture, nets: Sequence[SRCNN], scale: float) -> Picture:
@@ -155,25 +214,27 @@ def _enlarged(picture: Picture, nets: Sequence[SRCNN], scale: float) -> Picture:
     return Picture(pixels, alpha, picture.metadata.enlarged(scale, pixels.shape[:2]))
 
 
-def _by_blocks(
+def _size(picture: Picture) -> tuple[int, int]:
+    height, width = picture.pixels.shape[:2]
+    return height, width
+
+
+def _enlarge_by_blocks(
     job: Job,
-    settings: Settings,
+    options: EnlargeOptions,
     compute: Compute | None,
     progress: Callable[[int, int], None],
-) -> dict[str, object]:
-    results = {"target": (job.target, settings.nets)}
-    if settings.also_bicubic:
-        results["bicubic"] = (beside_it(job.target), ())
-    row: dict[str, object] = {}
-    for key, (target, nets) in results.items():
-        size, enlarged = enlarge_scene(
-            job.source, target, nets, settings.scale, memory=settings.memory,
-            resume=settings.resume, compute=compute, progress=progress,
-        )  # fmt: skip
-        row[key] = str(target.resolve())
-    return row | {"size": size[::-1], "enlarged": enlarged[::-1]}
-
-
-def beside_it(target: Path) -> Path:
-    """Where ``--also-bicubic`` writes."""
-    return target.with_stem(f"{target.stem}_bicubic")
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Enlarge a TIFF file into another, block by block; return the rows and columns of both."""
+    for path, restored in job.outputs(job.target):
+        sizes = enlarge_scene(
+            job.source,
+            path,
+            options.nets if restored else (),
+            options.scale,
+            memory=options.memory,
+            resume=options.resume,
+            compute=compute,
+            progress=progress,
+        )
+    return sizes

@@ -8,68 +8,61 @@ is the same to the last bit.
 
 from __future__ import annotations
 
-import errno
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from npsrcnn.errors import UserError
 from npsrcnn.runtime.threads import get_num_threads, limited
-from npsrcnn.upscaling.files import Job, Settings, enlarge_file, need_of
+from npsrcnn.upscaling.files import EnlargeOptions, Job, ends_run, enlarge_file, need_of
+from npsrcnn.upscaling.outcomes import Enlarged, Outcome, outcome_of
 from npsrcnn.upscaling.streaming import BASE
 
-SPARE = 1  # pictures in work beyond one for each core: somebody always waits for a disk
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # after which no other picture can be written
+SPARE = 1  # pictures in work beyond one for each core: one thread always waits for a disk
 
-Outcome = dict[str, object] | Exception
-Enlarge = Callable[[Job, Settings], dict[str, object]]
+Enlarge = Callable[[Job, EnlargeOptions], Enlarged]
 
 
 def enlarge_files(
-    jobs: Sequence[Job], settings: Settings, enlarge: Enlarge = enlarge_file
+    jobs: Sequence[Job], options: EnlargeOptions, enlarge: Enlarge = enlarge_file
 ) -> Iterator[tuple[Job, Outcome]]:
-    """Enlarge pictures, as many at a time as there are cores and ``settings.memory`` allows.
+    """Enlarge pictures, as many at a time as there are cores and ``options.memory`` allows.
 
     Yields
     ------
     job, outcome
-        As they are done: the row of :func:`npsrcnn.upscaling.files.enlarge_file`, or the
-        UserError, OSError or MemoryError that kept a picture from being made. After one that
-        would befall all others too (:func:`hopeless`) no more are begun.
+        As they are done. After an error that would befall all others too
+        (:func:`npsrcnn.upscaling.files.ends_run`) no more are begun.
 
     Closed early, or interrupted by Ctrl-C, it waits for pictures in work: each file is whole.
     """
     threads = get_num_threads()
     waiting = deque(jobs)
-    running: dict[Future, tuple[Job, int]] = {}
+    running: dict[Future[Enlarged], tuple[Job, int]] = {}
 
-    def one(job: Job, share: int) -> dict[str, object]:
+    def one(job: Job, share: int) -> Enlarged:
         with limited(share):
-            return enlarge(job, settings)
+            return enlarge(job, options)
 
     with ThreadPoolExecutor(threads + SPARE) as pool:
         try:
             while waiting or running:
                 while waiting and len(running) < threads + SPARE:
-                    memory = _memory(waiting[0], settings)
+                    memory = _memory(waiting[0], options)
                     held = sum(need for _, need in running.values())
-                    if running and BASE + held + memory > settings.memory:
+                    if running and BASE + held + memory > options.memory:
                         break
                     job = waiting.popleft()
-                    share = threads // min(threads, _room(memory, settings))
+                    share = threads // min(threads, _room(memory, options))
                     if len(waiting) < threads:
                         share = threads
                     running[pool.submit(one, job, share)] = job, memory
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     job, _ = running.pop(future)
-                    try:
-                        outcome: Outcome = future.result()
-                    except (UserError, OSError, MemoryError) as error:
-                        outcome = error
-                        if hopeless(job, error):
-                            waiting.clear()
+                    outcome = outcome_of(job.source, future.result)
+                    if ends_run(job, outcome):
+                        waiting.clear()
                     yield job, outcome
         finally:
             waiting.clear()
@@ -77,23 +70,14 @@ def enlarge_files(
                 future.cancel()
 
 
-def hopeless(job: Job, error: Exception) -> bool:
-    """Whether no other picture can be written either: the disk is full, the folder is gone.
-
-    A picture whose own folder is not there, or not for us, says nothing about others.
-    """
-    full = isinstance(error, OSError) and error.errno in FULL
-    return full or (os.path.exists(job.source) and not os.path.isdir(job.target.parent))
+def _room(memory: int, options: EnlargeOptions) -> int:
+    """Return how many pictures that take ``memory`` bytes are in work at a time: one at least."""
+    return max(1, (options.memory - BASE) // max(1, memory))
 
 
-def _room(memory: int, settings: Settings) -> int:
-    """How many pictures that take so much are in work at a time: one at least."""
-    return max(1, (settings.memory - BASE) // max(1, memory))
-
-
-def _memory(job: Job, settings: Settings) -> int:
-    """What a picture will take; 0 if it will say what is wrong with it."""
+def _memory(job: Job, options: EnlargeOptions) -> int:
+    """Return the bytes a picture will take; 0 if it will say what is wrong with it."""
     try:
-        return need_of(job, settings).memory
+        return need_of(job, options).memory
     except (UserError, OSError):
         return 0

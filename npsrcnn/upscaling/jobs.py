@@ -1,7 +1,8 @@
-"""Which picture goes to which file, decided before the first is read."""
+"""Plan which picture goes to which file, before the first is read."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -9,33 +10,110 @@ from pathlib import Path
 
 from npsrcnn import images
 from npsrcnn.errors import UsageError, UserError
-from npsrcnn.upscaling.files import Job, beside_it
-
-Failure = tuple[Path, Exception]  # a folder, and what is wrong with it
-
-
-def is_file_name(output: Path | None) -> bool:
-    return output is not None and output.suffix.lower() in images.SUFFIXES and not output.is_dir()
+from npsrcnn.upscaling.files import Job
+from npsrcnn.upscaling.outcomes import Failed
 
 
-def one_job(sources: Sequence[Path], output: Path) -> Job:
-    """The picture that goes to a file which the user named."""
-    if len(sources) > 1 or os.path.isdir(sources[0]):
-        raise UsageError(f"-o {output} names one file, but IN is several pictures")
-    return Job(sources[0], output, True)
+def is_file_name(output: Path) -> bool:
+    """Return whether ``output`` names a picture, and not a folder."""
+    return output.suffix.lower() in images.SUFFIXES and not output.is_dir()
 
 
-def find(
-    sources: Sequence[Path], output: Path | None, suffix: str
-) -> tuple[list[tuple[Path, Path]], list[Failure]]:
-    """Each picture with the folder that its result goes to, and folders that hold none."""
+def chosen_format(output: Path | None, kind: str | None) -> str | None:
+    """Return the suffix of the files to write, ".png", where the user chose one.
+
+    Parameters
+    ----------
+    output : Path, optional
+        The file or folder that the user named.
+    kind : str, optional
+        The format that the user named, "png" or ".PNG".
+
+    Raises
+    ------
+    UsageError
+        A format that cannot be written, or two different ones.
+    """
+    chosen = None if kind is None else "." + kind.lower().removeprefix(".")
+    try:
+        if output is not None and is_file_name(output):
+            named = output.suffix.lower()
+            if chosen and images.writable(named) != images.writable(chosen):
+                raise UsageError(f"-o {output} and --format {kind}: choose one")
+            chosen = named
+        if chosen:
+            images.writable(chosen)
+    except UserError as error:
+        raise UsageError(str(error)) from error
+    return chosen
+
+
+def plan_jobs(
+    sources: Sequence[Path],
+    output: Path | None = None,
+    *,
+    suffix: str,
+    format_suffix: str | None = None,
+    also_bicubic: bool = False,
+) -> tuple[list[Job], list[Failed]]:
+    """Plan a job for each picture, and make the folders that results go to.
+
+    A result is named after its source, with ``suffix`` appended: photo.jpg becomes photo_x2.jpg,
+    or, where its format changes, with the old suffix in the name: photo.gif becomes
+    photo_gif_x2.png.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+        Pictures, and folders of pictures.
+    output : Path, optional
+        A folder, or for one picture a file; default: beside each picture, and for a folder a new
+        one beside it.
+    suffix : str
+    format_suffix : str, optional
+        ".png": the format of all results; default: each picture's own where it can be written.
+    also_bicubic : bool
+        See :class:`npsrcnn.upscaling.files.Job`.
+
+    Returns
+    -------
+    jobs, failures
+        The latter are folders that cannot be used.
+
+    Raises
+    ------
+    UsageError
+        A result would overwrite a source or another result, or arguments that do not fit.
+    OSError
+        The folder ``output`` cannot be made.
+    """
+    if output is not None and is_file_name(output):
+        if len(sources) > 1 or os.path.isdir(sources[0]):
+            raise UsageError(f"-o {output} names one file, but IN is several pictures")
+        jobs = [Job(sources[0], output, fixed_format=True, also_bicubic=also_bicubic)]
+        _check_outputs(jobs)
+        return jobs, []
     if output is not None and output.exists() and not output.is_dir():
         raise UsageError(f"-o {output} is neither a folder nor the name of a picture")
     if Path(suffix).name != suffix and suffix:
         raise UsageError(f"--suffix {suffix!r} is no part of a file's name")
+    pictures, failures = _find(sources, output, suffix)
+    jobs = _name_results(pictures, suffix, format_suffix, also_bicubic)
+    _check_outputs(jobs)
+    if output is None:
+        return _with_own_folders(jobs, failures)
+    if jobs:
+        output.mkdir(parents=True, exist_ok=True)
+    return jobs, failures
+
+
+def _find(
+    sources: Sequence[Path], output: Path | None, suffix: str
+) -> tuple[list[tuple[Path, Path]], list[Failed]]:
+    """Find each picture and the folder that its result goes to, and folders that hold none."""
     pictures, failures = [], []
     for source in sources:
-        if not os.path.isdir(source):  # what is not there, or not for us, says so when it is read
+        if not os.path.isdir(source):  # what is missing or forbidden says so when it is read
             pictures.append((source, output or source.parent))
             continue
         whole = source.resolve()
@@ -43,71 +121,48 @@ def find(
         try:
             pictures += [(path, folder) for path in images.list_images(source)]
         except (UserError, OSError) as error:
-            failures.append((source, error))
+            failures.append(Failed(source, error))
     return list(dict.fromkeys(pictures)), failures
 
 
-def plan(
-    pictures: Sequence[tuple[Path, Path]], suffix: str, format_suffix: str | None
+def _name_results(
+    pictures: Sequence[tuple[Path, Path]],
+    suffix: str,
+    format_suffix: str | None,
+    also_bicubic: bool,
 ) -> list[Job]:
-    """Which picture goes to which file.
+    """Name the results, and, unless the user chose a format, PNG files to fall back to.
 
-    Of several that would go to one, those whose suffix changes keep the old one in the name.
+    A fallback is left out where it might be another's result, or is a source.
     """
-    kinds = [
-        format_suffix or (path.suffix if path.suffix.lower() in images.WRITABLE else ".png")
-        for path, _ in pictures
-    ]
-    names = [_names(*pair, suffix, kind) for pair, kind in zip(pictures, kinds, strict=True)]
-    wanted = Counter(short for short, _ in names)
-    targets = [
-        long if wanted[short] > 1 and kind != path.suffix else short
-        for (path, _), kind, (short, long) in zip(pictures, kinds, names, strict=True)
-    ]
-    if format_suffix:
-        return [Job(path, to, True) for (path, _), to in zip(pictures, targets, strict=True)]
-    pngs = [_names(*pair, suffix, ".png") for pair in pictures]
-    taken = Counter(path for to, two in zip(targets, pngs, strict=True) for path in {to, *two})
-    known = {os.path.realpath(path) for path, _ in pictures}
     jobs = []
-    for (path, _), to, two in zip(pictures, targets, pngs, strict=True):
-        free = (png for png in two if taken[png] == 1 and os.path.realpath(png) not in known)
-        jobs.append(Job(path, to, fallback=next(free, None)))
-    return jobs
+    for path, folder in pictures:
+        kind = path.suffix if path.suffix.lower() in images.WRITABLE else ".png"
+        target = folder / _result_name(path, suffix, format_suffix or kind)
+        fallback = None if format_suffix else folder / _result_name(path, suffix, ".png")
+        jobs.append(Job(path, target, bool(format_suffix), fallback, also_bicubic))
+    uses = Counter(path for job in jobs for path in set(job.targets))
+    known = {os.path.realpath(job.source) for job in jobs}
+    return [
+        dataclasses.replace(job, fallback=None)
+        if job.fallback and (uses[job.fallback] > 1 or os.path.realpath(job.fallback) in known)
+        else job
+        for job in jobs
+    ]
 
 
-def _names(path: Path, folder: Path, suffix: str, kind: str) -> tuple[Path, Path]:
-    """Where a result goes, photo_x2.png, or if that is another's, photo_jpg_x2.png."""
-    long = f"{path.stem}_{path.suffix.removeprefix('.')}"
-    return folder / f"{path.stem}{suffix}{kind}", folder / f"{long}{suffix}{kind}"
+def _result_name(path: Path, suffix: str, kind: str) -> str:
+    """Return photo_x2.png for photo.png, and photo_jpg_x2.png for photo.jpg."""
+    changed = kind.lower() != path.suffix.lower()
+    return f"{path.stem}{path.suffix.replace('.', '_') if changed else ''}{suffix}{kind}"
 
 
-def make_folders(jobs: list[Job], output: Path | None, failures: list[Failure]) -> list[Job]:
-    """Make the folders that results go to; without the jobs of those that cannot be made."""
-    if output is not None:
-        if jobs and not is_file_name(output):
-            output.mkdir(parents=True, exist_ok=True)
-        return jobs
-    folders = {job.target.parent: job.source.parent for job in jobs}
-    for folder, source in folders.items():
-        try:
-            if folder != source:
-                folder.mkdir(exist_ok=True)
-        except OSError as error:
-            failures.append((source, error))
-            jobs = [job for job in jobs if job.target.parent != folder]
-    return jobs
-
-
-def check_targets(jobs: Sequence[Job], also_bicubic: bool) -> None:
-    """No picture may be written over a source, its own or another's, or over another result."""
+def _check_outputs(jobs: Sequence[Job]) -> None:
+    """Raise UsageError where a result would overwrite a source or another result."""
     sources = {os.path.realpath(job.source): job.source for job in jobs}
     made: dict[Path, Path] = {}
     for job in jobs:
-        targets = [job.target]
-        if also_bicubic:
-            targets += {beside_it(path) for path in (job.target, job.fallback) if path}
-        for target in targets:
+        for target in job.possible_outputs():
             if source := sources.get(os.path.realpath(target)):
                 raise UsageError(
                     f"{source} would be overwritten by the result of {job.source}: "
@@ -119,3 +174,18 @@ def check_targets(jobs: Sequence[Job], also_bicubic: bool) -> None:
                     f"{first} and {job.source} would both become {target}: "
                     "enlarge them one after the other, with another -o or --suffix"
                 )
+
+
+def _with_own_folders(
+    jobs: Sequence[Job], failures: Sequence[Failed]
+) -> tuple[list[Job], list[Failed]]:
+    """Make the folders beside those of the sources; jobs whose folder cannot be made fail."""
+    folders = {job.target.parent: job.source.parent for job in jobs}
+    shut = {}
+    for folder, source in folders.items():
+        try:
+            if folder != source:
+                folder.mkdir(exist_ok=True)
+        except OSError as error:
+            shut[folder] = Failed(source, error)
+    return [job for job in jobs if job.target.parent not in shut], [*failures, *shut.values()]

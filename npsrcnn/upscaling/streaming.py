@@ -1,4 +1,4 @@
-"""A TIFF file larger than memory into a larger one: block by block, and on from where it stopped.
+"""Enlarge TIFF files that memory does not hold: block by block, resumable.
 
 A block is a window of the result, whole tiles of the file that is written. While one is computed,
 the next is read and the last compressed. Beside the file OUT that is to be, OUT.part grows tile by
@@ -25,42 +25,40 @@ from npsrcnn.errors import UserError
 from npsrcnn.images.scenes import TILE, TiledFile, compress
 from npsrcnn.images.tiff import TiffReader
 from npsrcnn.model.network import SRCNN
-from npsrcnn.pixels.resize import Span
-from npsrcnn.upscaling.enlarger import Enlarger
+from npsrcnn.upscaling.enlarger import Enlarger, Window
 
 PART, JOURNAL = ".part", ".journal"  # appended to a file's name
 BASE = 250 << 20  # bytes that Python, NumPy, Numba and the kernels take
 FLOATS = 9  # that a pixel of the result needs while it is in work
 COPIES = 4  # of the result's own samples: as computed, with alpha, in tiles, compressed
-AT_ONCE = 2  # blocks in work
+BLOCKS_IN_WORK = 2
 LARGEST, SMALLEST = 2048, TILE  # side of a block
 
-Block = tuple[Span, Span]  # rows and columns of the result
-Compute = Callable[["BlockJob", Sequence[Block]], Generator[list[bytes], None, None]]
+Compute = Callable[["BlockJob", Sequence[Window]], Generator[list[bytes], None, None]]
 
 
 @dataclass(frozen=True)
 class BlockJob:
-    """Called with a block, computes its tiles; goes to other processes as it is."""
+    """Compute the tiles of a block, when called with it; goes to other processes as it is."""
 
     scene: TiffReader
     nets: Sequence[SRCNN]
     scale: float
 
-    def __call__(self, block: Block) -> list[bytes]:
-        """The compressed tiles of one block."""
+    def __call__(self, block: Window) -> list[bytes]:
+        """Return the compressed tiles of one block, a window of the result."""
         enlarger = Enlarger(self.scene.kind.size, self.nets, self.scale)
         rows, columns = enlarger.needs(*block)
         pixels, alpha = self.scene.read(rows, columns)
         return compress(*enlarger(pixels, alpha, *block, corner=(rows[0], columns[0])))
 
 
-def in_threads(job: BlockJob, blocks: Sequence[Block]) -> Generator[list[bytes], None, None]:
-    """``job(block)`` for each block, in their order, some at a time."""
-    waiting: deque[Future] = deque()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+def in_threads(job: BlockJob, blocks: Sequence[Window]) -> Generator[list[bytes], None, None]:
+    """Yield ``job(block)`` for each block, in their order, some at a time."""
+    waiting: deque[Future[list[bytes]]] = deque()
+    with ThreadPoolExecutor(BLOCKS_IN_WORK) as pool:
         for block in blocks:
-            if len(waiting) == AT_ONCE:
+            if len(waiting) == BLOCKS_IN_WORK:
                 yield waiting.popleft().result()
             waiting.append(pool.submit(job, block))
         while waiting:
@@ -135,7 +133,7 @@ def enlarge_scene(
                 journal.add([len(tile) for tile in tiles])
                 done += 1
                 progress(done, len(blocks))
-        file.finish(*_table(kind.size, blocks, journal))
+        file.finish(*_tile_table(kind.size, blocks, journal))
         os.replace(journal.part, target)
         journal.path.unlink()
     except OSError as error:
@@ -148,7 +146,7 @@ def enlarge_scene(
 
 
 class Journal:
-    """What is in a file that is not finished: a line of facts, then one for each block.
+    """The record of a file that is not finished: a line of facts, then one for each block.
 
     Attributes
     ----------
@@ -167,16 +165,16 @@ class Journal:
         self.sizes: list[list[int]] = []
 
     def exists(self) -> bool:
-        """Whether there is something to go on with."""
+        """Return whether there is something to go on with."""
         return self.path.exists() and self.part.exists()
 
     def begin(self, facts: dict[str, object], side: int, start: int) -> None:
-        """Write the first line, over what was there."""
+        """Write the first line; replaces a journal that was there."""
         self.side, self.start, self.end = side, start, start
         self._write({**facts, "side": side, "start": start}, "w")
 
     def read(self, facts: dict[str, object]) -> None:
-        """Take up what is there, but for a last line or block that was cut short.
+        """Read what is there, but for a last line or block that was cut short.
 
         Raises
         ------
@@ -204,7 +202,7 @@ class Journal:
         os.truncate(self.path, len("".join([first, *lines[: len(self.sizes)]]).encode()))
 
     def add(self, sizes: list[int]) -> None:
-        """One more block is in the file."""
+        """Record the lengths of the tiles of one more block."""
         self._write(sizes, "a")
         self.sizes.append(sizes)
         self.end += sum(sizes)
@@ -217,7 +215,7 @@ class Journal:
 
 
 def _facts(source: Path, nets: Sequence[SRCNN], scale: float) -> dict[str, object]:
-    """What must be the same for an interrupted call to be gone on with."""
+    """Return what must be the same for an interrupted call to be resumed."""
     weights = hashlib.sha256()
     for net in nets:
         weights.update(f"{type(net).__name__} {net.color} {net.padding} {net.scale}".encode())
@@ -235,7 +233,7 @@ def _facts(source: Path, nets: Sequence[SRCNN], scale: float) -> dict[str, objec
 
 
 def _side(scene: TiffReader, enlarger: Enlarger, memory: int) -> int:
-    """The largest side of a block with which all fits in memory."""
+    """Return the largest side of a block with which all fits in memory."""
     side = LARGEST
     while (need := memory_of(scene, enlarger, side)) > memory:
         if side == SMALLEST:
@@ -248,18 +246,20 @@ def _side(scene: TiffReader, enlarger: Enlarger, memory: int) -> int:
 
 
 def memory_of(scene: TiffReader, enlarger: Enlarger, side: int) -> int:
-    """About how many bytes the process has resident with blocks of ``side``."""
+    """Estimate the bytes that the process has resident with blocks of ``side``."""
     (top, bottom), (left, right) = enlarger.needs((0, side), (0, side))
     rows, columns = min(side, enlarger.shape[0]), min(side, enlarger.shape[1])
     kind = scene.kind
     stored = kind.samples * kind.dtype.itemsize
     block = rows * columns * (FLOATS * 4 + COPIES * stored)
     read = (bottom - top) * (right - left) * (4 * 4 + stored)
-    return BASE + AT_ONCE * (block + read) + scene.held_bytes(bottom - top)
+    return BASE + BLOCKS_IN_WORK * (block + read) + scene.held_bytes(bottom - top)
 
 
-def _table(size: tuple[int, int], blocks: Sequence[Block], journal: Journal) -> tuple:
-    """Offset and length of each tile, row by row of tiles, of blocks that follow one another."""
+def _tile_table(
+    size: tuple[int, int], blocks: Sequence[Window], journal: Journal
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return offset and length of each tile, row by row of tiles, in the order of TIFF."""
     down, across = (-(-length // TILE) for length in size)
     counts = np.zeros((down, across), np.uint64)
     offsets = np.zeros((down, across), np.uint64)

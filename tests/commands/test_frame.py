@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
+import importlib
 import io
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +14,15 @@ import pytest
 
 import npsrcnn
 from npsrcnn import __main__, __version__
+from npsrcnn.commands import frame
 from npsrcnn.commands import frame as commands
+from npsrcnn.commands.frame import COMMANDS
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.runtime import threads
 
 
 def run(body, *argv):
-    return commands.run(lambda: commands.parser("npsrcnn.example", "An example."), body, argv)
+    return commands.run(lambda: commands.parser("example", "An example."), body, argv)
 
 
 def raiser(error):
@@ -137,16 +140,26 @@ def test_a_name_that_standard_output_cannot_encode_is_escaped(encoding, monkeypa
 # python -m npsrcnn, and what it lists
 
 
-def body_of(name):
-    return importlib.import_module(__main__.COMMANDS[name][0])
+def module_of(name):
+    return importlib.import_module(f"npsrcnn.commands.{name}")
 
 
 @pytest.mark.parametrize("argv", [[], ["-h"], ["--help"]])
-def test_the_commands_are_listed(argv, capsys):
+def test_the_commands_are_listed_with_an_example_each_in_80_columns(argv, capsys):
     assert __main__.main(argv) == 0
-    out = capsys.readouterr().out
-    for name, (_, description) in __main__.COMMANDS.items():
-        assert f"npsrcnn {name}" in out and description in out
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for name, (description, example) in COMMANDS.items():
+        assert sum(
+            description in line and line.endswith(f" npsrcnn {name} {example}".rstrip())
+            for line in lines
+        ) == 1  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_of_a_command_parses(name):
+    _, example = COMMANDS[name]
+    module_of(name).make_parser().parse_args(example.split())
 
 
 def test_the_version(capsys):
@@ -160,7 +173,7 @@ def test_an_unknown_command(capsys):
     assert "'trian'" in line and "train" in line.split("there are")[1]
 
 
-@pytest.mark.parametrize("name", __main__.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as caught:
         __main__.main([name, "--help"])
@@ -170,7 +183,7 @@ def test_every_command_explains_itself(name, capsys):
     assert "--threads" in out and "--debug" in out
 
 
-@pytest.mark.parametrize("name", __main__.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_refuses_an_unknown_option(name, capsys):
     assert __main__.main([name, "--no-such-option"]) == 2
     line = line_of(capsys)
@@ -178,33 +191,25 @@ def test_every_command_refuses_an_unknown_option(name, capsys):
     assert "--help" in line
 
 
-@pytest.mark.parametrize("name", __main__.COMMANDS)
-def test_every_command_runs_as_a_module_under_its_name(name):
-    """`python -m npsrcnn.NAME` finds a module that ends with its main()."""
-    spec = importlib.util.find_spec(f"npsrcnn.{name}")
-    assert spec is not None
-    if spec.submodule_search_locations is not None:
-        spec = importlib.util.find_spec(f"npsrcnn.{name}.__main__")
-    assert spec.name == body_of(name).__name__
-    source = Path(spec.origin).read_text(encoding="utf-8")
-    assert source.endswith('if __name__ == "__main__":\n    sys.exit(main())\n')
+def test_every_module_of_commands_that_has_a_main_is_listed():
+    package = Path(frame.__file__).parent
+    mains = {path.stem for path in package.glob("*.py") if "\ndef main(" in path.read_text()}
+    assert mains == set(COMMANDS)
 
 
-def test_no_module_that_can_be_run_is_left_out():
-    """Whatever ends in a main() is listed."""
+def test_only_the_commands_train_by_its_old_name_and_a_helper_run_as_modules():
     package = Path(__main__.__file__).parent
     runnable = {
-        ".".join(("npsrcnn", *path.relative_to(package).with_suffix("").parts))
+        path.relative_to(package).as_posix()
         for path in package.rglob("*.py")
         if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
     }
-    assert runnable - {"npsrcnn.__main__"} == {module for module, _ in __main__.COMMANDS.values()}
+    assert runnable == {"__main__.py", "train.py", "upscaling/compiling.py"}
 
 
 @pytest.mark.parametrize("name", ["upscale", "models"])
 def test_a_command_does_not_hide_the_function_of_its_name(name):
-    """A subpackage that is imported late would take its name in npsrcnn."""
-    body_of(name)
+    module_of(name)
     assert callable(getattr(npsrcnn, name))
 
 
@@ -218,3 +223,68 @@ def test_from_a_shell(tmp_path):
     assert done.returncode == 1
     assert done.stdout == "" and done.stderr.count("\n") == 1
     assert "missing.npz" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [(["npsrcnn"], "COMMAND"), (["npsrcnn", "train"], "train"), (["npsrcnn.train"], "train")],
+)
+def test_python_runs_the_package_and_train_as_modules(command, name, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", *command, "--help"],
+        capture_output=True, text=True, cwd=tmp_path, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith(f"usage: npsrcnn {name} ")
+    assert done.stderr == ""
+
+
+# The Tab key
+
+
+@pytest.fixture(scope="module")
+def completed(tmp_path_factory):
+    """Complete the last of some words in bash, by the script that the command prints."""
+    pytest.importorskip("shtab", reason="needs the extra completion")
+    if shutil.which("bash") is None:
+        pytest.skip("needs bash")
+    folder = tmp_path_factory.mktemp("completion")
+    (folder / "photo.jpg").touch()
+    script = subprocess.check_output([sys.executable, "-m", "npsrcnn", "completion", "bash"])
+    (folder / "script").write_bytes(script)
+
+    def complete(*words):
+        code = '. ./script; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; '
+        code += '_shtab_npsrcnn; echo "${COMPREPLY[@]}"'
+        command = ["bash", "-c", code, "bash", "npsrcnn", *words]
+        return subprocess.check_output(command, text=True, cwd=folder).split()
+
+    return complete
+
+
+def test_the_tab_key_completes_commands_options_choices_and_files(completed):
+    assert set(completed("")) >= set(COMMANDS)
+    assert completed("upsc") == ["upscale"]
+    assert completed("upscale", "--also") == ["--also-bicubic"]
+    assert set(completed("upscale", "--device", "")) == {"cpu", "cuda", "reference"}
+    assert completed("upscale", "ph") == ["photo.jpg"]
+    assert completed("datasets", "fe") == ["fetch"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_completion_script_names_all_commands(shell, capsys):
+    pytest.importorskip("shtab", reason="needs the extra completion")
+    assert __main__.main(["completion", shell]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in COMMANDS) and "also-bicubic" in out
+
+
+def test_completion_says_what_is_missing(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert __main__.main(["completion", "bash"]) == 1
+    assert 'pip install "npsrcnn[completion]"' in line_of(capsys)
+
+
+def test_completion_refuses_another_shell(capsys):
+    pytest.importorskip("shtab", reason="needs the extra completion")
+    assert __main__.main(["completion", "csv"]) == 1
+    assert "no completion for 'csv'; there is one for bash, zsh" in line_of(capsys)

@@ -14,7 +14,7 @@ from npsrcnn import images
 from npsrcnn.commands import warmup
 from npsrcnn.model.network import SRCNN
 from npsrcnn.runtime import jit
-from npsrcnn.upscaling.compiling import _parts
+from npsrcnn.upscaling.compiling import share_jobs
 
 
 def test_after_a_warmup_commands_compile_nothing(tmp_path):
@@ -67,7 +67,7 @@ for target in ("/b.png", "/c.png"):
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 4, 9])
 def test_processes_share_all_there_is_to_compile(cores):
-    parts = _parts(["winograd", "rows_in_phases", "transform_row"], cores)
+    parts = share_jobs(["winograd", "rows_in_phases", "transform_row"], cores)
     jobs = ["winograd", "rows_in_phases", "transform_row", "resizing", "pictures"]
     assert sorted(job for part in parts for job in part) == sorted(jobs)
     assert all(parts[1:])  # warmup without a job would do all

@@ -17,10 +17,11 @@ from random_inputs import random_net
 
 from npsrcnn import images
 from npsrcnn.commands.upscale import main
-from npsrcnn.images import Picture, read, write
+from npsrcnn.images import Picture, pictures, read, write
 from npsrcnn.images.metadata import Metadata
 from npsrcnn.model import shipped
 from npsrcnn.pixels.resize import imresize
+from npsrcnn.upscaling import files
 from npsrcnn.upscaling.arrays import enlarge, upscale
 
 
@@ -61,8 +62,8 @@ def test_a_file_a_folder_a_suffix_a_format(photo, model, tmp_path):
     assert main([str(photo), *options, "--suffix=-large", "--format", "WebP"]) == 0
     assert main([str(photo), *options, "-o", str(folder), "--suffix", "", "--format", "jpg"]) == 0
     names = {path.name for path in photo.parent.iterdir()}
-    assert names == {"photo.png", "result.tiff", "photo-large.webp"}
-    assert {path.name for path in folder.iterdir()} == {"photo_x2.png", "photo.jpg"}
+    assert names == {"photo.png", "result.tiff", "photo_png-large.webp"}
+    assert {path.name for path in folder.iterdir()} == {"photo_x2.png", "photo_png.jpg"}
     with Image.open(photo.parent / "result.tiff") as image:
         assert image.format == "TIFF" and image.size == (60, 40)
 
@@ -128,18 +129,18 @@ def test_a_format_that_cannot_hold_the_result(tmp_path, model, rng, capsys):
     wide.save(tmp_path / "b.pgm")
     argv = [str(tmp_path / "a.gif"), str(tmp_path / "b.pgm"), "--model", model]
     assert main(argv) == 0
-    assert read(tmp_path / "a_x2.png").pixels.dtype == np.uint8
-    assert read(tmp_path / "b_x2.png").pixels.dtype == np.uint16
+    assert read(tmp_path / "a_gif_x2.png").pixels.dtype == np.uint8
+    assert read(tmp_path / "b_pgm_x2.png").pixels.dtype == np.uint16
     assert not list(tmp_path.glob("*_x2.pgm"))
     assert main([*argv, "--skip-existing"]) == 0
     assert "2 skipped" in capsys.readouterr().out
-    (tmp_path / "b_x2.png").unlink()
-    pictures = [str(tmp_path / name) for name in ("b.pgm", "b.png", "b_pgm.png")]
-    wide.save(pictures[1])  # whose result b_x2.png is
-    assert main([*pictures[:2], "--model", model]) == 0
+    (tmp_path / "b_pgm_x2.png").unlink()
+    sources = [str(tmp_path / name) for name in ("b.pgm", "b.png", "b_pgm.png")]
+    wide.save(sources[1])
+    assert main([*sources[:2], "--model", model]) == 0
     assert read(tmp_path / "b_pgm_x2.png").pixels.dtype == np.uint16
-    wide.save(pictures[2])
-    assert main([*pictures, "--model", model]) == 1
+    wide.save(sources[2])  # whose result b_pgm_x2.png is
+    assert main([*sources, "--model", model]) == 1
     assert "no room for" in capsys.readouterr().err
 
 
@@ -148,10 +149,13 @@ def test_a_format_that_cannot_hold_the_result(tmp_path, model, rng, capsys):
     [
         (["pal.gif", "pal.png", "pal.jpg"], [], ["pal_gif_x2.png", "pal_x2.jpg", "pal_x2.png"]),
         (["x.jpg", "x.png"], ["--format", "png"], ["x_jpg_x2.png", "x_x2.png"]),
-        (["x.gif", "x.pbm", "y.gif"], [], ["x_gif_x2.png", "x_pbm_x2.png", "y_x2.png"]),
+        (["x.gif", "x.pbm", "y.gif"], [], ["x_gif_x2.png", "x_pbm_x2.png", "y_gif_x2.png"]),
+        (["x.JPG", "y.jpeg"], ["--format", "jpg"], ["x_x2.jpg", "y_jpeg_x2.jpg"]),
     ],
 )
-def test_results_of_one_name_keep_the_suffixes_they_had(tmp_path, model, names, options, made):
+def test_results_of_another_format_keep_the_old_suffix_in_their_names(
+    tmp_path, model, names, options, made
+):
     for name in names:
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.new("1" if name.endswith("pbm") else "L", (5, 4)).save(tmp_path / "in" / name)
@@ -214,7 +218,7 @@ def test_wrong_calls(photo, model, capsys, tmp_path):
         ("photo_x2.png", ["photo_x2.png", "../in/photo.png"]),
         ("photo_x2.png", [".", "-o", "."]),
         ("photo_x2_bicubic.png", ["photo.png", "photo_x2_bicubic.png", "--also-bicubic"]),
-        ("b_x2_bicubic.png", ["b.pgm", "b_x2_bicubic.png", "--also-bicubic"]),
+        ("b_pgm_x2_bicubic.png", ["b.pgm", "b_pgm_x2_bicubic.png", "--also-bicubic"]),
         ("b_bicubic.png", ["b_bicubic.png", "-o", "b.png", "--also-bicubic"]),
     ],
 )
@@ -233,7 +237,7 @@ def test_no_source_is_overwritten_by_the_result_of_another(
 def test_no_source_is_overwritten_where_a_result_becomes_png(photo, model, capsys):
     deep = photo.with_name("photo.pgm")
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(deep)
-    other = photo.rename(photo.with_name("photo_x2.png"))
+    other = photo.rename(photo.with_name("photo_pgm_x2.png"))
     before = other.read_bytes()
     main([str(deep), str(other), "--model", model])
     assert other.read_bytes() == before
@@ -259,11 +263,11 @@ def test_what_cannot_be_done(photo, model, capsys, tmp_path, monkeypatch):
         "nothing-like-it": [str(photo), "--model", "nothing-like-it", "--scale", "2"],
         "JPEG holds at most": [*one, "--format", "jpg"],
     }
-    monkeypatch.setitem(images.FORMATS, ".jpg", images.Format("JPEG", longest=50))
+    monkeypatch.setitem(pictures.FORMATS, ".jpg", pictures.Format("JPEG", max_side=50))
     for message, argv in wrong.items():
         assert message in failure(argv, capsys)
     monkeypatch.setattr(shipped, "FOLDER", tmp_path / "empty")
-    assert "npsrcnn.train" in failure([str(photo), "--scale", "3"], capsys)
+    assert "npsrcnn train" in failure([str(photo), "--scale", "3"], capsys)
 
 
 @pytest.mark.parametrize("option", ["--json", "-o"])
@@ -304,7 +308,7 @@ def test_too_little_memory_is_counted_and_the_others_go_on(photo, model, capsys,
             raise MemoryError("Unable to allocate 7 TiB")
         return enlarge(pixels, *rest)
 
-    monkeypatch.setattr(sys.modules["npsrcnn.upscaling.files"], "enlarge", enlarge_small)
+    monkeypatch.setattr(files, "enlarge", enlarge_small)
     error = failure([str(photo.parent), "--model", model], capsys)
     assert f"{photo}: out of memory (Unable to allocate 7 TiB)" in error
     assert (photo.parent.with_name("in_x2") / "small_x2.png").exists()

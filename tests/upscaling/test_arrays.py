@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 from random_inputs import random_net
@@ -17,9 +15,9 @@ from npsrcnn.pixels.metrics import psnr
 from npsrcnn.pixels.resize import imresize, modcrop
 from npsrcnn.pixels.transparency import fill
 from npsrcnn.runtime.threads import get_num_threads, set_num_threads
+from npsrcnn.upscaling import arrays
 from npsrcnn.upscaling.arrays import upscale
 
-PACKAGE = sys.modules["npsrcnn.upscale"]  # npsrcnn.upscale is the function
 FORWARD = np.array(
     [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
 )
@@ -123,7 +121,7 @@ def test_strips_do_not_show(rng, monkeypatch, name, shape):
     image = rng.uniform(0, 1, shape).astype(np.float32)
     net = random_net(name, scale=None)
     whole = upscale(image, 3, net)
-    monkeypatch.setattr(PACKAGE, "STRIP", 1)  # 64 rows, the least
+    monkeypatch.setattr(arrays, "STRIP", 1)  # 64 rows, the least
     np.testing.assert_allclose(upscale(image, 3, net), whole, rtol=0, atol=1e-5)
 
 
@@ -264,7 +262,7 @@ def test_a_scale_that_the_model_was_not_trained_for(rng):
 
 def test_without_weights_it_says_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setattr(shipped, "FOLDER", tmp_path)
-    with pytest.raises(UserError, match=r"no weights for x3 ship.*npsrcnn\.train"):
+    with pytest.raises(UserError, match=r"no weights for x3 ship.*npsrcnn train"):
         upscale(np.zeros((4, 4), np.uint8), 3)
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +27,10 @@ from npsrcnn.errors import UserError
 from npsrcnn.runtime import memory
 from npsrcnn.runtime.files import write_atomically
 from npsrcnn.runtime.threads import get_num_threads, set_num_threads
-from npsrcnn.upscaling.files import Job, Need, Settings, enlarge_file
+from npsrcnn.upscaling import folder as folder_module
+from npsrcnn.upscaling.files import EnlargeOptions, Job, Need, enlarge_file
 from npsrcnn.upscaling.folder import enlarge_files
 from npsrcnn.upscaling.streaming import BASE
-
-FOLDER = sys.modules["npsrcnn.upscaling.folder"]
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ def test_each_picture_is_as_alone(folder, model, threads, capsys):
     )
     for path in images.list_images(folder):
         alone = folder / "alone.png"
-        enlarge_file(Job(path, alone), Settings([load(model)], 2))
+        enlarge_file(Job(path, alone), EnlargeOptions([load(model)], 2))
         result = folder.with_name("in_x2") / f"{path.stem}_x2.png"
         assert result.read_bytes() == alone.read_bytes()
         alone.unlink()
@@ -86,15 +85,15 @@ def test_each_picture_is_as_alone(folder, model, threads, capsys):
 
 def test_as_many_at_a_time_as_cores_and_one_more(tmp_path, threads, monkeypatch):
     """All of them meet, or the barrier breaks; none sees more threads than its share."""
-    monkeypatch.setattr(FOLDER, "need_of", lambda job, settings: Need(1, False))
+    monkeypatch.setattr(folder_module, "need_of", lambda job, options: Need(1, False))
     together, shares = threading.Barrier(threads + 1), []
 
-    def meet(job, settings):
+    def meet(job, options):
         shares.append(get_num_threads())
         together.wait(timeout=20)
         return {}
 
-    done = list(enlarge_files(jobs_of(3 * (threads + 1), tmp_path), Settings([], 2), meet))
+    done = list(enlarge_files(jobs_of(3 * (threads + 1), tmp_path), EnlargeOptions([], 2), meet))
     assert len(done) == 9 and all(outcome == {} for _, outcome in done)
     assert max(shares[:6]) == 1
     assert shares[-1] == threads  # the last one takes what the others leave
@@ -103,39 +102,34 @@ def test_as_many_at_a_time_as_cores_and_one_more(tmp_path, threads, monkeypatch)
 def test_pictures_of_which_memory_holds_one_at_a_time_take_all_cores(
     tmp_path, threads, monkeypatch
 ):
-    monkeypatch.setattr(FOLDER, "need_of", lambda job, settings: Need(10**9, False))
+    monkeypatch.setattr(folder_module, "need_of", lambda job, options: Need(10**9, False))
     shares = []
 
-    def enlarge(job, settings):
+    def enlarge(job, options):
         shares.append(get_num_threads())
         return {}
 
-    settings = Settings([], 2, memory=BASE + 15 * 10**8)
-    list(enlarge_files(jobs_of(8, tmp_path), settings, enlarge))
+    options = EnlargeOptions([], 2, memory=BASE + 15 * 10**8)
+    list(enlarge_files(jobs_of(8, tmp_path), options, enlarge))
     assert shares == [threads] * 8
 
 
 def test_memory_limits_how_many_are_in_work(tmp_path, threads, monkeypatch):
     need = {"0.png": 500, "1.png": 300, "2.png": 300, "3.png": 5000, "4.png": 100}
-    base = FOLDER.BASE
     monkeypatch.setattr(
-        FOLDER, "need_of", lambda job, settings: Need(10**6 * need[job.source.name], False)
+        folder_module, "need_of", lambda job, options: Need(10**6 * need[job.source.name], False)
     )
-    lock, running, most = threading.Lock(), set(), []
+    in_work = []
 
-    def work(job, settings):
-        with lock:
-            running.add(job.source.name)
-            most.append(sum(need[name] for name in running))
-        time.sleep(0.05)
-        with lock:
-            running.remove(job.source.name)
-        return {}
+    def look_and_wait(running, **options):
+        in_work.append(sum(need[job.source.name] for job, _ in running.values()))
+        return wait(running, **options)
 
-    settings = Settings([], 2, memory=base + 850 * 10**6)
-    assert len(list(enlarge_files(jobs_of(5, tmp_path), settings, work))) == 5
-    assert 800 in most and max(size for size in most if size != 5000) <= 850
-    assert 5000 in most  # what needs more than there is goes alone
+    monkeypatch.setattr(folder_module, "wait", look_and_wait)
+    options = EnlargeOptions([], 2, memory=BASE + 850 * 10**6)
+    assert len(list(enlarge_files(jobs_of(5, tmp_path), options, lambda job, options: {}))) == 5
+    assert in_work[0] == 800 and max(size for size in in_work if size != 5000) <= 850
+    assert 5000 in in_work  # what needs more than there is goes alone
 
 
 def test_failures_are_listed_in_the_end(folder, model, threads, capsys, tmp_path):
@@ -199,13 +193,13 @@ def test_a_removed_folder_ends_the_run(folder, model, threads, capsys, monkeypat
 
 
 def test_an_error_of_the_program_is_not_hidden(tmp_path, threads, monkeypatch):
-    monkeypatch.setattr(FOLDER, "need_of", lambda job, settings: Need(1, False))
+    monkeypatch.setattr(folder_module, "need_of", lambda job, options: Need(1, False))
 
-    def fail(job, settings):
+    def fail(job, options):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(enlarge_files(jobs_of(9, tmp_path), Settings([], 2), fail))
+        list(enlarge_files(jobs_of(9, tmp_path), EnlargeOptions([], 2), fail))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
@@ -240,15 +234,17 @@ def test_a_terminal_sees_the_rate_and_the_time_left(monkeypatch):
         def isatty(self):
             return True
 
+    clock = [1000.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: clock[0])
     monkeypatch.setattr(sys, "stderr", Terminal())
     lines = io.StringIO()
-    with Progress(4, lines) as progress:
-        for i in range(3):
-            time.sleep(0.12)
+    with Progress(8, lines) as progress:
+        for i in range(4):
+            clock[0] += 0.5
             progress.picture(failed=i == 1)
         progress.write("a line")
         shown = sys.stderr.getvalue()
-    assert re.search(r"3/4 \[00:00<00:00, +\d\.\d+image/s, 1 failed\]", shown)
+    assert re.search(r"4/8 \[00:02<00:02, +2\.00image/s, 1 failed\]", shown)
     assert lines.getvalue() == "a line\n"
 
 
@@ -358,9 +354,9 @@ def test_a_decoded_format_says_what_memory_it_takes(folder, model, capsys, monke
     assert "this machine has 0.0" in capsys.readouterr().err
 
 
-def test_raises_what_is_the_users_to_mend(tmp_path):
+def test_enlarge_file_raises_errors_the_user_can_fix(tmp_path):
     with pytest.raises(FileNotFoundError):
-        enlarge_file(Job(tmp_path / "a.png", tmp_path / "b.png"), Settings([], 2))
+        enlarge_file(Job(tmp_path / "a.png", tmp_path / "b.png"), EnlargeOptions([], 2))
     (tmp_path / "a.tif").write_bytes(b"II*\0")
     with pytest.raises(UserError):
-        enlarge_file(Job(tmp_path / "a.tif", tmp_path / "b.tif"), Settings([], 2))
+        enlarge_file(Job(tmp_path / "a.tif", tmp_path / "b.tif"), EnlargeOptions([], 2))

@@ -1,13 +1,11 @@
-"""Windows of a result, and scenes that no memory holds: the same to the last bit."""
+"""Scenes that no memory holds: the same to the last bit."""
 
 from __future__ import annotations
 
 import errno
 import importlib
 import json
-import math
 import os
-import pickle
 import re
 import signal
 import subprocess
@@ -25,76 +23,10 @@ from npsrcnn.errors import UserError, describe
 from npsrcnn.images import Picture
 from npsrcnn.images.scenes import TILE, TiledFile
 from npsrcnn.images.tiff import TiffReader
-from npsrcnn.model.ensemble import ensemble
 from npsrcnn.pixels.resize import imresize
 from npsrcnn.upscaling import streaming
 from npsrcnn.upscaling.arrays import enlarge
-from npsrcnn.upscaling.enlarger import Enlarger
 from npsrcnn.upscaling.streaming import enlarge_scene
-
-
-def random_windows(rng, shape, number):
-    for _ in range(number):
-        rows, columns = (np.sort(rng.choice(length + 1, 2, replace=False)) for length in shape)
-        yield tuple(map(int, rows)), tuple(map(int, columns))
-
-
-# Windows
-
-
-NETS = {
-    "9-1-5": lambda: [random_net()],
-    "Winograd": lambda: [random_net("9-5-5", n=(16, 16))],
-    "3 channels": lambda: [random_net("3-1-3", 3)],
-    "x6 in steps": lambda: [random_net("5-1-3"), random_net("5-3-5", scale=3, n=(16, 16))],
-    "ensemble": lambda: [ensemble(random_net("5-3-3", n=(16, 16)))],
-}
-
-
-@pytest.mark.parametrize("nets", NETS)
-@pytest.mark.parametrize("kind", [((), np.uint8), ((3,), np.uint16), ((3,), np.float64)])
-def test_windows_are_as_the_whole(rng, nets, kind):
-    (channels, dtype), size = kind, (61, 83)
-    nets = NETS[nets]()
-    pixels = random_image(rng, (*size, *channels), dtype)
-    alpha = random_image(rng, size, dtype)
-    alpha[:, 20:75] = 0
-    alpha[50:54, 22:26] = 1
-    scale = math.prod(net.scale for net in nets)
-    whole, opacity = enlarge(pixels, alpha, nets, scale)
-    enlarger = Enlarger(size, nets, scale)
-    hidden = (0, 4), (round(47 * scale), round(48 * scale))  # sees nothing but transparency
-    for rows, columns in (hidden, *random_windows(rng, enlarger.shape, 4)):
-        part = np.s_[slice(*rows), slice(*columns)]
-        (top, bottom), (left, right) = enlarger.needs(rows, columns)
-        seen = np.s_[top:bottom, left:right]
-        for a in (alpha[seen], None):
-            window, clear = enlarger(pixels[seen], a, rows, columns, (top, left))
-            if a is not None:
-                np.testing.assert_array_equal(window, whole[part])
-                np.testing.assert_array_equal(clear, opacity[part])
-        np.testing.assert_array_equal(window, enlarge(pixels, None, nets, scale)[0][part])
-
-
-@pytest.mark.parametrize("scale", [1.5, 2.7])
-def test_windows_of_a_last_bicubic_step(rng, scale):
-    nets, image = [random_net()], random_image(rng, (40, 50, 3), np.uint8)
-    whole, _ = enlarge(image, None, nets, scale)
-    enlarger = Enlarger((40, 50), nets, scale)
-    for rows, columns in random_windows(rng, enlarger.shape, 5):
-        window, _ = enlarger(image, None, rows, columns)
-        np.testing.assert_array_equal(window, whole[slice(*rows), slice(*columns)])
-
-
-def test_a_network_goes_to_another_process(rng):
-    for net in (random_net(), ensemble(random_net())):
-        same = pickle.loads(pickle.dumps(net))
-        x = rng.random((20, 20)).astype(np.float32)
-        np.testing.assert_array_equal(same.forward(x), net.forward(x))
-        assert same.metadata == net.metadata and type(same) is type(net)
-
-
-# Scenes
 
 
 def scene_file(path, rng, shape=(230, 310, 3), dtype=np.uint8, hidden=True, **options):

@@ -1,0 +1,69 @@
+"""Enlarge all pictures that a command was given: here, or on a cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+
+from npsrcnn.runtime import memory
+from npsrcnn.runtime.jit import compilations
+from npsrcnn.upscaling import cluster_files, folder
+from npsrcnn.upscaling.compiling import compile_kernels
+from npsrcnn.upscaling.files import EnlargeOptions, Job, ends_run, enlarge_file
+from npsrcnn.upscaling.outcomes import Enlarged, Outcome, outcome_of
+
+
+def enlarge_all(
+    jobs: Sequence[Job],
+    options: EnlargeOptions,
+    *,
+    cluster: str | None = None,
+    progress: Callable[[int, int], None],
+    say: Callable[[str], None],
+) -> Generator[tuple[Job, Outcome], None, None]:
+    """Enlarge pictures, each outcome as it is known, until nothing more can be written.
+
+    Parameters
+    ----------
+    jobs, options
+    cluster : str, optional
+        The address of Dask's workers: see :func:`npsrcnn.upscaling.cluster.connect`.
+    progress
+        Called with the number of blocks done, and of all, of a picture that goes by blocks.
+    say
+        Called with a line on what takes more time or memory than expected.
+
+    Raises
+    ------
+    UserError
+        As :func:`npsrcnn.upscaling.cluster_files.enlarge_files`.
+    """
+    if cluster is None:
+        yield from _enlarge_here(jobs, options, progress, say)
+    elif jobs:
+        yield from cluster_files.enlarge_files(cluster, jobs, options, progress, say)
+
+
+def _enlarge_here(
+    jobs: Sequence[Job],
+    options: EnlargeOptions,
+    progress: Callable[[int, int], None],
+    say: Callable[[str], None],
+) -> Generator[tuple[Job, Outcome], None, None]:
+    """Enlarge the first picture alone, on all cores: it compiles what the others need."""
+    for first in jobs[:1]:
+        if seconds := compile_kernels(options.nets):
+            say(f"kernels compiled for this processor in {seconds:.1f} s: only this once")
+        with compilations() as compiled:
+            outcome = outcome_of(
+                first.source, partial(enlarge_file, first, options, progress=progress, say=say)
+            )
+        if isinstance(outcome, Enlarged):
+            outcome = dataclasses.replace(outcome, compiled=bool(compiled))
+        yield first, outcome
+        if ends_run(first, outcome):
+            return
+    if len(jobs) > 1:
+        memory.keep_freed_memory()
+    yield from folder.enlarge_files(jobs[1:], options, partial(enlarge_file, say=say))

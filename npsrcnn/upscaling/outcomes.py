@@ -1,0 +1,89 @@
+"""Outcomes of a job: a picture is enlarged, skipped, or failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from npsrcnn.errors import UserError, describe
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """A picture that was enlarged, and the files that were written.
+
+    Attributes
+    ----------
+    source, target : Path
+    size, enlarged : (columns, rows)
+        Of the picture, and of the result.
+    seconds : float
+        For reading, enlarging and writing.
+    bicubic : Path or None
+        The picture enlarged by bicubic interpolation alone, if that was written too.
+    peak_memory : int or None
+        Bytes that the process has had resident at most, where the picture went block by block.
+    compiled : bool
+        Kernels were compiled meanwhile, so that it took longer than it will again.
+    """
+
+    source: Path
+    target: Path
+    size: tuple[int, int]
+    enlarged: tuple[int, int]
+    seconds: float
+    bicubic: Path | None = None
+    peak_memory: int | None = None
+    compiled: bool = False
+
+    def row(self) -> dict[str, object]:
+        """Return what ``--json`` writes of it."""
+        row: dict[str, object] = {"source": str(self.source), "target": str(self.target)}
+        if self.bicubic is not None:
+            row["bicubic"] = str(self.bicubic)
+        row |= {"size": self.size, "enlarged": self.enlarged}
+        if self.peak_memory is not None:
+            row["peak_memory"] = self.peak_memory
+        return row | {"seconds": round(self.seconds, 3)}
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture whose result was there already, in ``target``."""
+
+    source: Path
+    target: Path
+
+    def row(self) -> dict[str, object]:
+        """Return what ``--json`` writes of it."""
+        return {"source": str(self.source), "target": str(self.target.resolve()), "skipped": True}
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A picture that could not be enlarged, or a folder that could not be used, and why."""
+
+    source: Path
+    error: Exception
+
+    @property
+    def message(self) -> str:
+        """The error in one line."""
+        text = describe(self.error)
+        return f"{self.source}: {text}" if isinstance(self.error, MemoryError) else text
+
+    def row(self) -> dict[str, object]:
+        """Return what ``--json`` writes of it."""
+        return {"source": str(self.source), "error": self.message}
+
+
+Outcome = Enlarged | Skipped | Failed
+
+
+def outcome_of(source: Path, enlarge: Callable[[], Enlarged]) -> Enlarged | Failed:
+    """Call ``enlarge()``, and return what it returns, or the error of a picture that it raises."""
+    try:
+        return enlarge()
+    except (UserError, OSError, MemoryError) as error:
+        return Failed(source, error)
