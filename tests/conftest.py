@@ -10,9 +10,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
+hypothesis.settings.register_profile(
+    "busy machines", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machines")
 ROOT = Path(__file__).resolve().parents[1]
 
 

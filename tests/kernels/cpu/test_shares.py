@@ -44,7 +44,7 @@ def test_a_share_deals_its_groups_to_the_slots_that_they_have_in_the_whole_batch
             np.testing.assert_array_equal(dealt, share.groups % SLOTS)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 5 * LANES), st.integers(1, 7))
 def test_partial_sums_of_shares_are_those_of_the_whole_batch_to_the_last_bit(batch, ranks):
     rng = np.random.default_rng(batch)
