@@ -68,7 +68,7 @@ def forward(
     out = np.empty((len(images), plan.outputs, *images.shape[2:]), np.float32)
     if out.size:
         job = make_job(plan, images.shape, padding, origin, get_num_threads())
-        size, taps, between = job.setup[["size", "taps", "between"]][0]
+        size, taps, between = job.setup[["size", "taps", "maps_between"]][0]
         code = addresses(plan)
 
         def work(i: int) -> None:

@@ -63,13 +63,15 @@ class Stage:
 
     channels: int  # maps it reads
     maps: int  # maps it writes, filled up to whole tiles
-    between: int  # maps between its filters and the 1x1 layer that it ends with; 0: no such layer
+    maps_between: (
+        int  # maps between its filters and the 1x1 layer that it ends with; 0: no such layer
+    )
     height: int  # of its filters
     width: int
     above: int  # rows of the filter above its output
     left: int  # columns of the filter left of its output
     winograd: int  # filter size if it runs as Winograd's in both directions, else 0
-    groups: int  # of three columns of the filter, if it is Winograd's along rows, else 0
+    column_groups: int  # of three columns of the filter, if it is Winograd's along rows, else 0
     weights: int  # where they start
     biases: int
     mapping_weights: int = 0  # of the 1x1 layer
@@ -78,7 +80,7 @@ class Stage:
     @property
     def columns_at_once(self) -> int:
         """Return how many columns it computes at once."""
-        return winograd.STEP if self.winograd or self.groups else 1
+        return winograd.STEP if self.winograd or self.column_groups else 1
 
     @property
     def rows_at_once(self) -> int:
@@ -135,7 +137,7 @@ SETUP = record(
     "phases", "width",  # grid of all levels but 0
     "image_phases", "image_width",  # grid of level 0, before it is transformed if it is
     "work", "size",  # floats: where the stages' working memory starts; all memory
-    "taps", "between",  # of the largest stage
+    "taps", "maps_between",  # of the largest stage
     "outputs", "last",  # maps and filter size of the last layer
 )  # fmt: skip
 
@@ -164,7 +166,7 @@ def make_plan(layers: Layers, use_winograd: bool = True) -> Plan:
         groups = k // winograd.GROUP if use_winograd and depth == 0 and k in SIZES_ALONG_ROWS else 0
         pays = k if use_winograd and winograd.winograd_pays(w.shape) else 0
         if k == 1 and depth > 0 and _takes_mapping(stages[-1], layers):
-            stages[-1] = replace(stages[-1], maps=maps, between=stages[-1].maps,
+            stages[-1] = replace(stages[-1], maps=maps, maps_between=stages[-1].maps,
                                  mapping_weights=start, mapping_biases=bias)  # fmt: skip
         else:
             stages.append(Stage(channels, maps, 0, k, k, before, before, pays, groups, start, bias))
@@ -190,7 +192,7 @@ def _takes_mapping(stage: Stage, layers: Layers) -> bool:
     must be no phases, so that what it writes are rows.
     """
     others = any(winograd.winograd_pays(w.shape) for w, _ in layers[:-1])
-    return not stage.winograd and not stage.between and not (stage.groups and others)
+    return not stage.winograd and not stage.maps_between and not (stage.column_groups and others)
 
 
 def _most_maps(layers: Layers) -> int:
@@ -239,7 +241,7 @@ def make_job(
         top, top + height, padding == "zeros", *grids[1], *grids[0], work,
         work + _working_floats(plan, grids) + _lead(plan) + VECTORS * LANES,
         max(stage.channels * stage.height * stage.width for stage in plan.stages),
-        max(stage.between for stage in plan.stages),
+        max(stage.maps_between for stage in plan.stages),
         plan.outputs, plan.last,
     )  # fmt: skip
     return Job(
@@ -264,7 +266,10 @@ def _slots(plan: Plan, grids: tuple[Grid, Grid]) -> list[tuple[int, int]]:
     """
     image, grid = grids
     first = plan.stages[0]
-    at_once, floats = 1, first.channels * image.width * (POINTS * first.groups or image.phases)
+    at_once, floats = (
+        1,
+        first.channels * image.width * (POINTS * first.column_groups or image.phases),
+    )
     slots = []
     for stage in plan.stages:
         slots.append((stage.height + stage.rows_at_once - 1 + at_once - 1, floats))
@@ -291,7 +296,7 @@ def _working_floats(plan: Plan, grids: tuple[Grid, Grid]) -> int:
     (image_phases, image_width), (phases, width) = grids
     most = max(phases * width, plan.stages[0].channels * image_phases * image_width)
     for stage in plan.stages:
-        most = max(most, stage.between * max(BLOCK_COLUMNS, winograd.STEP * BLOCK_TILES))
+        most = max(most, stage.maps_between * max(BLOCK_COLUMNS, winograd.STEP * BLOCK_TILES))
         if stage.winograd:
             points, step = stage.winograd + winograd.STEP - 1, winograd.STEP
             rows_in = max(points * stage.channels * step, step * step * stage.maps)
@@ -311,8 +316,8 @@ def _tap_places(plan: Plan, stage: Stage, grid: Grid) -> np.ndarray:
     (phases, channels, height, width); for a Winograd stage (points,), of one channel, and along
     rows (groups, points), of the image before it is transformed.
     """
-    if stage.groups:
-        firsts = winograd.GROUP * np.arange(stage.groups)[:, None]
+    if stage.column_groups:
+        firsts = winograd.GROUP * np.arange(stage.column_groups)[:, None]
         return grid.place(firsts + np.arange(POINTS) - stage.left)
     if stage.winograd:
         points = np.arange(stage.winograd + winograd.STEP - 1)
@@ -356,7 +361,7 @@ def _strip(plan: Plan, left: int, right: int, x0: int, x1: int) -> _Strip:
 
 def _phases(plan: Plan, depth: int) -> int:
     """Return in how many phases the columns of a level lie."""
-    return winograd.STEP if depth == 0 and plan.stages[0].groups else plan.phases
+    return winograd.STEP if depth == 0 and plan.stages[0].column_groups else plan.phases
 
 
 def _runs(plan: Plan, strip: _Strip, depth: int) -> list[tuple[int, int]]:
@@ -364,7 +369,7 @@ def _runs(plan: Plan, strip: _Strip, depth: int) -> list[tuple[int, int]]:
 
     Of level 1 after a stage along rows, tiles of four columns; then all phases are alike.
     """
-    tiles = depth == 1 and plan.stages[0].groups
+    tiles = depth == 1 and plan.stages[0].column_groups
     phases = winograd.STEP if tiles else _phases(plan, depth)
     runs = [strip.run(phases, p, *strip.computed[depth]) for p in range(phases)]
     return [(t0, round_up(n, LANES)) for t0, n in runs]
@@ -420,7 +425,7 @@ def _grids(plan: Plan, strips: list[_Strip]) -> tuple[Grid, Grid]:
     image, *others = (
         max(_width(plan, strip, depth) for strip in strips) for depth in range(len(plan.stages) + 1)
     )
-    width, tiles = max(others), plan.stages[0].groups
+    width, tiles = max(others), plan.stages[0].column_groups
     if plan.phases > 1:
         return (Grid(plan.phases, max(image, width)),) * 2
     if not tiles:
@@ -431,7 +436,7 @@ def _grids(plan: Plan, strips: list[_Strip]) -> tuple[Grid, Grid]:
 
 def _width(plan: Plan, strip: _Strip, depth: int) -> int:
     """Return the floats of a phase of a level: from the first written or read to the last."""
-    phases, tiles = _phases(plan, depth), plan.stages[0].groups
+    phases, tiles = _phases(plan, depth), plan.stages[0].column_groups
     (lo, hi), runs = strip.needed[depth], _runs(plan, strip, depth)
     if depth == 0 and tiles:  # its rows are transformed, where level 1 is to be
         runs += _runs(plan, strip, 1)
@@ -469,11 +474,13 @@ def _work(plan: Plan, strip: _Strip) -> float:
     for depth, stage in enumerate(plan.stages):
         lanes = sum(_in_tiles(n) for _, n in _runs(plan, strip, depth + 1))
         taps: float = stage.channels * stage.height * stage.width
-        if stage.groups:
+        if stage.column_groups:
             taps = taps // winograd.GROUP * POINTS / len(_runs(plan, strip, depth + 1))
         if stage.winograd:
             taps = stage.channels * ((stage.winograd + winograd.STEP - 1) / winograd.STEP) ** 2
-        total += lanes * (taps * (stage.between or stage.maps) + stage.between * stage.maps)
+        total += lanes * (
+            taps * (stage.maps_between or stage.maps) + stage.maps_between * stage.maps
+        )
     return total
 
 

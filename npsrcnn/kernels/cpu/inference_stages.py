@@ -111,7 +111,7 @@ def last(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off
 def direct_mapped(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
     """Compute a row by direct convolution and a 1x1 layer, a block of columns after the other."""
     stage, below, above, span, setup = stages[d], levels[d], levels[d + 1], spans[d + 1], setups[0]
-    for c in range(stage.between):
+    for c in range(stage.maps_between):
         blocks[c] = c * BLOCK_COLUMNS
     for p in range(setup.phases):
         taps = _taps(off, p, y, stage, below, setup, tables)
@@ -120,11 +120,11 @@ def direct_mapped(d, y, spans, stages, levels, setups, tables, weights, biases, 
         for t in range(0, n, BLOCK_COLUMNS):
             length = BLOCK_COLUMNS if t + BLOCK_COLUMNS < n else n - t
             forward(maps, t0 + t, off, taps, weights, stage.weights, taps, biases, stage.biases,
-                    maps, setup.work, np.int64(BLOCK_COLUMNS), stage.between, length,
+                    maps, setup.work, np.int64(BLOCK_COLUMNS), stage.maps_between, length,
                     np.int64(RELU), maps, setup.work)  # fmt: skip
-            forward(maps, setup.work, blocks, stage.between,
-                    weights, stage.mapping_weights, stage.between, biases, stage.mapping_biases,
-                    maps, out + t, pitch, stage.maps, length,
+            forward(maps, setup.work, blocks, stage.maps_between,
+                    weights, stage.mapping_weights, stage.maps_between,
+                    biases, stage.mapping_biases, maps, out + t, pitch, stage.maps, length,
                     np.int64(RELU), maps, out + t)  # fmt: skip
 
 
@@ -135,11 +135,14 @@ def transform_row(d, y, spans, stages, levels, setups, tables, weights, biases, 
     start = row_at(level, setup, y)
     t0, n = tables[span.runs], tables[span.runs + 1]
     width = setup.image_width
-    for g in range(stage.groups):
+    for g in range(stage.column_groups):
         for i in range(POINTS):
             off[i] = tables[level.taps + g * POINTS + i]
         for c in range(stage.channels):
-            raw, plane = setup.work + c * STEP * width, (c * stage.groups + g) * POINTS * width
+            raw, plane = (
+                setup.work + c * STEP * width,
+                (c * stage.column_groups + g) * POINTS * width,
+            )
             transform_input(GROUP, maps, raw + t0, LANES, off,
                             maps, start + plane + t0, LANES, width, n)  # fmt: skip
 
@@ -151,10 +154,10 @@ def _row_taps(off, y, stage, below, setup):
     for v in range(stage.height):
         row = row_at(below, setup, y - stage.above + v)
         for c in range(stage.channels):
-            for g in range(stage.groups):
-                place = (c * stage.groups + g) * POINTS * plane
-                off[(c * stage.height + v) * stage.groups + g] = row + place
-    return stage.channels * stage.height * stage.groups
+            for g in range(stage.column_groups):
+                place = (c * stage.column_groups + g) * POINTS * plane
+                off[(c * stage.height + v) * stage.column_groups + g] = row + place
+    return stage.channels * stage.height * stage.column_groups
 
 
 @jit
@@ -190,11 +193,11 @@ def rows_mapped(d, y, spans, stages, levels, setups, tables, weights, biases, ma
         length = BLOCK_TILES if t + BLOCK_TILES < t0 + n else t0 + n - t
         columns = STEP * length
         forward_rows(maps, t, plane, off, taps, weights, stage.weights, biases, stage.biases,
-                     maps, setup.work, columns, None, stage.between, length)  # fmt: skip
-        for c in range(stage.between):
+                     maps, setup.work, columns, None, stage.maps_between, length)  # fmt: skip
+        for c in range(stage.maps_between):
             blocks[c] = c * columns
-        forward(maps, setup.work, blocks, stage.between,
-                weights, stage.mapping_weights, stage.between, biases, stage.mapping_biases,
+        forward(maps, setup.work, blocks, stage.maps_between,
+                weights, stage.mapping_weights, stage.maps_between, biases, stage.mapping_biases,
                 maps, target + STEP * t, setup.width, stage.maps, columns,
                 np.int64(RELU), maps, target)  # fmt: skip
 
@@ -265,7 +268,7 @@ KERNELS = {
 
 def names(plan: Plan) -> list[str]:
     """Return the kernels of a network: the one that transforms rows, if any, and each stage's."""
-    first = ["transform_row"] if plan.stages[0].groups else []
+    first = ["transform_row"] if plan.stages[0].column_groups else []
     return [*first, *(_kind(plan, stage) for stage in plan.stages[:-1]), "last"]
 
 
@@ -273,11 +276,11 @@ def _kind(plan: Plan, stage: Stage) -> str:
     """Return the name of the kernel that computes a stage which is not the last."""
     if stage.winograd:
         return "winograd"
-    if not stage.groups:
-        return "direct_mapped" if stage.between else "direct"
+    if not stage.column_groups:
+        return "direct_mapped" if stage.maps_between else "direct"
     if plan.phases > 1:
         return "rows_in_phases"
-    return "rows_mapped" if stage.between else "rows"
+    return "rows_mapped" if stage.maps_between else "rows"
 
 
 @functools.cache
@@ -289,4 +292,4 @@ def compiled(name: str) -> int:
 def addresses(plan: Plan) -> np.ndarray:
     """Return (L+1,) int64: addresses of what makes levels 0 to L; 0 if level 0 is the image."""
     found = [compiled(name) for name in names(plan)]
-    return np.array(found if plan.stages[0].groups else [0, *found], np.int64)
+    return np.array(found if plan.stages[0].column_groups else [0, *found], np.int64)

@@ -123,13 +123,13 @@ def partial_sums(
     starts = np.cumsum([0, *(w.size + b.size for w, b in layers)])
     for depth in np.flatnonzero(plan.layers["winograd"]):
         start = starts[depth - 1]
-        transform_filters(plan.layers[depth], start, parameters, weights, biases, plan.spots)
+        transform_filters(plan.layers[depth], start, parameters, weights, biases, plan.common)
     sums = np.empty((slots, plan.sums), np.float32)
     losses = np.empty((-(-len(inputs) // LANES), LANES), np.float32)
 
     def work(slot: int) -> None:
         space = work_space(plan.work)
-        _slot(slot, slots, plan.layers, plan.passes, plan.spots, plan.offsets, weights, biases,
+        _slot(slot, slots, plan.layers, plan.passes, plan.common, plan.offsets, weights, biases,
               inputs, labels, batch, space, sums, losses.reshape(-1), np.float32(l1),
               plan.winograd)  # fmt: skip
 
@@ -217,18 +217,18 @@ def _packed(m, taps, rows):
 
 @jit
 def _slot(
-    slot, slots, layers, passes, all_spots, offsets, weights, biases, inputs, labels, batch, work,
+    slot, slots, layers, passes, all_common, offsets, weights, biases, inputs, labels, batch, work,
     sums, losses, l1, winograd,
 ):  # fmt: skip
     """Compute loss and gradients of groups slot, slot + slots, ..., added up in that order.
 
     Where ``winograd`` is None, no layer is Winograd's, whose code is then not compiled.
     """
-    depth, spots = len(layers) - 1, all_spots[0]
-    off = np.empty(spots.offsets, np.int64)
+    depth, common = len(layers) - 1, all_common[0]
+    off = np.empty(common.offsets, np.int64)
     total = sums[slot]
     _fill(total, 0, total.size, np.float32(0))
-    _fill(work, spots.ones, layers[0].width * LANES, np.float32(1))
+    _fill(work, common.ones, layers[0].width * LANES, np.float32(1))
     for d in range(2, depth + 1):
         _zero_pads(layers[d], work)
     for first in range(slot * LANES, len(inputs), slots * LANES):
@@ -242,7 +242,7 @@ def _slot(
                     if layers[d].winograd:
                         while done[d] + STEP <= there or done[d] < there == layers[d].height:
                             convolve(passes[d, FORWARD], done[d] // STEP, weights, biases, off,
-                                     work, spots)  # fmt: skip
+                                     work, common)  # fmt: skip
                             done[d] = min(done[d] + STEP, layers[d].height)
                         continue
                 for row in range(done[d], there):
@@ -257,13 +257,13 @@ def _slot(
             for d in range(depth, 0, -1):
                 lines = min(row + block, layers[d].height) - row
                 if lines > 0:
-                    _bias_grads(layers[d], row, lines, work, spots.ones, total)
+                    _bias_grads(layers[d], row, lines, work, common.ones, total)
                 if winograd is not None:  # noqa: SIM102
                     if layers[d].winograd:
                         add_filter_grads(layers[d], passes[d, FORWARD], passes[d, SPREAD],
-                                         weights, biases, off, work, spots, total)  # fmt: skip
+                                         weights, biases, off, work, common, total)  # fmt: skip
                         for t in range(passes[d, BACKWARD].down):
-                            convolve(passes[d, BACKWARD], t, weights, biases, off, work, spots)
+                            convolve(passes[d, BACKWARD], t, weights, biases, off, work, common)
                         continue
                 if lines > 0:
                     _weight_grads(layers[d - 1], layers[d], row, lines, offsets, work, total)

@@ -66,7 +66,7 @@ PASS = record(
     # what is written, of FORWARD and BACKWARD: the same; the filters' points, biases, the gate
     "maps", "y", "y_line", "y_pitch", "y_height", "y_width", "filters", "bias", "act", "gate",
 )  # fmt: skip
-SPOTS = record(
+COMMON = record(
     # in the work space: a row of ones, and what Winograd's passes use in between
     "ones", "scratch",
     # among the weights: 1, and what Winograd's passes need; among the biases: zeros
@@ -81,7 +81,7 @@ class Plan(NamedTuple):
 
     layers: np.ndarray  # (depth + 1,) of LAYER; the first stands for the input
     passes: np.ndarray  # (depth + 1, 3) of PASS: FORWARD, SPREAD, BACKWARD
-    spots: np.ndarray  # (1,) of SPOTS
+    common: np.ndarray  # (1,) of COMMON
     offsets: np.ndarray  # int64, of every tap
     constants: np.ndarray  # float32, the last of all weights: 1, and Winograd's matrices
     weights: int  # floats of all weights as the tiles read them
@@ -150,10 +150,10 @@ def make_plan(
     layers["back_w"] += weights.size
     start = weights.size + back_weights.size
     most = int(max(layers["maps"]))
-    spots, passes = np.zeros(1, SPOTS), np.zeros((len(layers), 3), PASS)
-    spots["constants"] = start
+    common, passes = np.zeros(1, COMMON), np.zeros((len(layers), 3), PASS)
+    common["constants"] = start
     points = max(winograd.SIZES) + winograd.STEP - 1
-    spots["zeros"] = biases.reserve(max(most, round_up(points**2, ROWS)))
+    common["zeros"] = biases.reserve(max(most, round_up(points**2, ROWS)))
     biases.reserve(most)  # of the gradients to inputs
     constants = [np.ones(1, np.float32)]
     for depth in np.flatnonzero(layers["winograd"]).tolist():
@@ -161,11 +161,11 @@ def make_plan(
         constants += _constants(layer, passes[depth], start + sum(map(len, constants)))
         _lay_out_passes(source, layer, passes[depth], biases.size)
         points = (layer["size"] + winograd.STEP - 1) ** 2
-        spots["offsets"] = max(spots["offsets"][0], points, round_up(most, DOT_TAPS))
-    spots["scratch"] = work.reserve(max(_scratch(*three) for three in passes))
-    spots["ones"] = work.reserve(width * LANES)
+        common["offsets"] = max(common["offsets"][0], points, round_up(most, DOT_TAPS))
+    common["scratch"] = work.reserve(max(_scratch(*three) for three in passes))
+    common["ones"] = work.reserve(width * LANES)
     return Plan(
-        layers, passes, spots, offsets.joined(), np.concatenate(constants),
+        layers, passes, common, offsets.joined(), np.concatenate(constants),
         weights=start + sum(map(len, constants)),
         biases=biases.size,
         sums=sums.size,

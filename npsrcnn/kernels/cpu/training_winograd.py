@@ -33,14 +33,14 @@ from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
 
 @jit
-def transform_filters(layer, start, parameters, weights, biases, spots):
+def transform_filters(layer, start, parameters, weights, biases, common):
     """Write G g G^T of a layer's filters w (O, C, K, K) at ``parameters[start:]`` to ``weights``.
 
     Both as the passes read them, point by point: for FORWARD, and turned by half a turn, inputs
     and outputs exchanged, for BACKWARD. It is the forward tile again, its taps being those of the
     filters, and filters side by side the lanes.
     """
-    zeros = spots[0].zeros
+    zeros = common[0].zeros
     maps, channels, taps = layer.filters, layer.channels, layer.size * layer.size
     count = maps * channels
     points = (layer.size + STEP - 1) * (layer.size + STEP - 1)
@@ -68,26 +68,26 @@ def transform_filters(layer, start, parameters, weights, biases, spots):
 
 
 @helper
-def convolve(one, t, weights, biases, off, work, spots):
+def convolve(one, t, weights, biases, off, work, common):
     """Compute four rows of a convolution, those of the tiles ``t``: FORWARD or BACKWARD."""
     points, channels, maps = one.size + STEP - 1, one.channels, one.maps
     across = one.across * LANES
     by_point, by_sum = channels * across + CACHE_LINE_FLOATS, maps * across + CACHE_LINE_FLOATS
     by_line = STEP * maps * across + CACHE_LINE_FLOATS
-    inputs = spots.scratch  # (points, channels, across): one row of points
+    inputs = common.scratch  # (points, channels, across): one row of points
     sums = inputs + points * by_point  # (points, maps, across): the same, summed over channels
     lines = sums + points * by_sum  # (points, maps, 4 across): A^T over columns
     pixels = lines + points * by_line  # (4, maps, 4 across): ... and over rows
     line = pixels + STEP * STEP * maps * across
     for i in range(points):
-        _row_of_points(one, False, i, t, t + 1, weights, biases, off, work, spots, inputs, line)
+        _row_of_points(one, False, i, t, t + 1, weights, biases, off, work, common, inputs, line)
         for c in range(channels):
             off[c] = c * across
         for j in range(points):
             forward(work, inputs + j * by_point, off, channels, weights,
-                    one.filters + (i * points + j) * channels * maps, channels, biases, spots.zeros,
-                    work, sums + j * by_sum, across, maps, across, np.int64(LINEAR),
-                    work, sums)  # fmt: skip
+                    one.filters + (i * points + j) * channels * maps, channels,
+                    biases, common.zeros, work, sums + j * by_sum, across, maps, across,
+                    np.int64(LINEAR), work, sums)  # fmt: skip
         for j in range(points):
             off[j] = j * by_sum
         transform_output(one.size, work, sums, LANES, off, work, lines + i * by_line,
@@ -101,13 +101,15 @@ def convolve(one, t, weights, biases, off, work, spots):
         for m in range(maps):
             # One tap, of weight 1: what is left to do is the bias, and ReLU or its gate.
             off[0] = pixels + (r * maps + m) * STEP * across
-            forward_thin(work, 0, off, np.int64(1), weights, spots.constants, biases, one.bias + m,
+            forward_thin(work, 0, off, np.int64(1), weights, common.constants, biases, one.bias + m,
                          work, one.y + place + m * one.y_pitch, one.y_width * LANES, one.act,
                          work, one.gate + place + m * one.y_pitch)  # fmt: skip
 
 
 @helper
-def _row_of_points(one, is_output, i, first, stop, weights, biases, off, work, spots, target, line):
+def _row_of_points(
+    one, is_output, i, first, stop, weights, biases, off, work, common, target, line
+):
     """Compute row ``i`` of the points of rows of tiles ``first`` to ``stop``, B^T d B or A dy A^T.
 
     They go to ``target``: (points, channels, tiles). Every row of points reads the map's rows anew.
@@ -129,7 +131,7 @@ def _row_of_points(one, is_output, i, first, stop, weights, biases, off, work, s
         for c in range(one.channels):
             here = line + c * columns
             forward_thin(work, c * one.pitch, off, taps,
-                         weights, one.coefficients + i * one.taps + skipped, biases, spots.zeros,
+                         weights, one.coefficients + i * one.taps + skipped, biases, common.zeros,
                          work, here + left, length, np.int64(LINEAR),
                          work, here + left)  # fmt: skip
             _clear(work, here, left)
@@ -153,7 +155,7 @@ def _clear(work, start, count):
 
 
 @helper
-def add_filter_grads(layer, inputs, outputs, weights, biases, off, work, spots, total):
+def add_filter_grads(layer, inputs, outputs, weights, biases, off, work, common, total):
     """Add the gradients of a group to dw: ``inputs`` is the pass FORWARD, ``outputs`` SPREAD."""
     size, maps, channels = layer.size, outputs.channels, inputs.channels
     points, down = size + STEP - 1, outputs.down
@@ -161,7 +163,7 @@ def add_filter_grads(layer, inputs, outputs, weights, biases, off, work, spots, 
     tiles = down * outputs.across * LANES
     by_input, by_output = channels * tiles + CACHE_LINE_FLOATS, maps * tiles + CACHE_LINE_FLOATS
     length = (maps * taps + LANES - 1) // LANES * LANES
-    products = spots.scratch  # (points, points, maps, taps)
+    products = common.scratch  # (points, points, maps, taps)
     v = products + points * points * length  # (points, channels, tiles)
     m = v + points * by_input  # (points, maps, tiles)
     line = m + points * by_output
@@ -171,8 +173,8 @@ def add_filter_grads(layer, inputs, outputs, weights, biases, off, work, spots, 
         check_range(work.size, m, points * by_output)
     _clear(work, products, points * points * length)
     for i in range(points):
-        _row_of_points(inputs, False, i, 0, down, weights, biases, off, work, spots, v, line)
-        _row_of_points(outputs, True, i, 0, down, weights, biases, off, work, spots, m, line)
+        _row_of_points(inputs, False, i, 0, down, weights, biases, off, work, common, v, line)
+        _row_of_points(outputs, True, i, 0, down, weights, biases, off, work, common, m, line)
         for c in range(taps):
             off[c] = c * tiles if c < channels else 0
         for j in range(points):
@@ -187,7 +189,7 @@ def add_filter_grads(layer, inputs, outputs, weights, biases, off, work, spots, 
     square = (size * size + ROWS - 1) // ROWS * ROWS
     grads = v  # (K * K, maps, taps)
     forward(work, products, off, points * points, weights, layer.to_taps, points * points,
-            biases, spots.zeros, work, grads, length, square, length, np.int64(LINEAR),
+            biases, common.zeros, work, grads, length, square, length, np.int64(LINEAR),
             work, grads)  # fmt: skip
     for o in range(maps):
         for c in range(channels):
