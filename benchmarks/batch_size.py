@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Return a parser of the command's options."""
     parser = commands.parser("benchmarks.batch_size", "What larger batches cost in PSNR.", __doc__)
     parser.add_argument("data", help="images to train on: a folder, a pattern, t91")
     parser.add_argument("measured", help="images to measure on")
@@ -72,7 +72,7 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def _trained(source, measured, batch: int, rate: float, options: argparse.Namespace) -> dict:
-    """PSNR of a run at some moments, as many of one run as of another."""
+    """Train; return PSNR at some moments, as many of one run as of another."""
     net = SRCNN("9-1-5", n=options.maps, seed=options.seed, metadata={"scale": options.scale})
     scale = batch / USUAL
     adam = RECIPES["default"].with_optimizer("adam")

@@ -39,14 +39,14 @@ def _random(images: Sequence[np.ndarray], scale: int, seed: int, init: str) -> S
 
 
 def _from_bicubic(images: Sequence[np.ndarray], scale: int, seed: int) -> SRCNN:
-    """He's weights, the last layer's zero, added to the image: bicubic interpolation at first."""
+    """Take He's weights, the last layer's zero, added to the image: bicubic at first."""
     net = SRCNN("9-1-5", n=[n - 2 for n in SIZE], seed=seed, metadata={"scale": scale})
     net.layers[-1][0][:] = 0
     return residual(net)
 
 
 def _first_layer(images: Sequence[np.ndarray], scale: int, seed: int, kind: str) -> SRCNN:
-    """Layer 1 from a dictionary network, its filters made as large as He's; the others He's."""
+    """Take layer 1 from a dictionary network, its filters as large as He's; the others He's."""
     net = _random(images, scale, seed, "he")
     w, b = fit_srcnn(images, scale, kind, seed=seed).layers[0]
     gain = np.linalg.norm(net.layers[0][0]) / np.linalg.norm(w)
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Return a parser of the command's options."""
     parser = commands.parser("benchmarks.initial_weights", "What to begin training with.", __doc__)
     parser.add_argument("data", help="images to train on: a folder, a pattern, t91")
     parser.add_argument("measured", help="images to measure on")
@@ -122,7 +122,7 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def _trained(start: SRCNN, source, measured, rate: float, options: argparse.Namespace) -> dict:
-    """Train a copy; PSNR at each of the moments, and what became of the weights."""
+    """Train a copy; return PSNR at each of the moments, and what became of the weights."""
     net = SRCNN.from_layers(start.layers, metadata=start.metadata)
     factors = [*paper_factors(3)[:2], (options.last, 0.1)]
     steps = options.sub_images // options.batch
@@ -166,7 +166,7 @@ def _trained(start: SRCNN, source, measured, rate: float, options: argparse.Name
 
 
 def _turned(before: np.ndarray, after: np.ndarray) -> float:
-    """The median angle between a filter of layer 1 and what it began as, in degrees."""
+    """Return the median angle between a filter of layer 1 and what it began as, in degrees."""
     before, after = (w.reshape(len(w), -1).astype(np.float64) for w in (before, after))
     norms = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
     cosine = (before * after).sum(axis=1)[norms > 0] / norms[norms > 0]

@@ -41,7 +41,7 @@ ROUND_TRIPS = 300
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
-    """Strong scaling (one batch for all), weak scaling (one each), and what they are made of."""
+    """Measure strong scaling (a batch for all), weak scaling (one each), and their parts."""
     if importlib.util.find_spec("mpi4py") is None or _mpiexec() is None:
         return
     most = options.threads_list[-1]
@@ -66,7 +66,7 @@ def _mpiexec() -> str | None:
 
 
 def _measured(ranks: int, repeats: int) -> dict[str, float]:
-    """What rank 0 of so many has measured, in milliseconds."""
+    """Return what rank 0 of so many has measured, in milliseconds."""
     root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     command = [_mpiexec(), "--oversubscribe", "--bind-to", "none", "-n", str(ranks)]
     result = subprocess.run(
@@ -78,7 +78,7 @@ def _measured(ranks: int, repeats: int) -> dict[str, float]:
 
 
 def measure(repeats: int) -> dict[str, float]:
-    """What every rank does; medians in milliseconds on rank 0."""
+    """Measure on every rank; return medians in milliseconds on rank 0."""
     from npsrcnn.training import mpi
 
     world = mpi.MPI.COMM_WORLD
@@ -117,7 +117,7 @@ def measure(repeats: int) -> dict[str, float]:
 
 
 def _wait(comm) -> None:
-    """A barrier at which ranks sleep."""
+    """Wait for all ranks, asleep."""
     request = comm.Ibarrier()
     while not request.Test():
         time.sleep(2e-3)
@@ -133,7 +133,7 @@ def _trainer(source, batch: int, ranks: Ranks = ALONE) -> Trainer:
 
 
 def _steps(trainer: Trainer, threads: int) -> Callable[[], int]:
-    """A case: some more steps."""
+    """Return a case: some more steps."""
 
     def steps() -> Iterator[float]:
         while True:
@@ -170,7 +170,7 @@ def _part(trainer, source, share: Share) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _alone(source) -> dict[str, Callable[[], int]]:
-    """The parts of a step on one thread: partial sums of some slots."""
+    """Return the parts of a step on one thread: partial sums of some slots."""
     net = SRCNN("9-1-5", seed=1)
 
     def partial(share, inputs, labels) -> int:

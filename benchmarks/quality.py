@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Return a parser of the command's options."""
     parser = commands.parser("benchmarks.quality", "Minutes to the authors' quality.", __doc__)
     parser.add_argument("--minutes", type=commands.positive_float, default=5.0,
         help="length of the training, which its rates follow (default: 5)")  # fmt: skip
@@ -71,7 +71,7 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def _training(minutes: float) -> list[dict[str, float]]:
-    """The log of a training in a process of its own."""
+    """Train in a process of its own; return its log."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [sys.executable, "-m", "npsrcnn", "train", "--data", "t91", "--scale", str(SCALE),
@@ -89,7 +89,7 @@ def _training(minutes: float) -> list[dict[str, float]]:
 
 
 def _speeds(turns: int) -> tuple[float, float]:
-    """Sub-images a second here and in PyTorch: medians of turns, after one uncounted."""
+    """Return sub-images a second here and in PyTorch: medians of turns, after one uncounted."""
     source = datasets.sub_images(
         paths_of("t91"), SCALE, orientations=True, rescale=(1.0, *RECIPE.rescale)
     )
@@ -124,7 +124,7 @@ def _ours(source: datasets.SubImages) -> Iterator[float]:
 
 
 def _theirs(source: datasets.SubImages, threads: int) -> Iterator[float]:
-    """The same steps as PyTorch would take them, its memory laid out as it likes best."""
+    """Take the steps in PyTorch, its memory laid out as it likes best; yield the losses."""
     import torch
 
     net = SRCNN("9-1-5", init=RECIPE.init, seed=0)

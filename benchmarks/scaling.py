@@ -30,7 +30,7 @@ PAPER = 8e8  # sub-images of the paper's training
 
 @dataclass(frozen=True)
 class Model:
-    """Seconds and bytes of which a step is made."""
+    """Hold the seconds and bytes of which a step is made."""
 
     group: float  # LANES sub-images on one thread
     rest: float  # of a step on one rank: its optimizer, clipping, averages, packing, adding up
@@ -39,7 +39,7 @@ class Model:
     gradient: int  # bytes
 
     def step(self, ranks: int, batch: int, tree: bool = False) -> float:
-        """Seconds of a step; more than SLOTS partial sums where there are more ranks.
+        """Return the seconds of a step; more than SLOTS partial sums where there are more ranks.
 
         What is built exchanges partial sums, everybody with everybody, then gathers the totals.
         A ``tree`` adds up the gradients of two ranks, of two pairs, ..., and hands the sum back.
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Return a parser of the command's options."""
     parser = commands.parser("benchmarks.scaling", "A model of training on many ranks.", __doc__)
     parser.add_argument("rows", type=Path, help="what python -m benchmarks mpi has measured")
     return parser

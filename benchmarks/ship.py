@@ -20,7 +20,7 @@ WEIGHTS = Path(npsrcnn.__file__).parent / "weights"
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Return a parser of the command's options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ship", description=__doc__)
     parser.add_argument("run", type=Path, help="the folder of a run of npsrcnn.train")
     parser.add_argument("name", help="such as 9-1-5-x3")
@@ -54,7 +54,7 @@ def ship(options: argparse.Namespace) -> None:
 
 
 def history(name: str) -> list[dict]:
-    """The trainings behind a run's last model, or one that ships: command, how much, how long."""
+    """Return the trainings behind a run's last model, or one that ships: command, how long."""
     last = Path(name) / "last.npz"
     known = npsrcnn.load(last if last.exists() else name).metadata
     facts = {fact: known[fact] for fact in ("command", "sub_images", "minutes")}

@@ -21,7 +21,7 @@ STEPS = 40
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
-    """Loss and gradients of a batch, and training with all that belongs to it."""
+    """Measure loss and gradients of a batch, and training with all that belongs to it."""
     for name in options.networks or NETWORKS:
         net = SRCNN(name, seed=1)
         for threads in options.threads_list:
@@ -60,7 +60,7 @@ def _step(name, net, threads, options) -> list[Row]:
 
 
 def _flops(net: SRCNN) -> int:
-    """Forward, gradients to the weights, and to all inputs but the image, of a sub-image."""
+    """Count operations of a sub-image: forward, gradients to weights and to maps."""
     total, side = 0, 33
     for depth, (w, _) in enumerate(net.layers):
         side -= w.shape[2] - 1
@@ -69,7 +69,7 @@ def _flops(net: SRCNN) -> int:
 
 
 def _whole(threads: int, options: argparse.Namespace) -> Iterator[Row]:
-    """Training on sub-images of dead leaves, beside the bare step on one batch."""
+    """Measure training on sub-images of dead leaves, beside the bare step on one batch."""
     source = sub_images(dead_leaves(8), 3, orientations=True)
     net = SRCNN("9-1-5", seed=1)
     optimizer = SGD(net.layers, [(1, 1)] * len(net.layers))

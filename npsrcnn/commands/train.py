@@ -13,8 +13,8 @@ from pathlib import Path
 from npsrcnn.commands import frame
 from npsrcnn.errors import UsageError
 from npsrcnn.model.network import INITS
-from npsrcnn.training import ranks
 from npsrcnn.training.build import SUB_IMAGE, build_run
+from npsrcnn.training.ranks import join_ranks
 from npsrcnn.training.recipes import OPTIMIZERS, RECIPES
 from npsrcnn.training.settings import DEFAULT_MINUTES, Length, given_settings
 from npsrcnn.training.trainer import stop_on_signals
@@ -185,7 +185,7 @@ def train(options: argparse.Namespace) -> int:
     if options.mpi and options.device != "cpu":
         raise UsageError(f"--mpi is for the CPU, not for --device {options.device}")
     given_length = options.epochs is not None or options.minutes is not None
-    with ranks.joined(options.mpi, options.threads) as joined:
+    with join_ranks(options.mpi, options.threads) as ranks:
         run = build_run(
             given_settings(vars(options)),
             started=started,
@@ -193,11 +193,11 @@ def train(options: argparse.Namespace) -> int:
             resume=options.resume is not None,
             length=Length(options.epochs, options.minutes) if given_length else None,
             device=options.device,
-            ranks=joined,
+            ranks=ranks,
         )
         with stop_on_signals() as stop:
             run.go(stop)
-        if not joined.is_root:
+        if not ranks.is_root:
             return 0
         print(run.report())
         return frame.INTERRUPTED if stop.is_set() else 0

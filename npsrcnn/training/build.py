@@ -36,7 +36,7 @@ DEAD_LEAVES_MEASURED = 10  # others, where none are given to measure PSNR on
 
 @dataclass(frozen=True)
 class Opened:
-    """Settings and folder of a run; of one that is resumed also what its checkpoint holds."""
+    """Hold settings and folder of a run; of one to resume also what its checkpoint holds."""
 
     settings: RunSettings
     folder: Path

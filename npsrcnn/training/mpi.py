@@ -54,7 +54,7 @@ ALIKE = {"version": __version__, "SIMD lanes": LANES, "fused multiply-add": HAS_
 
 @dataclass(frozen=True)
 class Partition:
-    """The shares of all ranks in a batch, and what the sum of their gradients needs of them."""
+    """Hold all ranks' shares of a batch, and what the sum of their gradients needs of them."""
 
     shares: list[Share]
     slots: list[int]  # partial sums of each rank
@@ -242,7 +242,7 @@ class MPIRanks(Ranks):
 
 
 @contextlib.contextmanager
-def joined_ranks(threads: int | None) -> Iterator[MPIRanks]:
+def join(threads: int | None) -> Iterator[MPIRanks]:
     """Enter a training with all ranks that ``mpiexec`` has started.
 
     An error that the other ranks know nothing of, and would wait for ever, ends them too.

@@ -49,16 +49,19 @@ class Optimizer(Protocol):
         """
 
     def rewind(self, steps: int) -> None:
-        """Discount the last ``steps`` steps, which a device has not taken."""
+        """Discount the last ``steps`` steps, which a device has not taken, where they count."""
+        return
 
     def moments(self) -> dict[str, list[np.ndarray]]:
         """Return the arrays that a device keeps a copy of, "first" and perhaps "second"."""
 
     def axes_of_all(self) -> Axes:
-        """Return the axes that a device keeps a copy of, if there are any."""
+        """Return the axes that a device keeps a copy of; most optimizers have none."""
+        return []
 
     def take_axes(self, axes: Axes) -> None:
         """Replace what :meth:`axes_of_all` returns."""
+        return
 
     def state(self) -> State:
         """Return arrays from which :meth:`restore` goes on as if never stopped."""
@@ -67,8 +70,8 @@ class Optimizer(Protocol):
         """Take back what :meth:`state` has returned."""
 
 
-class SGD:
-    """Stochastic gradient descent with momentum, as Caffe's: v <- m v - rate g; w <- w + v.
+class SGD(Optimizer):
+    """Descend with momentum as Caffe's SGD does: v <- m v - rate g; w <- w + v.
 
     TPAMI eq. 6. ``factors`` are the rates of each layer's (weights, biases) relative to ``rate``.
     """
@@ -93,19 +96,9 @@ class SGD:
         """Return the numbers of a step; there is nothing to count."""
         return {"momentum": float(self.momentum)}
 
-    def rewind(self, steps: int) -> None:
-        """Do nothing: steps are not counted."""
-
     def moments(self) -> dict[str, list[np.ndarray]]:
         """Return the velocity."""
         return {"first": self.velocity}
-
-    def axes_of_all(self) -> Axes:
-        """Return none."""
-        return []
-
-    def take_axes(self, axes: Axes) -> None:
-        """Do nothing: there are none."""
 
     def state(self) -> State:
         """Return arrays from which :meth:`restore` goes on as if never stopped."""
@@ -117,8 +110,8 @@ class SGD:
             v[...] = state[f"velocity{i}"]
 
 
-class Adam:
-    """Adam (Kingma and Ba, 2015, algorithm 1), with rate factors like :class:`SGD`."""
+class Adam(Optimizer):
+    """Take Adam's steps (Kingma and Ba, 2015, algorithm 1), with factors like :class:`SGD`."""
 
     name = "adam"
 
@@ -153,8 +146,10 @@ class Adam:
             p -= np.float32(rate * f) * (m * now["correct_mean"]) / (root + self.epsilon)
 
     def advance(self) -> dict[str, float]:
-        """Count one more step, and return its numbers: how much of the moments is forgotten, and
-        what corrects them for their start at zero."""
+        """Count one more step, and return its numbers.
+
+        They say how much of the moments is forgotten, and correct them for their start at zero.
+        """
         self.steps += 1
         return {
             "forget_mean": 1 - self.beta1,
@@ -171,13 +166,6 @@ class Adam:
     def moments(self) -> dict[str, list[np.ndarray]]:
         """Return the means of the gradients, and of their squares."""
         return {"first": self.mean, "second": self.square}
-
-    def axes_of_all(self) -> Axes:
-        """Return none."""
-        return []
-
-    def take_axes(self, axes: Axes) -> None:
-        """Do nothing: there are none."""
 
     def state(self) -> State:
         """Return arrays from which :meth:`restore` goes on as if never stopped."""

@@ -19,7 +19,7 @@ FIXABLE = (UserError, OSError, MemoryError)  # errors that a command reports in 
 
 
 class TrainingStopped(Exception):
-    """The root has ended the training."""
+    """Tell a follower that the root has ended the training."""
 
 
 class Ranks:
@@ -33,7 +33,7 @@ class Ranks:
 
     @property
     def is_root(self) -> bool:
-        """Whether this is rank 0."""
+        """Return whether this is rank 0."""
         return self.rank == 0
 
     def on_all_ranks(self, work: Callable[[], T]) -> T:
@@ -91,7 +91,7 @@ ALONE = Ranks()
 
 
 @contextlib.contextmanager
-def joined(mpi: bool, threads: int | None) -> Iterator[Ranks]:
+def join_ranks(mpi: bool, threads: int | None) -> Iterator[Ranks]:
     """Enter a training with all ranks that ``mpiexec`` has started, or alone.
 
     Parameters
@@ -104,7 +104,7 @@ def joined(mpi: bool, threads: int | None) -> Iterator[Ranks]:
     if not mpi:
         yield ALONE
         return
-    from npsrcnn.training.mpi import joined_ranks
+    from npsrcnn.training.mpi import join
 
-    with joined_ranks(threads) as ranks:
+    with join(threads) as ranks:
         yield ranks

@@ -17,7 +17,7 @@ OLD_NAMES = {"renew": "revive_dead"}  # of settings, in checkpoints that were wr
 
 @dataclass(frozen=True)
 class Length:
-    """How long to train: a number of epochs, or of minutes."""
+    """Say how long to train: a number of epochs, or of minutes."""
 
     epochs: int | None = None
     minutes: float | None = None
@@ -36,7 +36,7 @@ class Length:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What makes a run, and is the same when it is resumed: the options of `npsrcnn train`.
+    """Hold what makes a run, and stays when it is resumed: options of `npsrcnn train`.
 
     The fields from ``init`` on change the recipe; None: as the recipe has it.
     """

@@ -28,7 +28,7 @@ LEAST = 1e-9  # of all eigenvalues' sum: below it an eigenvalue is as good as ze
 
 
 class SOAP(Adam):
-    """Shampoo with Adam in the preconditioner's eigenbasis (algorithm 3 of the paper).
+    """Take steps of Shampoo with Adam in the preconditioner's eigenbasis (the paper's algorithm 3).
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ FILES = ("best.npz", "last.npz", "log.csv", "checkpoint.npz")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Four pictures of soft blobs: 4 x 36 sub-images of 33 pixels, 14 apart."""
+    """Make four pictures of soft blobs: 4 x 36 sub-images of 33 pixels, 14 apart."""
     rng = np.random.default_rng(5)
     result = tmp_path_factory.mktemp("pictures")
     for i in range(4):

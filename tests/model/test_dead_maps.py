@@ -18,7 +18,7 @@ def inputs(rng):
 
 
 def network(inputs, dead=DEAD, linear=LINEAR):
-    """5-1-5 of 6 and 5 maps; those that are not named are above zero at half of the pixels."""
+    """Make a 5-1-5 of 6 and 5 maps; those not named are above zero at half of the pixels."""
     net, maps = SRCNN("5-1-5", n=(6, 5), seed=11), inputs
     for i, (w, b) in enumerate(net.layers[:-1]):
         b[:] = -np.median(reference.conv2d(maps, w, b), axis=(0, 2, 3))
@@ -29,7 +29,7 @@ def network(inputs, dead=DEAD, linear=LINEAR):
 
 
 def activity(net, inputs):
-    """The part of pixels at which each map is above zero."""
+    """Return the part of pixels at which each map is above zero."""
     return [(maps > 0).mean(axis=(0, 2, 3)) for maps in maps_of(net, inputs)]
 
 

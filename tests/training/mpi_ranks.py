@@ -31,7 +31,7 @@ TINY = 3  # sub-images, too few for four ranks
 
 
 class Noise:
-    """Random sub-images of 11 pixels, signed; the label is what is left of the centre."""
+    """Give random sub-images of 11 pixels, signed; the label is what is left of the centre."""
 
     def __init__(self, broken_from=10**9):
         self.broken_from = broken_from
@@ -60,14 +60,14 @@ def trainer(case, ranks=ALONE, source=None, seed=3, **options):
 
 
 def trained(subject, case):
-    """Losses, weights and their average: all that a training changes."""
+    """Train; return losses, weights and their average, all that a training changes."""
     losses = list(subject.train(CASES[case][-1]))
     layers = parameters(subject.net.layers) + parameters(subject.average.layers)
     return [np.array(losses), *layers]
 
 
 def alone(case):
-    """What every number of ranks must come to."""
+    """Return the result of one process, which every number of ranks must give."""
     return trained(trainer(case), case)
 
 
@@ -78,7 +78,7 @@ def main(folder: Path) -> None:
     result = {}
 
     def among(count, work):
-        """``work(ranks)`` on the first ``count`` ranks; what it returns, or its error, in words."""
+        """Do ``work(ranks)`` on the first ``count`` ranks; return its result, or its error."""
         comm = world.Split(0 if world.rank < count else 1)
         said = None
         if world.rank < count:

@@ -37,7 +37,7 @@ def leaves():
 
 @pytest.fixture(scope="module")
 def original(leaves, tmp_path_factory):
-    """A folder with a prepared set of 4 x 36 sub-images, 9 batches, in two shards; and an image."""
+    """Make a folder with a set of 4 x 36 sub-images, 9 batches, in two shards; and an image."""
     folder = tmp_path_factory.mktemp("original")
     write_set(leaves, folder / "shards")
     Image.fromarray(leaves[0][:40, :40]).save(folder / "eval.png")
@@ -46,7 +46,7 @@ def original(leaves, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def straight(original):
-    """The weights of the run that nothing befell."""
+    """Return the weights of the run that nothing befell."""
     assert train.main(arguments(original / "shards", original / "straight")) == 0
     assert last_step(original / "straight") == STEPS
     return weights(original / "straight")
@@ -54,7 +54,7 @@ def straight(original):
 
 @pytest.fixture
 def shards(original, tmp_path):
-    """A copy of the prepared set."""
+    """Copy the prepared set."""
     shutil.copy(original / "eval.png", tmp_path)
     return shutil.copytree(original / "shards", tmp_path / "shards")
 
@@ -107,8 +107,11 @@ def fork():
 
 
 def killed(measurements, calls, argv):
-    """Run the command, measuring after every step, and kill it from within: so many calls of Python
-    functions after so many measurements."""
+    """Run the command, and kill it from within.
+
+    It measures after every step. The kill comes so many calls of Python functions after so many
+    measurements.
+    """
     go, measure, left = Run.go, Run.measure, [measurements, calls]
 
     def count(frame, event, argument):
@@ -214,7 +217,7 @@ def test_a_run_whose_folder_is_removed_makes_it_again(
 
 
 def limited(largest, argv, file):
-    """The command where no file can become larger than so many bytes; its error goes to a file."""
+    """Run the command where no file can grow beyond so many bytes; its error goes to a file."""
     import contextlib
     import resource
 

@@ -44,7 +44,7 @@ ENVIRONMENT = {
 
 
 def mpiexec(ranks, *command):
-    """The command on so many ranks, begun."""
+    """Start the command on so many ranks."""
     return subprocess.Popen(
         [MPIEXEC, "--oversubscribe", "-n", str(ranks), *map(str, command)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -53,7 +53,7 @@ def mpiexec(ranks, *command):
 
 
 def finished(process, timeout=200):
-    """What it wrote, once it is over; ended if it is not by then."""
+    """Return what a process wrote, once it is over; end it if it is not by then."""
     try:
         return process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -90,7 +90,7 @@ def test_partial_sums_of_shares_are_those_of_the_batch(batch, rng):
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
-    """What four ranks have written, after all that mpi_ranks.py lets them do."""
+    """Return what four ranks have written, after all that mpi_ranks.py lets them do."""
     folder = tmp_path_factory.mktemp("ranks")
     process = mpiexec(4, sys.executable, Path(__file__).with_name("mpi_ranks.py"), folder)
     _, text = finished(process)
@@ -131,7 +131,7 @@ def test_ranks_that_do_not_fit_together_are_found_out(result):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Two pictures: 2 x 36 sub-images."""
+    """Make two pictures: 2 x 36 sub-images."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(5)
     for i in range(2):

@@ -52,7 +52,7 @@ RUNS = {  # network, channels, recipe
 
 
 def images():
-    """Two pictures from a formula: waves, with hard edges between them."""
+    """Yield two pictures from a formula: waves, with hard edges between them."""
     y, x = np.mgrid[:90, :120]
     for phase in (0.0, 1.3):
         waves = [np.sin(x / a + y / b + phase) for a, b in ((3.1, 9.7), (7.3, -4.1), (5.9, 2.3))]
@@ -63,7 +63,7 @@ def images():
 
 @functools.cache
 def ten_steps(name, device):
-    """The losses, and what the weights and their average have become."""
+    """Return the losses, and what the weights and their average have become."""
     network, color, recipe = RUNS[name]
     widths = [8, 6, 4][: network.count("-")]
     channels = 1 if color == "y" else 3

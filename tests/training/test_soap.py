@@ -13,7 +13,7 @@ FACTORS = [(1.0, 0.5), (2.0, 1.0)]
 
 
 def layers_and_grads(rng, steps):
-    """A network's weights, and gradients whose parts correlate along every axis."""
+    """Return a network's weights, and gradients whose parts correlate along every axis."""
     layers = SRCNN("5-3", n=[6], seed=5).layers
     mixing = [[rng.standard_normal((n, n)) for n in p.shape] for p in parameters(layers)]
     grads = []
@@ -29,7 +29,7 @@ def layers_and_grads(rng, steps):
 
 
 def steps_of_the_paper(w, grads, rate, every, beta1=0.9, beta2=0.95):
-    """Algorithm 3 for one tensor (a, b, f, f), the mean kept unturned as it is there."""
+    """Do algorithm 3 for one tensor (a, b, f, f), the mean kept unturned as it is there."""
     shape = (*w.shape[:2], w.shape[2] * w.shape[3])
     q = [np.eye(n) for n in shape]
     covariance = [np.zeros((n, n)) for n in shape]
@@ -180,7 +180,7 @@ def test_where_inputs_correlate_it_is_far_ahead_of_adam(rng):
 
 
 def _smoothing(size):
-    """What makes neighbours of noise alike: a blur of about a pixel and a half."""
+    """Return a matrix that makes neighbours of noise alike: a blur of a pixel and a half."""
     place = np.stack(np.divmod(np.arange(size * size), size), axis=1)
     distance = ((place[:, None] - place[None]) ** 2).sum(axis=2)
     return np.exp(-distance / 4.5)

@@ -25,7 +25,7 @@ from npsrcnn.training.trainer import (
 
 
 class Noise:
-    """Sub-images to sharpen: the label is the centre of the input, the input has noise."""
+    """Give sub-images to sharpen: the label is the centre of the input, the input has noise."""
 
     def __init__(self, batches=6, size=9, margin=6):
         self.count, self.size, self.half = batches, size, margin // 2
