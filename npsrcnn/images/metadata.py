@@ -24,6 +24,7 @@ GEO_SCALE, GEO_TIES, GEO_MATRIX, GEO_KEYS = 33550, 33922, 34264, 34735  # GeoTIF
 GEO_RASTER_TYPE, POINT = 1025, 2  # a key, and its value where a pixel is its centre
 TIFF_PLACE = (GEO_SCALE, GEO_TIES, GEO_MATRIX, GEO_KEYS, 34736, 34737, 42112, 42113)
 """TIFF tags that say where on Earth a picture lies, and GDAL's."""
+TIFF_KEPT = (*TIFF_TEXTS, TIFF_ICC, TIFF_XMP, ORIENTATION, *TIFF_PLACE)  # block by block
 TIFF_DIRECTORIES = (0x8769, 0x8825)  # EXIF proper, GPS
 INTEROPERABILITY = 0xA005
 XMP_IN_PNG = "XML:com.adobe.xmp"

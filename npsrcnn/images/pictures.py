@@ -14,7 +14,6 @@ import io
 import struct
 import threading
 import warnings
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -91,7 +90,7 @@ SUFFIXES = WRITABLE | READ_ONLY
 STILL = ("MPO", "PSD", "ICO")  # hold several images, of which the first is the picture
 
 # What decoders raise when a file is damaged
-DAMAGE = (*tiff.DAMAGED, OSError, EOFError, RuntimeError, zlib.error)
+DAMAGE = (*tiff.DAMAGED, OSError)
 
 UPRIGHT = {  # how to bring an image upright, by its orientation: EXIF 2.32, 4.6.5
     2: lambda a: a[:, ::-1],

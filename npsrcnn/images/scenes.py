@@ -55,14 +55,21 @@ class TiledFile:
         shape = (*kind.size, kind.samples) if kind.samples > 1 else kind.size
         with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as writer:
             writer.write(
-                (b"" for _ in range(tiles_of(kind.size))), shape=shape, dtype=kind.dtype,
-                tile=(TILE, TILE), compression=DEFLATE,
+                (b"" for _ in range(tiles_of(kind.size))),
+                shape=shape,
+                dtype=kind.dtype,
+                tile=(TILE, TILE),
+                compression=DEFLATE,
                 predictor=DIFFERENCES if kind.dtype.kind == "u" else None,
-                photometric="rgb" if kind.colors == 3 else "minisblack", planarconfig="contig",
+                photometric="rgb" if kind.colors == 3 else "minisblack",
+                planarconfig="contig",
                 extrasamples=["unassalpha"] if kind.alpha else None,
-                metadata=None, software=False, extratags=tags,
-                resolution=resolution[0], resolutionunit=resolution[1],
-            )  # fmt: skip
+                metadata=None,
+                software=False,
+                extratags=tags,
+                resolution=resolution[0],
+                resolutionunit=resolution[1],
+            )
         return cls(path, path.stat().st_size)
 
     def append(self, tiles: Sequence[bytes]) -> None:

@@ -49,14 +49,9 @@ SIGNED, FLOAT = 2, 3  # sample formats
 TYPES = {1: "uint", SIGNED: "int", FLOAT: "float"}
 ASCII = 2  # a type of tags
 DAMAGED = (
-    ValueError,
-    TypeError,
-    SyntaxError,
-    LookupError,
-    AttributeError,
-    OverflowError,
-    struct.error,
-)
+    ValueError, TypeError, SyntaxError, LookupError, AttributeError, OverflowError, RuntimeError,
+    EOFError, struct.error, zlib.error, lzma.LZMAError,
+)  # fmt: skip
 """Errors that tifffile and Pillow raise of a damaged file."""
 
 SUFFIXES = (".tif", ".tiff")
@@ -194,16 +189,10 @@ class TiffReader:
         Texts, profile, place on Earth, of which is said where the smaller pixels lie.
         """
         found = self._page.tags
-        codes = (
-            *metadata.TIFF_TEXTS, metadata.TIFF_ICC, metadata.TIFF_XMP, metadata.ORIENTATION,
-            *metadata.TIFF_PLACE,
-        )  # fmt: skip
-        kept = {tag.code: tag.value for tag in found if tag.code in codes}
-        return [
-            (code, int(found[code].dtype), None if isinstance(value, str) else found[code].count,
-             value, True)
-            for code, value in metadata.rescaled(kept, scale).items()
-        ]  # fmt: skip
+        kept = {tag.code: tag.value for tag in found if tag.code in metadata.TIFF_KEPT}
+        tags = metadata.rescaled(kept, scale)
+        counts = {code: None if isinstance(tags[code], str) else found[code].count for code in tags}
+        return [(code, int(found[code].dtype), counts[code], tags[code], True) for code in tags]
 
     def resolution(self) -> tuple[tuple[Ratio, Ratio] | None, int | None]:
         """Return the resolution of x and y and its unit's code, or None of each."""
@@ -246,10 +235,8 @@ class TiffReader:
     def _is_plain(self) -> bool:
         """Return whether a row lies in the file as it is in memory."""
         page = self._page
-        return (
-            page.compression == UNCOMPRESSED and not page.is_tiled
-            and page.fillorder == 1 and min(page.databytecounts) > 0
-        )  # fmt: skip
+        plain = page.compression == UNCOMPRESSED and page.fillorder == 1 and not page.is_tiled
+        return plain and min(page.databytecounts) > 0
 
     def _read_rows(self, rows: Span, columns: Span, samples: np.ndarray) -> None:
         """Read bytes from where they lie, for strips of any height."""
@@ -312,9 +299,7 @@ class TiffReader:
             }
             try:
                 self._decoded |= decode(stored)
-            except (
-                *DAMAGED, OSError, RuntimeError, zlib.error, lzma.LZMAError, ImportError,
-            ) as error:  # fmt: skip
+            except (*DAMAGED, OSError, ImportError) as error:
                 if isinstance(error, ImportError) or "imagecodecs" in str(error):
                     name = getattr(page.compression, "name", page.compression)
                     raise self._error(

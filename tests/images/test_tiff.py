@@ -305,6 +305,13 @@ def test_other_kinds_are_left_to_pillow(rng):
         tiff.decode(file.getvalue())
 
 
+def test_more_pixels_than_pillow_takes_are_refused(monkeypatch):
+    data = tiff.encode(np.zeros((15, 15, 3), np.uint16), {})
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 112)  # of which Pillow refuses twice as many
+    with pytest.raises(Image.DecompressionBombError):
+        tiff.decode(data)
+
+
 def test_a_file_beyond_four_gigabytes_is_refused(monkeypatch):
     monkeypatch.setattr(tiff, "LARGEST", (1 << 24) + 10)
     with pytest.raises(UserError, match="too large for TIFF"):
