@@ -20,8 +20,9 @@ import tifffile
 from npsrcnn.images.scenes import TILE
 from npsrcnn.runtime import memory
 from npsrcnn.upscaling.arrays import choose_models
+from npsrcnn.upscaling.enlarger import Window
 from npsrcnn.upscaling.files import MEMORY
-from npsrcnn.upscaling.streaming import Block, BlockJob, enlarge_scene, in_threads
+from npsrcnn.upscaling.streaming import BlockJob, enlarge_scene, in_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     nets, scale = choose_models(options.model, None)
 
-    def compute(job: BlockJob, blocks: Sequence[Block]) -> Generator[list[bytes], None, None]:
+    def compute(job: BlockJob, blocks: Sequence[Window]) -> Generator[list[bytes], None, None]:
         yield from in_threads(job, blocks[: options.blocks])
         for rows, columns in islice(blocks, options.blocks, None):
             yield [b""] * (_tiles(rows) * _tiles(columns))
