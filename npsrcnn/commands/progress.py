@@ -58,9 +58,13 @@ class Progress:
         if self._blocks is None:
             pause = 0.1 if sys.stderr.isatty() else LOG_INTERVAL
             self._blocks = tqdm(
-                total=blocks, initial=done - 1, unit="block", leave=False, mininterval=pause,
+                total=blocks,
+                initial=done - 1,
+                unit="block",
+                leave=False,
+                mininterval=pause,
                 delay=pause,
-            )  # fmt: skip
+            )
         self._blocks.update(done - self._blocks.n)
 
     def _close_blocks(self) -> None:

@@ -40,16 +40,22 @@ def make_parser() -> argparse.ArgumentParser:
     parser = frame.parser("upscale", "Enlarge pictures with SRCNN.", __doc__)
     parser.add_argument("sources", nargs="+", type=Path, metavar="IN", help="pictures and folders")
     parser.add_argument(
-        "--scale", type=frame.positive_float, metavar="S", help="how much larger, 2, 3, 4 or,"
+        "--scale",
+        type=frame.positive_float,
+        metavar="S",
+        help="how much larger, 2, 3, 4 or,"
         " in steps, any number above 1 (default: what the model was trained for)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--model", help="a file of weights, or a name that ships (default: the best for the scale)"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="OUT",
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
         help="a folder, made if missing; of one picture also a file",
-    )  # fmt: skip
+    )
     parser.add_argument("--suffix", help="appended to names (default: _x and the scale)")
     parser.add_argument("--format", help="png, jpg, tif, webp... (default: as IN)")
     parser.add_argument(
@@ -59,17 +65,21 @@ def make_parser() -> argparse.ArgumentParser:
         "--also-bicubic", action="store_true", help="write NAME_bicubic as well, to compare with"
     )
     parser.add_argument(
-        "--memory", type=_bytes, default=MEMORY, metavar="N",
+        "--memory",
+        type=_bytes,
+        default=MEMORY,
+        metavar="N",
         help="how much to take at most, about, as 2G or 600M (default: 900M); TIFF files that"
         " need more are read and written block by block, and keep an Orientation tag",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--resume", action="store_true", help="go on with large TIFF files that were begun"
     )
     parser.add_argument(
-        "--dask", metavar="ADDRESS", help="on workers of Dask: local:4 starts four here,"
-        " tcp://HOST:8786 is a scheduler's",
-    )  # fmt: skip
+        "--dask",
+        metavar="ADDRESS",
+        help="on workers of Dask: local:4 starts four here, tcp://HOST:8786 is a scheduler's",
+    )
     parser.add_argument("--json", metavar="FILE", help="what was done, as JSON; - is the output")
     parser.add_argument(
         "--ensemble",
@@ -78,9 +88,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument(
-        "--cuda", action="store_const", const="cuda", dest="device",
+        "--cuda",
+        action="store_const",
+        const="cuda",
+        dest="device",
         help="the same as --device cuda",
-    )  # fmt: skip
+    )
     return parser
 
 

@@ -213,6 +213,16 @@ def test_a_command_does_not_hide_the_function_of_its_name(name):
     assert callable(getattr(npsrcnn, name))
 
 
+@pytest.mark.parametrize("argv", [None, ["models"]])
+def test_only_a_whole_process_spares_the_garbage_collector(argv, monkeypatch):
+    """It saves a command 0.4 s at its end, and would cost a program that calls one memory."""
+    frozen = []
+    monkeypatch.setattr(frame, "freeze_garbage_collector", lambda: frozen.append(True))
+    monkeypatch.setattr(sys, "argv", ["npsrcnn", "models"])
+    assert __main__.main(argv) == 0
+    assert bool(frozen) == (argv is None)
+
+
 def test_from_a_shell(tmp_path):
     """One real process: the exit code arrives, and stderr holds one line."""
     done = subprocess.run(
