@@ -134,5 +134,5 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns 1 if compiled kernels cannot be kept anywhere."""
+    """Run the command; return 1 if compiled kernels cannot be kept anywhere."""
     return frame.run(make_parser, _run, argv)
