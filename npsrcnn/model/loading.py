@@ -8,7 +8,7 @@ import numpy as np
 
 from npsrcnn import kernels, model_files
 from npsrcnn.errors import UserError
-from npsrcnn.model import shipped
+from npsrcnn.model.interpolation import read_between
 from npsrcnn.model.network import SRCNN
 
 
@@ -19,8 +19,9 @@ def load(path_or_name: str | Path, device: str = "cpu", padding: str | None = No
     ----------
     path_or_name
         A file, .npz, .mat, .pth or .pt; or a name, such as "9-1-5-x3": see
-        :func:`npsrcnn.models`. Where a file does not say its scale, a name that ends in x2, x3
-        or x4 does, as the authors' do.
+        :func:`npsrcnn.models`. "9-5-5-x2-q62" is for pictures that were JPEG files of quality 62:
+        any quality from 1 to 100. Where a file does not say its scale, a name that ends in x1,
+        x2, x3 or x4 does, as the authors' do.
     device
         "cpu", "reference" or "cuda".
     padding
@@ -37,8 +38,9 @@ def load(path_or_name: str | Path, device: str = "cpu", padding: str | None = No
     kernels.choose(device)  # or it says what the device lacks, which is no fault of the file
     path = Path(path_or_name)
     if path.suffix.lower() not in model_files.READERS and not path.exists():
-        path = shipped.path_of(str(path_or_name))
-    layers, facts = model_files.read(path)
+        layers, facts = read_between(str(path_or_name))
+    else:
+        layers, facts = model_files.read(path)
     padding = padding or facts["padding"]
     del facts["padding"]
     try:

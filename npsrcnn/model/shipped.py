@@ -11,9 +11,12 @@ from functools import cached_property
 from pathlib import Path
 
 from npsrcnn.errors import UserError
-from npsrcnn.model_files import Facts, npz, shape_of
+from npsrcnn.model_files import Facts, npz
+from npsrcnn.pixels.jpeg import strength_of_quality
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
+NAME_WITH_QUALITY = re.compile(r"(.+)-q(\d{1,3})")
+FAST = "fast-"  # begins the names of weights with few maps
 MOST_STEPS = 3  # of a chain: x4 three times is x64
 HOW_TO_TRAIN = "`npsrcnn train` trains one in minutes (see --help)"
 
@@ -24,13 +27,43 @@ class Model:
 
     path: Path
     facts: Facts
-    network: str
-    weights: int
 
     @cached_property
     def name(self) -> str:
         """The name that :func:`npsrcnn.load` knows it by."""
         return self.path.stem
+
+    @property
+    def family(self) -> str:
+        """The name without a quality: of 9-5-5-x2-q75 and of 9-5-5-x2 it is 9-5-5-x2."""
+        match = NAME_WITH_QUALITY.fullmatch(self.name)
+        return match[1] if match else self.name
+
+    @property
+    def network(self) -> str:
+        """The filter sizes, "9-1-5"."""
+        return str(self.facts["network"])
+
+    @property
+    def weights(self) -> int:
+        """How many weights and biases it has."""
+        channels = self.facts["channels"]
+        sizes = [int(size) for size in self.network.split("-")]
+        widths = [channels, *self.facts["n"], channels]
+        return sum(
+            outputs * (inputs * size**2 + 1)
+            for size, inputs, outputs in zip(sizes, widths[:-1], widths[1:], strict=True)
+        )
+
+    @property
+    def quality(self) -> int | None:
+        """The JPEG quality of the pictures that it was trained for; None: never compressed."""
+        return self.facts.get("quality")
+
+    @property
+    def strength(self) -> float:
+        """The strength of that compression: see :mod:`npsrcnn.pixels.jpeg`; 0 of none."""
+        return 0.0 if self.quality is None else strength_of_quality(self.quality)
 
     @property
     def scale(self) -> int:
@@ -108,12 +141,22 @@ def models() -> Models:
     found = Models()
     for path in sorted(FOLDER.glob("*.npz"), key=lambda path: _natural(path.stem)):
         try:
-            layers, facts = npz.read(path)
+            facts = npz.read_facts(path)
+            if missing := {"network", "channels", "n", "scale"} - facts.keys():
+                raise UserError(f"says nothing of {', '.join(sorted(missing))}")
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-        network = shape_of(layers)["network"]
-        found.append(Model(path, facts, network, sum(w.size + b.size for w, b in layers)))
+        found.append(Model(path, facts))
     return found
+
+
+def anchors(family: str) -> list[Model]:
+    """List the weights of a family, by the strength of the compression that they restore.
+
+    The first is for pictures that were never compressed, where there is one. Between two
+    neighbours any quality has its network: see :mod:`npsrcnn.model.interpolation`.
+    """
+    return sorted((m for m in models() if m.family == family), key=lambda m: m.strength)
 
 
 def path_of(name: str) -> Path:
@@ -132,44 +175,75 @@ def path_of(name: str) -> Path:
     raise UserError(f"no file and no model {name!r}: {there_are}; {HOW_TO_TRAIN}")
 
 
-def best_for(scale: float, color: str | None = None) -> str:
+def best_for(
+    scale: float, color: str | None = None, quality: float | None = None, fast: bool = False
+) -> str:
     """Return the name of the weights for a scale that did best on their validation images.
+
+    Parameters
+    ----------
+    scale
+        1 restores compressed pictures at their size.
+    color
+        "y", "rgb" or "ycbcr"; None: any.
+    quality
+        JPEG quality of the pictures, 1 to 100; None: never compressed.
+    fast
+        Weights with few maps.
+
+    Returns
+    -------
+    str
+        A name that :func:`npsrcnn.load` takes; with a quality it ends in one, as 9-5-5-x2-q62.
 
     Raises
     ------
     UserError
-        None ship for that scale; says for which, and how to train one.
+        None ship for that; says for which scales, and how to train one.
     """
-    there = models()
+    there = [m for m in models() if m.name.startswith(FAST) == fast]
+    there = [m for m in there if (m.quality is None) == (quality is None)]
     fitting = [m for m in there if m.scale == scale and color in (None, m.color)]
     if not fitting:
         scales = ", ".join(f"x{s}" for s in sorted({m.scale for m in there}))
         only = f" (only for {scales})" if scales else ""
+        kind = "fast weights" if fast else "weights"
+        sources = "" if quality is None else " and compressed pictures"
         raise UserError(
-            f"no weights for x{scale:g} ship{only}: give --model FILE; "
+            f"no {kind} for x{scale:g}{sources} ship{only}: give --model FILE; "
             "`npsrcnn train` makes one in minutes (see --help)"
         )
-    return max(fitting, key=lambda m: m.psnr_validation).name
+    best = max(fitting, key=lambda m: m.psnr_validation)
+    if quality is None:
+        return best.name
+    return f"{best.family}-q{min(100, max(1, round(quality)))}"
 
 
-def chain_for(scale: float) -> list[str]:
-    """Return names of weights to enlarge with one after the other, for any scale above 1.
+def chain_for(scale: float, quality: float | None = None, fast: bool = False) -> list[str]:
+    """Return names of weights to enlarge with one after the other, for any scale from 1 on.
 
     The best for the scale, if there are; else those whose scales multiply to the scale, or to
     the least above it, in as few steps as can be, the smallest first: what is left is for
     bicubic interpolation. (With the authors' weights x8 as x2 and x4 is 0.1 dB better on Set5
-    than as x4 and x2, and 1.1 dB better than bicubic interpolation.)
+    than as x4 and x2, and 1.1 dB better than bicubic interpolation.) What the first has restored
+    the others take as never compressed. Parameters are those of :func:`best_for`.
 
     Raises
     ------
     UserError
-        No weights ship, or ``scale`` is not above 1.
+        No weights ship, or ``scale`` is below 1, or is 1 and there is nothing to restore.
     """
-    if not 1 < scale < math.inf:
+    if not 1 <= scale < math.inf:
         raise UserError(f"scale {scale:g}: to enlarge, it is a number above 1")
-    scales = sorted({m.scale for m in models() if m.color == "y"})
-    if scale in scales or not scales:
-        return [best_for(scale)]
+    if scale == 1 and quality is None:
+        raise UserError(
+            "scale 1 restores compressed pictures, and this was not compressed: "
+            "give a larger scale, or --source-quality"
+        )
+    there = [m for m in models() if m.name.startswith(FAST) == fast and m.quality is None]
+    scales = sorted({m.scale for m in there if m.color == "y"})
+    if scale == 1 or scale in scales or not scales:
+        return [best_for(scale, quality=quality, fast=fast)]
     chains = [
         chain
         for steps in range(1, MOST_STEPS + 1)
@@ -180,7 +254,11 @@ def chain_for(scale: float) -> list[str]:
         chain = min(enough, key=lambda chain: (math.prod(chain), len(chain)))
     else:
         chain = max(chains, key=math.prod)
-    return [best_for(step, color="y") for step in chain]
+    first, *rest = chain
+    return [
+        best_for(first, "y", quality, fast),
+        *(best_for(step, "y", fast=fast) for step in rest),
+    ]
 
 
 def _natural(name: str) -> list[int | str]:

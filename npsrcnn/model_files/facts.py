@@ -49,6 +49,23 @@ def _plain(value: object) -> object:
     raise TypeError(f"metadata of a network is JSON: {type(value).__name__} is not")
 
 
+def parsed(text: str) -> Facts:
+    """Return the facts in a text, which are not checked against weights.
+
+    Raises
+    ------
+    UserError
+        Not such a text.
+    """
+    try:
+        facts = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"what it says of its weights is not JSON ({error})") from error
+    if not isinstance(facts, dict):
+        raise UserError("what it says of its weights is not a JSON object")
+    return facts
+
+
 def from_text(text: str, layers: Layers) -> Facts:
     """Return the facts in a text, less those that ``layers`` show; all are checked.
 
@@ -57,19 +74,14 @@ def from_text(text: str, layers: Layers) -> Facts:
     UserError
         Not such a text, or one that does not fit the weights.
     """
-    try:
-        facts = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"what it says of its weights is not JSON ({error})") from error
-    if not isinstance(facts, dict):
-        raise UserError("what it says of its weights is not a JSON object")
+    facts = parsed(text)
     shape = shape_of(layers)
     for key, value in shape.items():
         if facts.pop(key, value) != value:
             raise UserError(f"says another {key} than its weights have ({value})")
     scale, color = facts.get("scale"), facts.get("color", "y")
-    if scale is not None and (type(scale) not in (int, float) or not 1 < scale <= 16):
-        raise UserError(f"says scale {scale!r}: expected a number above 1, at most 16")
+    if scale is not None and (type(scale) not in (int, float) or not 1 <= scale <= 16):
+        raise UserError(f"says scale {scale!r}: expected a number from 1 to 16")
     if color not in ("y", "rgb", "ycbcr") or (color == "y") != (shape["channels"] == 1):
         raise UserError(f"says color {color!r}, which {shape['channels']} channels cannot be")
     return facts

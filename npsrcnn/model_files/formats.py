@@ -11,7 +11,7 @@ from npsrcnn.model_files import mat, npz, onnx, pth
 from npsrcnn.model_files.facts import Facts
 
 READERS = {".npz": npz.read, ".mat": mat.read, ".pth": pth.read, ".pt": pth.read}
-SCALE_IN_NAME = re.compile(r"(?<![^\W_])x([234])$")  # as in the authors' 9-1-5_91-images_x3.mat
+SCALE_IN_NAME = re.compile(r"(?<![^\W_])x([1234])$")  # as in the authors' 9-1-5_91-images_x3.mat
 WRITERS = {".npz": npz.write, ".mat": mat.write, ".onnx": onnx.write}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
 from npsrcnn.model_files.common import check_size, open_archive, reading
-from npsrcnn.model_files.facts import Facts, from_text, to_text
+from npsrcnn.model_files.facts import Facts, from_text, parsed, to_text
 from npsrcnn.runtime.files import write_atomically
 
 TEXT = "about"
@@ -24,6 +24,21 @@ def write(path: Path, layers: Layers, facts: Facts) -> None:
         arrays |= {f"w{i}": w, f"b{i}": b}
     with write_atomically(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # none is allow_pickle
+
+
+def read_facts(path: Path) -> Facts:
+    """Read what a file says of its weights, and not the weights.
+
+    Raises
+    ------
+    UserError
+        As :func:`read`, where that shows without the weights.
+    """
+    check_size(path)
+    with reading("an .npz file"), open_archive(path) as archive:
+        if f"{TEXT}.npy" not in archive.namelist():
+            raise UserError(f"not a model of npsrcnn: it has no array {TEXT}")
+        return parsed(str(_array(archive.read(f"{TEXT}.npy"))))
 
 
 def read(path: Path) -> tuple[Layers, Facts]:

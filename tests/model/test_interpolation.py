@@ -1,0 +1,105 @@
+"""Networks for any quality, between those that ship."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from networks import asymmetric
+
+import npsrcnn
+from npsrcnn.errors import UserError
+from npsrcnn.model import shipped
+from npsrcnn.model.interpolation import share_of
+from npsrcnn.pixels.jpeg import strength_of_quality
+
+
+@pytest.fixture
+def weights(rng, tmp_path, monkeypatch):
+    """A family with weights for clean pictures and two qualities, and two without one of these."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    for name, scale, quality in (
+        ("9-1-5-x2", 2, None),
+        ("9-1-5-x2-q75", 2, 75),
+        ("9-1-5-x2-q20", 2, 20),
+        ("9-1-5-x1-q40", 1, 40),
+        ("9-1-5-x3", 3, None),
+    ):
+        facts = {} if quality is None else {"quality": quality, "jpeg": [quality, quality]}
+        net = asymmetric(rng, scale=scale, psnr_validation=30.0, **facts)
+        net.save(tmp_path / f"{name}.npz")
+    return tmp_path
+
+
+def mean_of(a, b, share):
+    return [
+        ((1 - share) * w + share * v, (1 - share) * b + share * c)
+        for (w, b), (v, c) in zip(a.layers, b.layers, strict=True)
+    ]
+
+
+def assert_equal_layers(layers, others):
+    for (w, b), (v, c) in zip(layers, others, strict=True):
+        np.testing.assert_array_equal(w, v)
+        np.testing.assert_array_equal(b, c)
+
+
+@pytest.mark.parametrize("quality", [1, 20, 75])
+def test_at_and_beyond_a_quality_that_ships_it_is_that(weights, quality):
+    there = npsrcnn.load(f"9-1-5-x2-q{max(quality, 20)}")
+    net = npsrcnn.load(f"9-1-5-x2-q{quality}")
+    assert_equal_layers(net.layers, there.layers)
+
+
+def test_quality_100_is_as_good_as_never_compressed(weights):
+    assert_equal_layers(npsrcnn.load("9-1-5-x2-q100").layers, npsrcnn.load("9-1-5-x2").layers)
+
+
+@pytest.mark.parametrize("quality", [21, 50, 74, 76, 90, 99])
+def test_between_two_it_is_their_mean(weights, quality):
+    neighbours = ("9-1-5-x2-q75", "9-1-5-x2-q20") if quality < 75 else ("9-1-5-x2", "9-1-5-x2-q75")
+    net = npsrcnn.load(f"9-1-5-x2-q{quality}")
+    weaker, stronger = map(npsrcnn.load, neighbours)
+    share = net.metadata["share"]
+    assert 0 < share < 1 and net.metadata["between"] == list(neighbours)
+    assert net.metadata["quality"] == quality and net.scale == 2
+    assert_equal_layers(net.layers, mean_of(weaker, stronger, share))
+
+
+def test_the_share_rises_with_the_strength_from_0_to_1():
+    strengths = [strength_of_quality(quality) for quality in range(75, 19, -1)]
+    shares = [share_of(strength, strengths[0], strengths[-1]) for strength in strengths]
+    assert shares[0] == 0 and shares[-1] == 1 and (np.diff(shares) > 0).all()
+    assert share_of(100, 50, 200) == pytest.approx(0.5)  # halfway by ratio
+    assert share_of(10, 0, 40) == 0.25
+
+
+@pytest.mark.parametrize(
+    "name", ["9-1-5-x3-q50", "9-1-5-x2-q0", "9-1-5-x2-q101", "9-1-5-x2-q", "9-1-5-x4-q50"]
+)
+def test_what_no_quality_ships_for_is_refused(weights, name):
+    with pytest.raises(UserError, match="no file and no model"):
+        npsrcnn.load(name)
+
+
+def test_the_best_for_a_quality_is_named_with_it(weights):
+    assert shipped.best_for(2, quality=61.6) == "9-1-5-x2-q62"
+    assert shipped.best_for(2) == "9-1-5-x2"
+    assert shipped.best_for(1, quality=90) == "9-1-5-x1-q90"
+    with pytest.raises(UserError, match=r"compressed pictures ship \(only for x1, x2\)"):
+        shipped.best_for(3, quality=50)
+
+
+def test_a_chain_restores_once_and_then_enlarges_what_is_clean(weights):
+    assert shipped.chain_for(6, quality=50) == ["9-1-5-x2-q50", "9-1-5-x3"]
+    assert shipped.chain_for(1, quality=50) == ["9-1-5-x1-q50"]
+    with pytest.raises(UserError, match="not compressed"):
+        shipped.chain_for(1)
+
+
+def test_fast_weights_are_chosen_only_where_asked_for(weights, rng):
+    asymmetric(rng, scale=2, psnr_validation=99.0).save(weights / "fast-x2.npz")
+    assert shipped.best_for(2) == "9-1-5-x2"
+    assert shipped.best_for(2, fast=True) == "fast-x2"
+    assert shipped.chain_for(4, fast=True) == ["fast-x2", "fast-x2"]
+    with pytest.raises(UserError, match="no fast weights for x2 and compressed pictures"):
+        shipped.best_for(2, quality=50, fast=True)
