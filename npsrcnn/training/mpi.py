@@ -127,13 +127,7 @@ class MPIRanks(Ranks):
             set_num_threads(max(1, get_num_threads() // together))
 
     def rows_of(self, batch: int, l1: float) -> Rows:
-        """Return the rows of a batch that this rank trains on.
-
-        Raises
-        ------
-        UsageError
-            The batch has fewer parts than there are ranks, or does not go with ``l1``.
-        """
+        """Return the rows of a batch that this rank trains on; see :meth:`Ranks.rows_of`."""
         shares = Partition.of(batch, self.size).shares
         if shares[-1].stop < self.size:
             raise UsageError(
@@ -147,15 +141,7 @@ class MPIRanks(Ranks):
     def agree_on_step(
         self, layers: Layers, step: int, progress: float, failed: BaseException | None = None
     ) -> float:
-        """Begin a step together with all ranks; return the root's ``progress``.
-
-        Raises
-        ------
-        TrainingStopped
-            The root has ended the training.
-        UserError
-            A rank has ``failed`` (:meth:`raise_if_any_failed`), or the ranks' weights differ.
-        """
+        """Begin a step together with all ranks; see :meth:`Ranks.agree_on_step`."""
         # The maximum of the weights' checksum, and of the negative one: whether all have the same.
         checksum = 0
         for p in parameters(layers):
