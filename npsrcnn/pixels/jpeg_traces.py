@@ -13,7 +13,6 @@ So all 64 places of the grid are tried.
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -69,8 +68,8 @@ def find_trace(image: np.ndarray) -> Trace | None:
         smaller or larger since, or had a quality of 93 or more.
     """
     # Corners from which at least one whole block lies inside.
-    places = [range(max(0, min(SIDE, side - SIDE + 1))) for side in image.shape[:2]]
-    corners = list(itertools.product(*places))
+    rows, columns = (range(max(0, min(SIDE, side - SIDE + 1))) for side in image.shape[:2])
+    corners = [(row, column) for row in rows for column in columns]
     if not corners:
         return None
     strengths = _strengths([_histograms(image, corner, SEARCH_BLOCKS) for corner in corners])
