@@ -40,7 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
     prepare.set_defaults(action=_prepare)
     prepare.add_argument("data", nargs="+", metavar="FOLDER")
     prepare.add_argument("-o", "--out", type=Path, metavar="FOLDER", required=True)
-    prepare.add_argument("--scale", type=int, choices=(2, 3, 4), required=True)
+    prepare.add_argument("--scale", type=int, choices=(1, 2, 3, 4), required=True)
     prepare.add_argument("--channels", choices=("y", "rgb", "ycbcr"), default="y")
     prepare.add_argument(
         "--rescale",
@@ -49,6 +49,13 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="A,B,...",
         help="copies of the images, smaller by these factors",
     )
+    prepare.add_argument(
+        "--jpeg",
+        type=frame.qualities,
+        metavar="QUALITY",
+        help="compress the small images as JPEG: 75, or drawn from 60-80; --scale 1 takes it",
+    )
+    prepare.add_argument("--seed", type=int, default=0, metavar="N", help="of what --jpeg draws")
     prepare.add_argument("--size", type=frame.positive_int, default=33, metavar="PIXELS")
     prepare.add_argument("--stride", type=frame.positive_int, default=14, metavar="PIXELS")
     prepare.description = (
@@ -95,6 +102,7 @@ def _fetch(options: argparse.Namespace) -> None:
 def _prepare(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
+    from npsrcnn.datasets.compression import in_words
     from npsrcnn.datasets.paths import paths_of_all
     from npsrcnn.datasets.shard_writer import write_shards
 
@@ -113,14 +121,17 @@ def _prepare(options: argparse.Namespace) -> None:
             options.stride,
             color=options.channels,
             rescale=sorted({1.0, *options.rescale}, reverse=True),
+            jpeg=options.jpeg,
+            seed=options.seed,
             progress=progress,
         )
+    compressed = f" --jpeg {in_words(options.jpeg)}" if options.jpeg else ""
     nbytes = sum((options.out / shard["file"]).stat().st_size for shard in shards)
     print(
         f"{options.out.resolve()}: {sum(shard['count'] for shard in shards):,} sub-images of "
         f"{sum(len(shard['images']) - len(shard['skipped']) for shard in shards):,} images, "
         f"{nbytes / 1e6:,.0f} MB in {len(shards)} shards, complete\n"
-        f"train on it: npsrcnn train --data {options.out} --scale {options.scale}"
+        f"train on it: npsrcnn train --data {options.out} --scale {options.scale}{compressed}"
     )
 
 

@@ -6,6 +6,7 @@ import argparse
 import atexit
 import gc
 import io
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -73,6 +74,17 @@ def positive_float(text: str) -> float:
 def positive_floats(text: str) -> list[float]:
     """Parse numbers above 0, with commas between them, for argparse."""
     return [positive_float(part) for part in text.split(",") if part]
+
+
+def qualities(text: str) -> tuple[int, int]:
+    """Parse a JPEG quality, "75", or a range, "60-80", for argparse: lowest and highest."""
+    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text)
+    lowest, highest = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= lowest <= highest <= 100:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a quality from 1 to 100, nor a range of them, the lower first"
+        )
+    return lowest, highest
 
 
 def run(

@@ -3,6 +3,10 @@
 An image is blurred whole (bicubic down by the scale and up again, TPAMI section 4), then both are
 cut into sub-images, 33 pixels wide and 14 apart; the label is the centre that a network without
 padding can reach, 21 pixels for 9-1-5.
+
+With JPEG the small image is rounded to 8 bits, compressed and decoded before it is enlarged. Then
+copies are made and reduced in all their colours, because JPEG mixes those; the network's colours
+are taken of what was decoded.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npsrcnn.datasets.compression import Compression
 from npsrcnn.errors import UserError
 from npsrcnn.pixels.color import luma, peak, rgb2ycbcr
 from npsrcnn.pixels.resize import degrade, imresize, modcrop
@@ -43,6 +48,7 @@ class Cut:
     stride: int = 14
     color: str = "y"
     rescale: tuple[float, ...] = (1.0,)
+    jpeg: Compression | None = None
 
     def __post_init__(self) -> None:
         margin = self.size - self.label_size
@@ -53,6 +59,8 @@ class Cut:
             )
         if self.scale < 1 or self.stride < 1:
             raise UserError(f"scale {self.scale} and stride {self.stride} must both be at least 1")
+        if self.scale == 1 and self.jpeg is None:
+            raise UserError("at scale 1 without JPEG compression there is nothing to restore")
         if not self.rescale or not all(0 < factor <= 1 for factor in self.rescale):
             raise UserError(f"sizes of copies lie between 0 and 1, not {self.rescale}")
         if self.color not in COLORS:
@@ -83,15 +91,31 @@ class Cut:
             h, w = (int(np.ceil(factor * side)) // self.scale for side in (height, width))
             yield h * self.scale, w * self.scale
 
-    def pairs(self, image: np.ndarray) -> Iterator[Pair]:
-        """Yield an image and its rescaled copies, each blurred and sharp, float32 in 0..1."""
-        planes = _planes(np.asarray(image), self.color)
-        for factor in self.rescale:
-            sharp = planes if factor == 1 else imresize(planes, factor).clip(0, 1)
-            if min(sharp.shape[:2]) < self.scale:
-                continue
-            sharp = modcrop(sharp, self.scale)
-            yield _channels_first(degrade(sharp, self.scale)), _channels_first(sharp)
+    def pairs(self, image: np.ndarray, number: int = 0) -> Iterator[Pair]:
+        """Yield an image and its rescaled copies, each blurred and sharp, float32 in 0..1.
+
+        ``number``, the image's among all, is one of those that JPEG compression depends on.
+        """
+        image = np.asarray(image)
+        if self.jpeg is None:
+            for _, sharp in self._copies(_planes(image, self.color)):
+                yield _channels_first(degrade(sharp, self.scale)), _channels_first(sharp)
+            return
+        for copy, sharp in self._copies(image):
+            small = imresize(_floats(sharp), 1 / self.scale)
+            decoded = self.jpeg.compressed(_eight_bits(small), number, copy)
+            blurred = imresize(_planes(decoded, self.color), self.scale)
+            yield _channels_first(blurred), _channels_first(_planes(sharp, self.color))
+
+    def _copies(self, image: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the number of each rescaled copy, and the copy cropped to multiples of the scale.
+
+        The copy of size 1 is the image as it is; others are float32.
+        """
+        for copy, factor in enumerate(self.rescale):
+            sharp = image if factor == 1 else imresize(_floats(image), factor).clip(0, 1)
+            if min(sharp.shape[:2]) >= self.scale:
+                yield copy, modcrop(sharp, self.scale)
 
     def empty_batch(self, count: int) -> Batch:
         """Allocate inputs and labels of ``count`` sub-images."""
@@ -102,16 +126,26 @@ class Cut:
 
 def _planes(image: np.ndarray, color: str) -> np.ndarray:
     """Convert to (H, W, C) float32 in 0..1; integers are rounded before scaling, as in MATLAB."""
-    white = peak(image.dtype)
     if color == "y":
         image = luma(image)[:, :, None]
     elif image.ndim == 2:
         image = np.stack([image] * 3, axis=2)
         if color == "ycbcr":
-            image[:, :, 1:] = 128 * white / 255
+            image[:, :, 1:] = 128 * peak(image.dtype) / 255
     elif color == "ycbcr":
         image = rgb2ycbcr(image)
-    return image.astype(np.float32) / np.float32(white)
+    return _floats(image)
+
+
+def _floats(image: np.ndarray) -> np.ndarray:
+    """Convert to float32 in 0..1."""
+    return image.astype(np.float32) / np.float32(peak(image.dtype))
+
+
+def _eight_bits(image: np.ndarray) -> np.ndarray:
+    """Round floats in 0..1 to 8 bits, as MATLAB's ``uint8(255 * image)``."""
+    nearest: np.ndarray = np.floor(image.clip(0, 1) * np.float32(255) + np.float32(0.5))
+    return nearest.astype(np.uint8)
 
 
 def _channels_first(image: np.ndarray) -> np.ndarray:

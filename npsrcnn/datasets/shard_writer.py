@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from npsrcnn.datasets.compression import Compression, Qualities, in_words
 from npsrcnn.datasets.cutting import Cut, Pair
 from npsrcnn.datasets.shards import Shard, is_prepared, read_index, record, write_index
 from npsrcnn.datasets.sources import UsableImages
@@ -44,6 +45,8 @@ def write_shards(
     *,
     color: str = "y",
     rescale: Sequence[float] = (1.0,),
+    jpeg: Qualities | None = None,
+    seed: int = 0,
     shard_bytes: int = SHARD_BYTES,
     progress: Progress = lambda count, total: None,
 ) -> list[Shard]:
@@ -51,7 +54,7 @@ def write_shards(
 
     Parameters
     ----------
-    images, scale, size, stride, color, rescale
+    images, scale, size, stride, color, rescale, jpeg, seed
         As for :func:`npsrcnn.datasets.sub_images`.
     folder : path
         Made if it is not there. A set that is half made or damaged is completed.
@@ -80,7 +83,7 @@ def write_shards(
     the shipped 9-1-5 at x3, on T91 (Adam, 3e-4), end at 32.5289 and 32.5292 dB on Set5 from
     memory, at 32.5288 and 32.5291 from a prepared set, with two seeds.
     """
-    cut = Cut(scale, size, size, stride, color, tuple(rescale))
+    cut = Cut(scale, size, size, stride, color, tuple(rescale), Compression.of(jpeg, seed))
     usable, folder = UsableImages(images, cut), Path(folder)
     counts = [cut.count(*shape) for shape in usable.shapes]
     total, record_bytes = sum(counts), record(cut.channels, size).itemsize
@@ -143,6 +146,8 @@ def _begin(folder: Path, cut: Cut, plan: list[Shard]) -> list[Shard]:
         planned = [(shard["file"], shard["images"], shard["expected"]) for shard in plan]
         if before != cut or found != planned:
             how = f"at x{before.scale}, stride {before.stride}, in {before.color}"
+            if before.jpeg is not None:
+                how += f", JPEG {in_words(before.jpeg.qualities)}, seed {before.jpeg.seed}"
             raise UserError(
                 f"{folder} holds another set, {how if before != cut else 'of other images'}: "
                 "choose another folder, or remove it"
@@ -212,7 +217,7 @@ def _pairs(
 
     def make(k: int) -> list[Pair]:
         image = usable.read(k)
-        pairs = () if image is None else cut.pairs(image)
+        pairs = () if image is None else cut.pairs(image, k)
         return [(_rounded(blurred), _rounded(sharp)) for blurred, sharp in pairs]
 
     threads = get_num_threads()

@@ -32,6 +32,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from npsrcnn.datasets.compression import Compression
 from npsrcnn.datasets.cutting import ALL, Batch, Cut, Rows, check_batch_size
 from npsrcnn.datasets.in_memory import gather, shuffled
 from npsrcnn.datasets.protocols import Source
@@ -40,7 +41,7 @@ from npsrcnn.runtime.files import write_atomically
 
 INDEX = "shards.json"
 FORMAT = "npsrcnn sub-images, version 1"
-RECIPE = ("scale", "size", "stride", "color", "rescale")  # fields of Cut that the index holds
+RECIPE = ("scale", "size", "stride", "color", "rescale")  # fields of Cut that any index holds
 HOW_TO_REPAIR = "repeat the command that prepared the set: it makes what is missing or damaged"
 WHITE = np.float32(255)
 
@@ -90,6 +91,9 @@ def read_index(folder: Path) -> tuple[Cut, list[Shard]]:
             raise ValueError(f"its format is {index['format']!r}")
         recipe = {name: index["recipe"][name] for name in RECIPE}
         recipe["rescale"] = tuple(recipe["rescale"])
+        if "jpeg" in index["recipe"]:
+            lowest, highest = index["recipe"]["jpeg"]
+            recipe["jpeg"] = Compression(lowest, highest, index["recipe"]["seed"])
         cut = Cut(**recipe, label_size=recipe["size"])
         for shard in index["shards"]:
             if "sha256" in shard:
@@ -105,10 +109,13 @@ def read_index(folder: Path) -> tuple[Cut, list[Shard]]:
 def write_index(folder: Path, cut: Cut, shards: list[Shard]) -> None:
     """Write the index of a set, whole or not at all."""
     facts = asdict(cut)
+    recipe = {name: facts[name] for name in RECIPE}
+    if cut.jpeg is not None:
+        recipe.update(jpeg=cut.jpeg.qualities, seed=cut.jpeg.seed)
     pixels = {"dtype": "|u1", "shape": (cut.channels, cut.size, cut.size)}
     index = {
         "format": FORMAT,
-        "recipe": {name: facts[name] for name in RECIPE},
+        "recipe": recipe,
         "record": [
             {"name": "input", **pixels},
             {"name": "label", **pixels},
@@ -137,7 +144,7 @@ class Shards(Source):
     Attributes
     ----------
     cut : Cut
-        Scale, size, stride, colours and rescaled copies, as the set was prepared.
+        Scale, size, stride, colours, rescaled copies and JPEG, as the set was prepared.
     skipped : tuple
         Empty: files that could not be read were left out when the set was prepared.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from npsrcnn.datasets.compression import Compression, Qualities
 from npsrcnn.datasets.cutting import ALL, Batch, Cut, Pair, Rows, check_batch_size
 from npsrcnn.datasets.in_memory import NoSubImages, SubImages
 from npsrcnn.datasets.protocols import Source
@@ -33,6 +34,8 @@ def sub_images(
     orientations: bool = False,
     rescale: Sequence[float] = (1.0,),
     memory: int = MEMORY_BYTES,
+    jpeg: Qualities | None = None,
+    seed: int = 0,
 ) -> SubImages | Stream:
     """Blur images and cut both versions into sub-images, as the authors did (TPAMI section 4).
 
@@ -42,7 +45,7 @@ def sub_images(
         (H, W) or (H, W, 3), uint8, uint16, or floats in 0..1; or files. Files that cannot be
         read, or are smaller than a sub-image, are skipped, and named in a warning of the log.
     scale : int
-        By which each image is reduced and enlarged again.
+        By which each image is reduced and enlarged again; 1 only with ``jpeg``.
     size, label_size, stride : int
         Pixels: side of the inputs, of the labels at their centre (``size`` minus the network's
         margin, which is even), and from one sub-image to the next.
@@ -54,6 +57,12 @@ def sub_images(
         Sizes at which each image is used; 1 is its own. :data:`RESCALED` gives five.
     memory : int
         Bytes to use. Where all images need more, each epoch reads them again while it goes on.
+    jpeg : int or (int, int)
+        Quality, 1 to 100, or lowest and highest quality, of which all between are equally
+        frequent: each reduced image is compressed as JPEG, with 4:2:0 or 4:4:4, before it is
+        enlarged. Default: none is.
+    seed : int
+        Of the quality and subsampling of each image and copy. Not negative.
 
     Returns
     -------
@@ -64,7 +73,8 @@ def sub_images(
     UserError
         None of the images can be used; or sizes that do not fit each other.
     """
-    cut = Cut(scale, size, label_size, stride, color, tuple(rescale))
+    compression = Compression.of(jpeg, seed)
+    cut = Cut(scale, size, label_size, stride, color, tuple(rescale), compression)
     usable = UsableImages(images, cut)
     nbytes = sum(cut.nbytes(*shape) for shape in usable.shapes)
     if nbytes > memory:
@@ -74,7 +84,7 @@ def sub_images(
         pair
         for i in range(len(usable))
         if (image := usable.read(i)) is not None
-        for pair in cut.pairs(image)
+        for pair in cut.pairs(image, i)
     )
     try:
         source = SubImages(pairs, cut, orientations, nbytes, usable.skipped)
@@ -301,4 +311,4 @@ class Stream(Source):
                 height, width = self._part(*image.shape[:2])
                 y = int(random_y * (image.shape[0] - height + 1))
                 x = int(random_x * (image.shape[1] - width + 1))
-                yield from self.cut.pairs(image[y : y + height, x : x + width])
+                yield from self.cut.pairs(image[y : y + height, x : x + width], int(i))

@@ -113,7 +113,7 @@ def test_labels_are_the_centres_of_sub_images_of_any_size(
     assume(2 * border < size and any(min(shape) >= size for shape in shapes))
     rng = np.random.default_rng(0)
     images = [rng.random((1, *shape), np.float32) for shape in shapes]
-    cut = Cut(1, size, size - 2 * border, stride)
+    cut = Cut(2, size, size - 2 * border, stride)
     nbytes = sum(2 * image.nbytes for image in images)
     source = SubImages([(image, image) for image in images], cut, False, nbytes)
     inputs, labels = in_order(source, orientation)

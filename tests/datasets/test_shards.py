@@ -98,8 +98,8 @@ def test_shards_of_any_size_hold_the_labels_of_memory(
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, shape, np.uint8) for shape in shapes]
     folder = tmp_path_factory.mktemp("shards")
-    shards = write_shards(images, folder, 1, 17, stride, shard_bytes=shard_bytes)
-    memory = sub_images(images, 1, 17, 17 - margin, stride)
+    shards = write_shards(images, folder, 1, 17, stride, jpeg=75, shard_bytes=shard_bytes)
+    memory = sub_images(images, 1, 17, 17 - margin, stride, jpeg=75)
     source = opened(folder, margin)
     assert len(source) == len(memory) == sum(shard["count"] for shard in shards)
     for (_, y), (_, v) in zip(
