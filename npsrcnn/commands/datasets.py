@@ -34,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     fetch.description = (
         f"Download {', '.join(SETS)}, each into a folder of its own in FOLDER (default: "
         "NPSRCNN_DATA, else the user's cache), from the public copy, or from the folder at URL "
-        "that has T91, Set5 and Set14 in it. Every file is checked; those here are left alone."
+        "with T91, Set5, Set14 and LIVE1 in it. Every file is checked; those here are left alone."
     )
     prepare = actions.add_parser("prepare", help="write a training set larger than memory")
     prepare.set_defaults(action=_prepare)

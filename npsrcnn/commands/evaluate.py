@@ -4,6 +4,10 @@ Each image is cropped so that it divides by the scale, made smaller by bicubic i
 enlarged again to its size by bicubic interpolation and by the method, and both are compared with
 the original: PSNR and SSIM of Y, rounded to 8 bits, as many pixels as the scale shaved from every
 side. With the authors' weights this gives the figures of their papers.
+
+With --jpeg the small image, or at --scale 1 the image itself, is compressed as JPEG first, once for
+each quality, and without --model the weights are those that ship for the quality. At scale 1 the
+whole picture is measured, and PSNR-B, which counts visible blocks, stands beside PSNR and SSIM.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from npsrcnn.commands import frame
 from npsrcnn.datasets.paths import paths_of
 from npsrcnn.errors import UsageError, UserError, describe
 from npsrcnn.evaluation.methods import Candidate, by_patches, srcnn
-from npsrcnn.evaluation.protocol import EvaluationImage, protocol
+from npsrcnn.evaluation.protocol import EvaluationImage, check_jpeg, input_name, protocol
 from npsrcnn.evaluation.scores import score, summary
 from npsrcnn.kernels import DEVICES, PADDINGS
 from npsrcnn.runtime.files import check_writable, write_atomically
@@ -40,6 +44,7 @@ def _srcnn(options: argparse.Namespace) -> Candidate:
         device=options.device,
         padding=options.padding,
         orientations=options.ensemble,
+        jpeg=options.jpeg,
     )
 
 
@@ -51,6 +56,8 @@ def _by_patches(options: argparse.Namespace) -> Candidate:
         raise UsageError(f"--{given[0]} is for --method srcnn, not {options.method}")
     if options.scale is None:
         raise UsageError(f"--method {options.method} needs --scale")
+    if options.scale == 1:
+        raise UsageError(f"--method {options.method} enlarges: it needs --scale 2 or more")
     return by_patches(options.method, options.scale, options.train_data)
 
 
@@ -58,7 +65,8 @@ METHODS: dict[str, Callable[[argparse.Namespace], Candidate]] = {
     "srcnn": _srcnn,
     **dict.fromkeys(TITLES, _by_patches),
 }
-"""Each ``--method`` by its name; another registers here."""
+"""Each ``--method`` by its name; another registers here. It is called for each quality of JPEG,
+``options.jpeg``, which is None without any."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -68,7 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--data",
         required=True,
         metavar="FOLDER",
-        help="images to measure on: a folder, an image, or set5, set14, t91",
+        help="images to measure on: a folder, an image, or set5, set14, live1, t91",
     )
     parser.add_argument(
         "--scale", type=_scale, metavar="S", help="enlargement (default: the model's)"
@@ -77,6 +85,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--model",
         metavar="MODEL",
         help="a file, or the name of weights that ship (default: the best for the scale)",
+    )
+    parser.add_argument(
+        "--jpeg",
+        type=_qualities,
+        metavar="Q,Q,...",
+        help="compress as JPEG of each of these qualities, from 1 to 100",
     )
     parser.add_argument(
         "--method",
@@ -132,9 +146,17 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _scale(text: str) -> int:
     value = frame.positive_int(text)
-    if not 2 <= value <= 16:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 2 to 16")
+    if value > 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 16")
     return value
+
+
+def _qualities(text: str) -> list[int]:
+    parts = text.split(",")
+    for part in parts:
+        if not (part.isdecimal() and 1 <= int(part) <= 100):
+            raise argparse.ArgumentTypeError(f"{part!r} is not a whole number from 1 to 100")
+    return list(dict.fromkeys(int(part) for part in parts))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -149,37 +171,52 @@ def run(options: argparse.Namespace) -> int:
     for file in (options.json, options.csv):
         if file and file != "-":
             check_writable(file)
-    method, scale, title, color = METHODS[options.method](options)
-    color = color or options.color
+    qualities: list[int | None] = options.jpeg or [None]
+    candidates = [_candidate(options, quality) for quality in qualities]
     paths = paths_of(options.data)
+    readable = paths
     if options.save:
         from npsrcnn.evaluation import comparison
 
-        files = comparison.files_of(paths, options.save, options.method)
+        files = {
+            quality: comparison.files_of(paths, options.save, options.method, scale, quality)
+            for quality, (_, scale, _, _) in zip(qualities, candidates, strict=True)
+        }
         options.save.mkdir(parents=True, exist_ok=True)
     text = sys.stderr if "-" in (options.json, options.csv) else sys.stdout
-    print(f"{title}\n{protocol(scale, options.edge)}\n", file=text)
-    table = Table(max(len(path.name) for path in paths), color, text)
-    rows, failed = [], 0
-    for path, image in zip(paths, _readable(paths, scale, options.edge), strict=True):
-        if image is None:
-            failed += 1
-            continue
-        restored = method(image)
-        rows.append(score(image, restored, color))
-        table.row(rows[-1])
-        if options.save:
-            comparison.save(files[path], options.method, image, restored, rows[-1])
-    if not rows:
-        raise UserError(f"{options.data}: none of its {len(paths)} images can be measured")
-    result = summary(scale, options.edge, rows)
-    table.row({"name": "mean", **result["mean"]})
-    if color:
+    results: list[dict[str, Any]] = []
+    for quality, (method, scale, title, color) in zip(qualities, candidates, strict=True):
+        if results:
+            print(file=text)
+        print(f"{title}\n{protocol(scale, options.edge, quality)}\n", file=text)
+        table = Table(max(len(path.name) for path in paths), color, text, input_name(scale))
+        rows, read = [], []
+        for path, image in _images(readable, scale, options.edge, quality):
+            restored = method(image)
+            rows.append(score(image, restored, color))
+            read.append(path)
+            table.row(rows[-1])
+            if options.save:
+                comparison.save(files[quality][path], options.method, image, restored, rows[-1])
+        if not rows:
+            raise UserError(f"{options.data}: none of its {len(paths)} images can be measured")
+        readable = read
+        results.append(summary(scale, options.edge, rows, quality))
+        table.row({"name": "mean", **results[-1]["mean"]})
+    if any(candidate[3] for candidate in candidates):
         print("\nYCbCr: of the three together, which TPAMI Table 5 calls RGB", file=text)
     if options.json:
-        _write(options.json, json.dumps(_for_json(result), indent=1) + "\n")
+        named = [
+            {"method": title, **result}
+            for (_, _, title, _), result in zip(candidates, results, strict=True)
+        ]
+        _write(
+            options.json,
+            json.dumps(_for_json(named if options.jpeg else results[0]), indent=1) + "\n",
+        )
     if options.csv:
-        _write(options.csv, _as_csv(result))
+        _write(options.csv, _as_csv(results))
+    failed = len(paths) - len(readable)
     if options.save:
         print(f"\nimages in {options.save.resolve()}", file=text)
     if failed:
@@ -187,35 +224,53 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _readable(paths: Iterable[Path], scale: int, edge: str) -> Iterator[EvaluationImage | None]:
-    """Read each image; for one that cannot be read, print a line and yield None."""
+def _candidate(options: argparse.Namespace, quality: int | None) -> Candidate:
+    """Return the method to be measured at one quality of JPEG, or without JPEG."""
+    if options.scale is not None:
+        check_jpeg(options.scale, quality)
+    given = argparse.Namespace(**{**vars(options), "jpeg": quality})
+    method, scale, title, color = METHODS[options.method](given)
+    check_jpeg(scale, quality)
+    return Candidate(method, scale, title, color or options.color)
+
+
+def _images(
+    paths: Iterable[Path], scale: int, edge: str, jpeg: int | None
+) -> Iterator[tuple[Path, EvaluationImage]]:
+    """Read each image; for one that cannot be read, print a line instead."""
     for path in paths:
         try:
-            yield EvaluationImage.from_file(path, scale, edge)
+            image = EvaluationImage.from_file(path, scale, edge, jpeg)
         except (UserError, OSError, MemoryError) as error:
             print(f"skipped: {describe(error)}", file=sys.stderr)
-            yield None
+        else:
+            yield path, image
 
 
 class Table:
     """A table whose rows are printed as they come."""
 
-    def __init__(self, width: int, color: bool, file: TextIO) -> None:
+    def __init__(self, width: int, color: bool, file: TextIO, before: str) -> None:
         self.width, self.color, self.file = max(width, 5), color, file
-        head = ["bicubic", "PSNR", "gain", "bicubic", "SSIM", "gain"]
+        self.before = before.lower()
+        self.kinds = [("psnr", 3), ("ssim", 4)]
+        head = [before, "PSNR", "gain", before, "SSIM", "gain"]
+        if before == "JPEG":
+            self.kinds.append(("psnr_b", 3))
+            head += [before, "PSNR-B", "gain"]
         if color:
-            head += ["bicubic", "Cb", "bicubic", "Cr", "bicubic", "YCbCr", "bicubic", "RGB"]
+            head += [before, "Cb", before, "Cr", before, "YCbCr", before, "RGB"]
         print(f"{'image':{self.width}}  " + " ".join(f"{h:>7}" for h in head), file=file)
 
     def row(self, row: dict[str, Any]) -> None:
         """Print the row of one image, or of the mean."""
         cells = []
-        for kind, digits in (("psnr", 3), ("ssim", 4)):
-            before, after = row[f"{kind}_bicubic"], row[kind]
+        for kind, digits in self.kinds:
+            before, after = row[f"{kind}_{self.before}"], row[kind]
             gain = after - before if math.isfinite(after - before) else 0.0
             cells += [f"{before:7.{digits}f}", f"{after:7.{digits}f}", f"{gain:+7.{digits}f}"]
         for key in COLOR_KEYS if self.color else ():
-            for name in (f"psnr_{key}_bicubic", f"psnr_{key}"):
+            for name in (f"psnr_{key}_{self.before}", f"psnr_{key}"):
                 cells.append(f"{row[name]:7.3f}" if name in row else f"{'-':>7}")
         print(f"{row['name']:{self.width}}  " + " ".join(cells), file=self.file, flush=True)
 
@@ -229,11 +284,12 @@ def _for_json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _as_csv(result: dict[str, Any]) -> str:
+def _as_csv(results: list[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["name", *result["mean"]], lineterminator="\n")
+    writer = csv.DictWriter(text, ["name", *results[0]["mean"]], lineterminator="\n")
     writer.writeheader()
-    writer.writerows([*result["images"], {"name": "mean", **result["mean"]}])
+    for result in results:
+        writer.writerows([*result["images"], {"name": "mean", **result["mean"]}])
     return text.getvalue()
 
 

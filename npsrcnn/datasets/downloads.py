@@ -1,4 +1,4 @@
-"""Fetch the paper's images from a public copy, each file checked by its SHA-256.
+"""Fetch the papers' images from public copies, each file checked by its SHA-256.
 
 They state no licence, so npsrcnn does not ship them; fetch them for experiments of your own.
 """
@@ -13,14 +13,18 @@ from urllib.parse import urlsplit
 
 from npsrcnn.errors import UserError
 
-ORIGIN = (
+SRCNN_COPY = (
     "https://raw.githubusercontent.com/tegg89/SRCNN-Tensorflow/"
     "78be1a24697935fc39a3a8cf59a6632264afade7"
 )
-SETS = {  # name: the local folder, and the folder at the origin
-    "t91": ("T91", "Train"),
-    "set5": ("Set5", "Test/Set5"),
-    "set14": ("Set14", "Test/Set14"),
+FBCNN_COPY = (
+    "https://raw.githubusercontent.com/jiaxi-jiang/FBCNN/54d1831927506b3247e2d4d245abb4f4dab1a1cd"
+)
+SETS = {  # name: the local folder, and the folder that it is fetched from
+    "t91": ("T91", f"{SRCNN_COPY}/Train"),
+    "set5": ("Set5", f"{SRCNN_COPY}/Test/Set5"),
+    "set14": ("Set14", f"{SRCNN_COPY}/Test/Set14"),
+    "live1": ("LIVE1", f"{FBCNN_COPY}/testsets/LIVE1_gray"),  # grey: the test set of JPEG
 }
 CONNECTIONS = 4
 TIMEOUT_SECONDS = 30  # without a byte
@@ -33,11 +37,11 @@ def fetch(
 
     Parameters
     ----------
-    name : "t91", "set5" or "set14"
+    name : "t91", "set5", "set14" or "live1"
     folder : path
-        In which the set gets a folder, T91, Set5 or Set14. Default: :func:`default_folder`.
+        In which the set gets a folder, T91, Set5, Set14 or LIVE1. Default: :func:`default_folder`.
     mirror : str
-        URL of a folder with T91, Set5 and Set14 to fetch from instead of the public copy.
+        URL of a folder with T91, Set5, Set14 and LIVE1 to fetch from instead of the public copy.
     retries : int
         Times to try again for each file.
 
@@ -58,7 +62,7 @@ def fetch(
 
     local, remote = _set(name)
     folder = Path(folder) if folder is not None else default_folder()
-    base = f"{mirror.rstrip('/')}/{local}" if mirror else f"{ORIGIN}/{remote}"
+    base = f"{mirror.rstrip('/')}/{local}" if mirror else remote
     sums = checksums(name)
     pooch.get_logger().setLevel("WARNING")  # else it logs every file
     store = pooch.create(folder / local, f"{base}/", registry=sums, retry_if_failed=retries)

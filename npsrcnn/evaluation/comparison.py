@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from npsrcnn.errors import UserError
-from npsrcnn.evaluation.protocol import EvaluationImage, rounded
+from npsrcnn.evaluation.protocol import EvaluationImage, input_name, rounded
 from npsrcnn.pixels.color import ycbcr2rgb
 from npsrcnn.runtime.files import write_atomically
 
@@ -21,10 +21,13 @@ CAPTION = 24  # pixels of height
 GAP = 6
 
 
-def files_of(paths: Sequence[Path], folder: Path, method: str) -> dict[Path, list[Path]]:
+def files_of(
+    paths: Sequence[Path], folder: Path, method: str, scale: int = 2, jpeg: int | None = None
+) -> dict[Path, list[Path]]:
     """Name the files of each image: <name>_bicubic.png, <name>_<method>.png, <name>_compared.png.
 
-    The name of a.jpg is "a", and beside a.png it is "a_jpg".
+    The name of a.jpg is "a", and beside a.png it is "a_jpg"; compressed as JPEG of quality 40,
+    "a_q40". At scale 1 the first file is <name>_jpeg.png.
 
     Raises
     ------
@@ -39,7 +42,10 @@ def files_of(paths: Sequence[Path], folder: Path, method: str) -> dict[Path, lis
         name = path.stem
         if often[name] > 1 and path.suffix != ".png":
             name += f"_{path.suffix.removeprefix('.')}"
-        result[path] = [folder / f"{name}_{kind}.png" for kind in ("bicubic", method, "compared")]
+        if jpeg is not None:
+            name += f"_q{jpeg}"
+        kinds = input_name(scale).lower(), method, "compared"
+        result[path] = [folder / f"{name}_{kind}.png" for kind in kinds]
         for file in result[path]:
             if os.path.realpath(file) in sources:
                 raise UserError(f"{file} is measured and would be overwritten: save elsewhere")
@@ -68,10 +74,11 @@ def save(
     scores
         The row of :func:`npsrcnn.evaluation.scores.score`; its PSNR goes into the captions.
     """
+    before = input_name(image.scale)
     bicubic = picture_of(image, image.bicubic)
     result = picture_of(image, restored)
     panels = [
-        (f"bicubic, {scores['psnr_bicubic']:.2f} dB", bicubic),
+        (f"{before}, {scores[f'psnr_{before.lower()}']:.2f} dB", bicubic),
         (f"{'SRCNN' if method == 'srcnn' else method}, {scores['psnr']:.2f} dB", result),
         ("original", image.picture),
     ]

@@ -24,6 +24,9 @@ Method = Callable[[EvaluationImage], np.ndarray]
 """A method enlarges: it takes ``low``, ``bicubic`` and ``scale`` of an image, never ``picture`` or
 ``truth``, and returns Y, (H, W), or Y, Cb and Cr, (H, W, 3), floats in 0..1."""
 
+BLACK, RANGE = 16 / 255, 219 / 255
+"""Y of black, and of white less black, in MATLAB's YCbCr: what networks have been trained on."""
+
 
 class Candidate(NamedTuple):
     """A method to be measured."""
@@ -35,16 +38,27 @@ class Candidate(NamedTuple):
 
 
 def by_network(net: SRCNN) -> Method:
-    """Return the method that a network is, for any colours that it works in."""
+    """Return the method that a network is, for any colours that it works in.
+
+    A grey image is taken as it is, as in the papers on enlarging; one that was compressed as JPEG
+    is mapped to 16..235 of 255, where Y of colour images lies, and back.
+    """
 
     def restore(image: EvaluationImage) -> np.ndarray:
+        mapped = _is_mapped(image)
         if net.color == "y":
+            if mapped:
+                return _mapped_back(net.forward(_mapped(image.bicubic)))
             return net.forward(image.bicubic)
         blurred = image.bicubic_rgb if net.color == "rgb" else image.bicubic_ycbcr
+        if mapped and net.color == "ycbcr":
+            blurred = np.concatenate([_mapped(blurred[..., :1]), blurred[..., 1:]], axis=2)
         restored = net.forward(blurred.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0)
         if net.color == "rgb" and image.picture.ndim == 2:
             grey: np.ndarray = restored.mean(axis=2)
             return grey
+        if mapped:
+            return _mapped_back(restored[..., 0])
         return restored if net.color == "ycbcr" else rgb2ycbcr(restored.clip(0, 1))
 
     return restore
@@ -57,7 +71,9 @@ def by_steps(nets: Sequence[SRCNN]) -> Method:
     """
 
     def restore(image: EvaluationImage) -> np.ndarray:
-        return enlarge(image.low.astype(np.float32), None, nets, image.scale)[0]
+        low = _mapped(image.low) if _is_mapped(image) else image.low
+        y = enlarge(low.astype(np.float32), None, nets, image.scale)[0]
+        return _mapped_back(y) if _is_mapped(image) else y
 
     return restore
 
@@ -69,6 +85,7 @@ def srcnn(
     device: str = "cpu",
     padding: str | None = None,
     orientations: bool = False,
+    jpeg: int | None = None,
 ) -> Candidate:
     """Load the network to be measured, or the chain of networks that ship for a scale.
 
@@ -82,6 +99,8 @@ def srcnn(
         See :func:`npsrcnn.load`.
     orientations
         Take the mean over eight orientations, see :mod:`npsrcnn.model.ensemble`.
+    jpeg
+        Quality of JPEG; without ``model`` the network is the one that ships for it.
 
     Raises
     ------
@@ -93,7 +112,7 @@ def srcnn(
         names = [model]
         nets, factor = choose_models(load(model, device, padding), scale)
     elif scale is not None:
-        names = chain_for(scale)
+        names = chain_for(scale, quality=jpeg)
         nets, factor = [load(name, device, padding) for name in names], scale
     else:
         raise UserError("to measure, name a model, a scale, or both")
@@ -138,3 +157,15 @@ def by_patches(kind: str, scale: int, train_data: str) -> Candidate:
     made = methods.super_resolver(kind, sharp, scale, cache=methods.default_cache())
     title = f"{methods.TITLES[kind]}, trained on {train_data}"
     return Candidate(lambda image: made.forward(image.bicubic), scale, title, False)
+
+
+def _is_mapped(image: EvaluationImage) -> bool:
+    return image.jpeg is not None and image.picture.ndim == 2
+
+
+def _mapped(grey: np.ndarray) -> np.ndarray:
+    return BLACK + RANGE * grey
+
+
+def _mapped_back(y: np.ndarray) -> np.ndarray:
+    return (y - BLACK) / RANGE

@@ -10,7 +10,7 @@ import numpy as np
 
 from npsrcnn.datasets.paths import paths_of
 from npsrcnn.evaluation.methods import Method, by_network
-from npsrcnn.evaluation.protocol import EvaluationImage, protocol
+from npsrcnn.evaluation.protocol import EvaluationImage, input_name, protocol
 from npsrcnn.model.network import SRCNN
 from npsrcnn.upscaling.arrays import choose_models
 
@@ -25,29 +25,40 @@ def mean_psnr(net: SRCNN, images: Sequence[EvaluationImage]) -> tuple[float, flo
 def score(image: EvaluationImage, restored: np.ndarray, color: bool = False) -> dict[str, Any]:
     """Measure one image: its name, then PSNR and SSIM of Y, bicubic and restored.
 
+    Of an image that was compressed, also the quality, "jpeg"; at scale 1 the keys of what was to
+    be restored end in "_jpeg" instead of "_bicubic", and PSNR-B, "psnr_b", stands beside the rest.
     With ``color``, also PSNR of Cb, Cr, YCbCr and RGB (:meth:`EvaluationImage.psnr_color`), unless
     the image is grey. Of a method that restores Y alone, Cb and Cr are bicubic.
     """
     y = _luma_of(restored)
-    row = {
-        "name": image.name,
-        "psnr_bicubic": image.psnr_bicubic,
+    before = f"_{input_name(image.scale).lower()}"
+    row: dict[str, Any] = {"name": image.name}
+    if image.jpeg is not None:
+        row["jpeg"] = image.jpeg
+    row |= {
+        f"psnr{before}": image.psnr_bicubic,
         "psnr": image.psnr(y),
-        "ssim_bicubic": image.ssim_bicubic,
+        f"ssim{before}": image.ssim_bicubic,
         "ssim": image.ssim(y),
     }
+    if image.scale == 1:
+        row |= {f"psnr_b{before}": image.psnr_b(image.bicubic), "psnr_b": image.psnr_b(y)}
     if color and image.picture.ndim == 3:
-        for suffix, ycbcr in (("_bicubic", image.bicubic_ycbcr), ("", image.in_color(restored))):
+        for suffix, ycbcr in ((before, image.bicubic_ycbcr), ("", image.in_color(restored))):
             scores = image.psnr_color(ycbcr)
             row |= {f"psnr_{key}{suffix}": value for key, value in scores.items()}
     return row
 
 
-def summary(scale: int, edge: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the whole result: scale, protocol, all rows, and their mean."""
-    keys = list(dict.fromkeys(key for row in rows for key in row if key != "name"))
+def summary(
+    scale: int, edge: str, rows: list[dict[str, Any]], jpeg: int | None = None
+) -> dict[str, Any]:
+    """Return the whole result: scale, quality of JPEG if any, protocol, all rows, their mean."""
+    keys = dict.fromkeys(key for row in rows for key in row if key not in ("name", "jpeg"))
     mean = {key: float(np.mean([row[key] for row in rows if key in row])) for key in keys}
-    return {"scale": scale, "protocol": protocol(scale, edge), "images": rows, "mean": mean}
+    quality = {} if jpeg is None else {"jpeg": jpeg}
+    text = protocol(scale, edge, jpeg)
+    return {"scale": scale, **quality, "protocol": text, "images": rows, "mean": quality | mean}
 
 
 def evaluate(
@@ -56,6 +67,7 @@ def evaluate(
     scale: int,
     edge: str = "clamp",
     color: bool | None = None,
+    jpeg: int | None = None,
 ) -> dict[str, Any]:
     """Measure PSNR and SSIM of a network, or another method, on the images of a folder.
 
@@ -66,17 +78,19 @@ def evaluate(
     folder
         A folder of images, or one image.
     scale
-        2 or more.
+        2 or more; with ``jpeg`` also 1.
     edge
         "clamp" (the paper) or "mirror" (newer MATLAB): bicubic interpolation at the edge.
     color
         Measure Cb, Cr and RGB as well. Default: for networks of three channels.
+    jpeg
+        Quality, 1 to 100, at which the small images are compressed as JPEG; None: they are not.
 
     Returns
     -------
     dict
         {"scale", "protocol", "images": [{"name", "psnr_bicubic", "psnr", "ssim_bicubic",
-        "ssim"}, ...], "mean": {the same keys}}; PSNR in dB.
+        "ssim"}, ...], "mean": {the same keys}}; PSNR in dB. With ``jpeg`` see :func:`score`.
 
     Raises
     ------
@@ -88,8 +102,9 @@ def evaluate(
         choose_models(method, scale)  # refuses a network for another scale
         color = method.channels == 3 if color is None else color
         method = by_network(method)
-    images = (EvaluationImage.from_file(path, scale, edge) for path in paths_of(folder))
-    return summary(scale, edge, [score(image, method(image), bool(color)) for image in images])
+    images = (EvaluationImage.from_file(path, scale, edge, jpeg) for path in paths_of(folder))
+    rows = [score(image, method(image), bool(color)) for image in images]
+    return summary(scale, edge, rows, jpeg)
 
 
 def _luma_of(restored: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ from npsrcnn.commands.evaluate import main
 from npsrcnn.evaluation import scores
 from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.model import shipped
+from npsrcnn.pixels.jpeg import compress
 from npsrcnn.pixels.metrics import psnr
 
 
@@ -178,6 +179,62 @@ def test_scales_without_weights_go_in_steps(tmp_path, rng, weights, capsys):
     assert "x0.8333 by bicubic interpolation\nx5;" in out
 
 
+def test_each_quality_of_jpeg_has_its_block(folder, tmp_path, capsys):
+    identity(1, scale=2).save(tmp_path / "net.npz")
+    arguments = ["--model", tmp_path / "net.npz", "--data", folder, "--jpeg", "75,20,75"]
+    files = ["--json", tmp_path / "r.json", "--csv", tmp_path / "r.csv"]
+    out, err = run([*arguments, *files, "--save", tmp_path / "saved"], capsys)
+    blocks = [block.splitlines() for block in out.split("SRCNN ")[1:]]
+    assert len(blocks) == 2 and err == ""
+    for block, quality in zip(blocks, (75, 20), strict=True):
+        assert f"JPEG of quality {quality} by libjpeg" in block[1]
+        assert block[3].split() == ["image", "bicubic", "PSNR", "gain", "bicubic", "SSIM", "gain"]
+        assert block[6].split()[0] == "mean" and block[6].split()[3] == "+0.000"
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert [result["jpeg"] for result in results] == [75, 20]
+    for result, quality in zip(results, (75, 20), strict=True):
+        assert result.pop("method") == f"SRCNN 1-1 ({tmp_path / 'net.npz'}, edges replicated)"
+        assert result == scores.evaluate(load(tmp_path / "net.npz"), folder, 2, jpeg=quality)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
+    assert [(row["name"], row["jpeg"]) for row in rows] == [
+        (name, quality) for quality in ("75", "20") for name in ("a.png", "b.png", "mean")
+    ]
+    assert float(rows[5]["psnr"]) == results[1]["mean"]["psnr"]
+    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == [
+        f"{stem}_q{quality}_{kind}.png"
+        for stem in "ab"
+        for quality in (20, 75)
+        for kind in ("bicubic", "compared", "srcnn")
+    ]
+
+
+def test_at_scale_1_the_input_is_the_jpeg(folder, tmp_path, capsys):
+    identity(1).save(tmp_path / "net.npz")
+    arguments = ["--model", tmp_path / "net.npz", "--data", folder, "--scale", 1]
+    saved = tmp_path / "saved"
+    out, _ = run([*arguments, "--jpeg", 40, "--color", "--save", saved], capsys)
+    head = out.splitlines()[3].split()
+    assert " ".join(head) == (
+        "image JPEG PSNR gain JPEG SSIM gain JPEG PSNR-B gain JPEG Cb JPEG Cr JPEG YCbCr JPEG RGB"
+    )
+    cells = out.splitlines()[6].split()
+    assert cells[0] == "mean" and {cells[3], cells[9]} == {"+0.000"}
+    truth, decoded = (
+        np.asarray(Image.open(path)) for path in (folder / "a.png", saved / "a_q40_jpeg.png")
+    )
+    np.testing.assert_array_equal(decoded, compress(truth, 40))
+    _, err = run(["--model", tmp_path / "net.npz", "--data", folder, "--scale", 1], capsys, 2)
+    assert "scale 1 needs --jpeg" in err
+
+
+def test_an_image_that_cannot_be_read_is_told_once(folder, model, capsys):
+    (folder / "c.png").write_text("no image")
+    out, err = run(["--model", model, "--data", folder, "--jpeg", "90,50"], capsys, code=1)
+    lines = err.splitlines()
+    assert len(lines) == 2 and lines[1] == "1 of 3 images could not be measured"
+    assert out.count("mean") == 2
+
+
 def bad_folder(tmp_path, name):
     path = tmp_path / name
     path.mkdir()
@@ -189,7 +246,15 @@ def bad_folder(tmp_path, name):
     [
         ([], 2, "--data"),
         (["--data", "images"], 2, "give --scale, or --model"),
-        (["--data", "images", "--scale", "1"], 2, "whole number from 2 to 16"),
+        (["--data", "images", "--scale", "1"], 2, "scale 1 needs --jpeg"),
+        (["--data", "images", "--scale", "0"], 2, "whole number of at least 1"),
+        (["--data", "images", "--scale", "17"], 2, "whole number from 1 to 16"),
+        (["--data", "images", "--scale", "2", "--jpeg", "0"], 2, "'0' is not a whole number"),
+        (["--data", "images", "--scale", "2", "--jpeg", "40,101"], 2, "from 1 to 100"),
+        (["--data", "images", "--scale", "2", "--jpeg", "40,"], 2, "--jpeg"),
+        (["--data", "images", "--jpeg", "40"], 2, "give --scale, or --model"),
+        (["--data", "images", "--scale", "1", "--jpeg", "40"], 1, "npsrcnn train"),
+        (["--data", "images", "--scale", "1", "--jpeg", "9", "--method", "gr"], 2, "2 or more"),
         (["--data", "images", "--scale", "2.5"], 2, "--scale"),
         (["--data", "images", "--scale", "3", "--edge", "wrap"], 2, "--edge"),
         (["--data", "images", "--what"], 2, "--what"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import re
 import socket
 import threading
 from pathlib import Path
@@ -155,7 +156,7 @@ def test_fetched_sets_are_found_by_name(server, tmp_path, monkeypatch, capsys):
 
 def test_unknown_names(capsys):
     for function in (fetch, find):
-        with pytest.raises(UserError, match=r"cifar: no such .* \(t91, set5, set14\)"):
+        with pytest.raises(UserError, match=r"cifar: no such .* \(t91, set5, set14, live1\)"):
             function("cifar")
     assert main(["fetch", "cifar"]) == 2
     assert main([]) == 2
@@ -174,7 +175,15 @@ def test_the_public_files_are_the_papers(data_folder):
     for name, (folder, _) in downloads.SETS.items():
         sums = downloads.checksums(name)
         counts[name] = len(sums)
+        if name == "live1" and not (data_folder / folder).is_dir():
+            continue  # not a set of the paper
         for file, checksum in sums.items():
             content = (data_folder / folder / file).read_bytes()
             assert hashlib.sha256(content).hexdigest() == checksum, file
-    assert counts == {"t91": 91, "set5": 5, "set14": 14}
+    assert counts == {"t91": 91, "set5": 5, "set14": 14, "live1": 29}
+
+
+def test_each_set_comes_from_one_commit_of_its_public_copy():
+    for name, (folder, address) in downloads.SETS.items():
+        assert folder.lower() == name
+        assert re.fullmatch(r"https://raw\.githubusercontent\.com/\S+/[0-9a-f]{40}/\S+\w", address)

@@ -11,10 +11,11 @@ from networks import (
 )
 
 from npsrcnn.errors import UserError
-from npsrcnn.evaluation.protocol import EvaluationImage
+from npsrcnn.evaluation.protocol import EvaluationImage, rounded
 from npsrcnn.evaluation.scores import score
 from npsrcnn.pixels.color import luma, rgb2ycbcr
-from npsrcnn.pixels.metrics import psnr, shave, ssim
+from npsrcnn.pixels.jpeg import compress
+from npsrcnn.pixels.metrics import psnr, psnr_b, shave, ssim
 from npsrcnn.pixels.resize import degrade, imresize, modcrop
 
 
@@ -55,3 +56,56 @@ def test_images_too_small_are_refused(shape, least):
         EvaluationImage.from_array(np.zeros(shape, np.uint8), 3, name="small.png")
     image = EvaluationImage.from_array(np.zeros((least, least), np.uint8), 3)
     assert math.isinf(score(image, image.bicubic)["psnr"])
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_the_small_image_goes_through_jpeg(scale, grey, picture):
+    picture = picture[..., 0] if grey else picture
+    image = EvaluationImage.from_array(picture, scale, jpeg=30)
+    small = modcrop(picture, scale)
+    if scale > 1:
+        small = np.floor(imresize(small / 255, 1 / scale) * 255 + 0.5).clip(0, 255).astype(np.uint8)
+    decoded = compress(small, 30) / 255
+    low = luma(decoded)
+    np.testing.assert_array_equal(image.low, low)
+    np.testing.assert_array_equal(image.truth, luma(modcrop(picture, scale)))
+    color = np.stack([decoded] * 3, axis=2) if grey else decoded
+    chroma = rgb2ycbcr(color)[..., 1:]
+    for mine, expected in (
+        (image.bicubic, low),
+        (image.bicubic_ycbcr[..., 0], low),
+        (image.bicubic_ycbcr[..., 1:], chroma),
+        (image.bicubic_rgb, color),
+    ):
+        expected = expected if scale == 1 else imresize(expected, scale)
+        np.testing.assert_allclose(mine, expected, atol=1e-12)
+    row = score(image, image.bicubic)
+    assert row["jpeg"] == 30
+    assert row["psnr"] == row["psnr_jpeg" if scale == 1 else "psnr_bicubic"]
+
+
+def test_at_scale_1_the_whole_picture_is_measured(picture):
+    """Of any size, and its corner counts."""
+    image = EvaluationImage.from_array(picture, 1, jpeg=50)
+    y = image.bicubic.copy()
+    y[0, 0] += 0.5
+    row, truth = score(image, y), luma(picture)
+    before, after = rounded(image.bicubic), rounded(y)
+    np.testing.assert_array_equal(before, luma(compress(picture, 50)))
+    for metric in (psnr, ssim, psnr_b):
+        name = metric.__name__
+        assert row[f"{name}_jpeg"] == metric(before, truth, 255)
+        assert row[name] == metric(after, truth, 255) < row[f"{name}_jpeg"]
+    assert EvaluationImage.from_array(picture[:11, :11], 1, jpeg=50).low.shape == (11, 11)
+
+
+@pytest.mark.parametrize("jpeg", [0, -1, 101])
+def test_a_quality_out_of_range_is_refused(jpeg, picture):
+    with pytest.raises(UserError, match=f"JPEG quality {jpeg}: expected a whole number from 1"):
+        EvaluationImage.from_array(picture, 2, jpeg=jpeg)
+
+
+def test_scale_1_without_jpeg_is_refused(picture):
+    with pytest.raises(UserError, match="scale 1 needs --jpeg"):
+        EvaluationImage.from_array(picture, 1)

@@ -12,6 +12,7 @@ from networks import (
 )
 
 from npsrcnn import load
+from npsrcnn.datasets.paths import paths_of
 from npsrcnn.errors import UserError
 from npsrcnn.evaluation import protocol, scores
 from npsrcnn.evaluation.methods import by_network
@@ -176,3 +177,30 @@ def test_any_function_is_a_method(folder):
 def test_another_scale_than_the_models_is_refused(folder, model):
     with pytest.raises(UserError, match="trained for scale 3, not 2"):
         scores.evaluate(load(model), folder, 2)
+
+
+# PSNR of LIVE1 as JPEG, as in the tables of ARCNN and DnCNN; PSNR-B as in ARCNN's to 0.02 dB.
+LIVE1 = [(10, 27.770, 25.33), (20, 30.072, 27.57), (30, 31.407, 28.92), (40, 32.355, 29.96)]
+
+
+@pytest.mark.parametrize(("quality", "decibels", "with_blocks"), LIVE1)
+def test_live1_as_jpeg_scores_as_published(quality, decibels, with_blocks, data_folder):
+    folder = data_folder / "LIVE1"
+    if not folder.is_dir():
+        pytest.skip("LIVE1 is not there: npsrcnn datasets fetch live1")
+    images = [EvaluationImage.from_file(path, 1, jpeg=quality) for path in paths_of(folder)]
+    assert len(images) == 29
+    assert np.mean([image.psnr_bicubic for image in images]) == pytest.approx(decibels, abs=0.01)
+    blocks = np.mean([image.psnr_b(image.bicubic) for image in images])
+    assert blocks == pytest.approx(with_blocks, abs=0.02)
+
+
+def test_the_result_with_jpeg_names_the_quality(folder):
+    result = scores.evaluate(lambda image: image.bicubic, folder, 1, jpeg=20)
+    assert list(result) == ["scale", "jpeg", "protocol", "images", "mean"]
+    assert "JPEG of quality 20" in result["protocol"] and "whole picture" in result["protocol"]
+    keys = [f"{kind}{end}" for kind in ("psnr", "ssim", "psnr_b") for end in ("_jpeg", "")]
+    assert [list(row) for row in result["images"]] == [["name", "jpeg", *keys]] * 2
+    assert list(result["mean"]) == ["jpeg", *keys] and result["mean"]["jpeg"] == 20
+    result = scores.evaluate(lambda image: image.bicubic, folder, 2, jpeg=20)
+    assert list(result["mean"]) == ["jpeg", *KEYS]

@@ -1,4 +1,4 @@
-"""PSNR and SSIM by hand, by loops, and as published."""
+"""PSNR, PSNR-B and SSIM by hand, by loops, and as published."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from npsrcnn.images import list_images, read_array
 from npsrcnn.pixels.color import luma
-from npsrcnn.pixels.metrics import psnr, shave, ssim
+from npsrcnn.pixels.metrics import psnr, psnr_b, shave, ssim
 from npsrcnn.pixels.resize import degrade, modcrop
 
 # Mean PSNR and SSIM of bicubic interpolation, as in the tables of the paper and of its successors
@@ -45,6 +45,45 @@ def test_psnr_by_hand():
     assert psnr(b, a, 255) == psnr(a, b, 255)  # unsigned integers do not wrap around
     assert psnr(a / 255, b / 255, 1) == pytest.approx(psnr(a, b, 255))
     assert psnr(a, a, 255) == math.inf
+
+
+def test_psnr_b_by_hand():
+    truth = np.full((8, 16), 100, np.uint8)
+    image = truth.copy()
+    image[:, 8:] = 106  # eight pairs with a difference of 6 are all that an edge of blocks parts
+    image[0, 0] = 102  # two pairs inside with a difference of 2
+    pairs_inside = 8 * 14 + 7 * 16
+    error = (64 * 36 + 4) / 128
+    blocking = math.log2(8) / math.log2(8) * (36 - 2 * 4 / pairs_inside)
+    assert psnr_b(image, truth, 255) == pytest.approx(10 * math.log10(255**2 / (error + blocking)))
+    assert psnr_b(image / 255, truth / 255, 1) == pytest.approx(psnr_b(image, truth, 255))
+    tall = np.ascontiguousarray(image.T), truth.T
+    assert psnr_b(*tall, 255) == pytest.approx(psnr_b(image, truth, 255))
+    assert psnr_b(truth, image, 255) == pytest.approx(psnr(truth, image, 255))  # no blocks to see
+
+
+def test_psnr_b_weighs_blocks_by_the_shorter_side():
+    truth = np.zeros((16, 32))
+    image = np.repeat(np.repeat([[0.0, 3, 0, 3], [3, 0, 3, 0]], 8, axis=0), 8, axis=1)
+    expected = 9 / 2 + math.log2(8) / math.log2(16) * 9
+    assert psnr_b(image, truth, 255) == pytest.approx(10 * math.log10(255**2 / expected))
+
+
+def test_psnr_b_is_psnr_where_no_blocks_are_to_be_seen(rng):
+    ramp = np.add.outer(3.0 * np.arange(24), 2.0 * np.arange(40))
+    noisy = rng.uniform(0, 255, (24, 40))
+    shifted = np.full((24, 40), 7.0)
+    shifted[:, 12:] = 20  # an edge, but inside of blocks
+    for image in (ramp, shifted, noisy[:7, :8]):
+        truth = rng.uniform(0, 255, image.shape)
+        assert psnr_b(image, truth, 255) == psnr(image, truth, 255)
+    assert psnr_b(ramp, ramp, 255) == math.inf
+
+
+@pytest.mark.parametrize("shape", [(1, 12), (12, 12, 3)])
+def test_psnr_b_needs_neighbours_and_one_channel(shape):
+    with pytest.raises(ValueError, match="at least 2 x 2"):
+        psnr_b(np.zeros(shape), np.zeros(shape), 1)
 
 
 def naive_ssim(a, b, peak):
@@ -92,7 +131,7 @@ def test_shave(rng):
             shave(image, border)
 
 
-@pytest.mark.parametrize("metric", [psnr, ssim])
+@pytest.mark.parametrize("metric", [psnr, psnr_b, ssim])
 def test_what_cannot_be_compared_is_refused(metric):
     a = np.zeros((12, 12))
     with pytest.raises(ValueError, match="cannot compare"):
