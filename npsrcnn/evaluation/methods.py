@@ -15,7 +15,8 @@ from npsrcnn.model.loading import load
 from npsrcnn.model.network import SRCNN
 from npsrcnn.model.shipped import chain_for
 from npsrcnn.pixels.color import rgb2ycbcr
-from npsrcnn.upscaling.arrays import choose_models, enlarge
+from npsrcnn.pixels.resize import imresize
+from npsrcnn.upscaling.arrays import choose_models
 from npsrcnn.upscaling.enlarger import steps_of
 
 DEAD_LEAVES = "dead-leaves"  # generated images, where a folder of images could be named
@@ -72,7 +73,10 @@ def by_steps(nets: Sequence[SRCNN]) -> Method:
 
     def restore(image: EvaluationImage) -> np.ndarray:
         low = _mapped(image.low) if _is_mapped(image) else image.low
-        y = enlarge(low.astype(np.float32), None, nets, image.scale)[0]
+        y = low.astype(np.float32)
+        for net, factor in zip(nets, steps_of(nets, image.scale), strict=False):
+            y = net.forward(imresize(y, factor))
+        y = y if y.shape == image.truth.shape else imresize(y, shape=image.truth.shape)
         return _mapped_back(y) if _is_mapped(image) else y
 
     return restore
