@@ -39,12 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def ship(options: argparse.Namespace) -> None:
-    """Measure, describe, and write."""
+    """Measure, describe, and write; on compressed pictures what was trained for these."""
     net = npsrcnn.load(options.run / "best.npz")
+    quality = net.metadata.get("quality")
     net.metadata["psnr"], net.metadata["ssim"] = {}, {}
-    for name in ("Set5", "Set14"):
+    for name in ("Set5", "Set14", *(["LIVE1"] if net.scale == 1 else [])):
         folder = paths_of(name.lower())[0].parent
-        mean = evaluate(net, folder, net.scale)["mean"]
+        mean = evaluate(net, folder, net.scale, jpeg=quality)["mean"]
         net.metadata["psnr"][name] = round(mean["psnr"], 3)
         net.metadata["ssim"][name] = round(mean["ssim"], 4)
     net.metadata["licence"] = options.licence
