@@ -80,7 +80,7 @@ def _gradients() -> None:
     net = SRCNN("3-1", n=(2,))
     for dtype in (np.float32, np.float64):
         layers = [(w.astype(dtype), b.astype(dtype)) for w, b in net.layers]
-        x, labels = np.ones((1, 1, 3, 4), dtype), np.ones((1, 1, 2, 3), dtype)
+        x, labels = np.ones((1, 1, 3, 4), dtype), np.ones((1, 1, 1, 2), dtype)
         cpu.forward(layers, x)
         cpu.loss_and_grads(layers, x, labels)
         y = cpu.relu(cpu.conv2d(x, *layers[0]))
