@@ -60,6 +60,11 @@ def positive_int(text: str) -> int:
     return value
 
 
+def positive_ints(text: str) -> list[int]:
+    """Parse integers of at least 1, with commas between them, for argparse."""
+    return [positive_int(part) for part in text.split(",")]
+
+
 def positive_float(text: str) -> float:
     """Parse a finite number above 0 for argparse."""
     try:

@@ -31,9 +31,25 @@ def make_parser() -> argparse.ArgumentParser:
         help="folders of images, files or patterns; t91; dead-leaves, generated (default)",
     )
     what.add_argument(
-        "--scale", "--zoom_factor", type=int, choices=(2, 3, 4), help="enlargement (default: 3)"
+        "--scale",
+        "--zoom_factor",
+        type=int,
+        choices=(1, 2, 3, 4),
+        help="enlargement (default: 3); 1, with --jpeg, restores pictures at their size",
+    )
+    what.add_argument(
+        "--jpeg",
+        type=frame.qualities,
+        metavar="QUALITY",
+        help="restore pictures that were JPEG files: of quality 75, or any of 60-80",
     )
     what.add_argument("--network", metavar="F1-F2-F3", help="9-1-5 (default), 9-3-5, 9-5-5, ...")
+    what.add_argument(
+        "--maps",
+        type=frame.positive_ints,
+        metavar="N1,N2",
+        help="filters of each layer but the last (default: the paper's 64,32; 16,8 is fast)",
+    )
     what.add_argument("--channels", choices=("y", "rgb", "ycbcr"), help="(default: y)")
     what.add_argument(
         "--eval",

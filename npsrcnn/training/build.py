@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from npsrcnn import datasets
+from npsrcnn.datasets.compression import in_words, middle_quality
 from npsrcnn.datasets.cutting import check_batch_size
 from npsrcnn.datasets.paths import paths_of
 from npsrcnn.datasets.protocols import Source
@@ -19,7 +20,7 @@ from npsrcnn.errors import UsageError, UserError
 from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.model import load
 from npsrcnn.model.dead_maps import revive_dead_maps
-from npsrcnn.model.network import INITS, SRCNN
+from npsrcnn.model.network import INITS, SRCNN, parse_name
 from npsrcnn.training.optimizers import SGD, Adam, Optimizer, State, paper_factors
 from npsrcnn.training.ranks import ALONE, Ranks
 from npsrcnn.training.recipes import RECIPES, Recipe
@@ -149,9 +150,10 @@ def trainer_on(device: str) -> type[Trainer]:
 
 
 def _free_folder(settings: RunSettings) -> Path:
-    """Return runs/9-1-5-x3-dead-leaves, or the like with the first number that is free."""
+    """Return runs/9-1-5-x3-dead-leaves, or -x3-q75-, with the first number that is free."""
     data = "-".join(dict.fromkeys(label_of(name).split("/")[0] for name in settings.data))
-    name = f"{settings.network}-x{settings.scale}-{data}"
+    quality = f"-q{in_words(settings.jpeg)}" if settings.jpeg else ""
+    name = f"{settings.network}-x{settings.scale}{quality}-{data}"
     tries = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in itertools.count(1))
     return next(folder for folder in tries if not (folder / CHECKPOINT).exists())
 
@@ -179,11 +181,15 @@ def initial_network(settings: RunSettings, recipe: Recipe, device: str) -> SRCNN
         "seed": settings.seed,
         "batch": settings.batch,
     }
+    if settings.jpeg is not None:
+        facts.update(jpeg=list(settings.jpeg), quality=middle_quality(settings.jpeg))
     channels = datasets.COLORS[settings.channels]
     if recipe.init in INITS:
+        _check_maps(settings, least=channels if recipe.init == "bicubic" else 1)
         return SRCNN(
             settings.network,
             channels,
+            n=settings.maps,
             init=recipe.init,
             seed=settings.seed,
             device=device,
@@ -193,9 +199,28 @@ def initial_network(settings: RunSettings, recipe: Recipe, device: str) -> SRCNN
     if net.channels != channels:
         color = settings.channels
         raise UserError(f"{recipe.init} is for {net.color}, not for --channels {color}")
+    if settings.maps not in (None, net.n):
+        raise UsageError(
+            f"--maps {_listed(settings.maps)}: {recipe.init} has {_listed(net.n)}, "
+            "and training does not change their number"
+        )
     net = net.grown(settings.network)
     net.metadata = facts
     return net
+
+
+def _check_maps(settings: RunSettings, least: int) -> None:
+    """Raise UsageError where --maps does not fit the network, each at least ``least``."""
+    inner = len(parse_name(settings.network)) - 1
+    if settings.maps and (len(settings.maps) != inner or min(settings.maps) < least):
+        raise UsageError(
+            f"--maps {_listed(settings.maps)}: {settings.network} takes "
+            f"{inner} number{'s' if inner > 1 else ''} of at least {least}"
+        )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ",".join(map(str, numbers))
 
 
 def optimizer_of(net: SRCNN, recipe: Recipe, lr_factors: Sequence[float] | None) -> Optimizer:
@@ -215,6 +240,7 @@ def optimizer_of(net: SRCNN, recipe: Recipe, lr_factors: Sequence[float] | None)
 def images_of(settings: RunSettings) -> tuple[list[np.ndarray | Path], list[EvaluationImage]]:
     """Return what to train on, images or their files; and the images to measure PSNR on."""
     scale, seed = settings.scale, settings.seed
+    jpeg = None if settings.jpeg is None else middle_quality(settings.jpeg)
     folders = () if prepared_set(settings) else settings.data
     generated = DEAD_LEAVES in folders
     paths = [path for name in folders if name != DEAD_LEAVES for path in paths_of(name)]
@@ -228,10 +254,10 @@ def images_of(settings: RunSettings) -> tuple[list[np.ndarray | Path], list[Eval
         measured += [paths[i] for i in np.sort(order[: settings.hold_out])]
         paths = [paths[i] for i in np.sort(order[settings.hold_out :])]
     leaves = list(datasets.dead_leaves(DEAD_LEAVES_TRAINED, seed=seed)) if generated else []
-    prepared = [EvaluationImage.from_file(path, scale) for path in measured]
+    prepared = [EvaluationImage.from_file(path, scale, jpeg=jpeg) for path in measured]
     if not prepared:
         unseen = datasets.dead_leaves(DEAD_LEAVES_MEASURED, seed=seed + 1)
-        prepared = [EvaluationImage.from_array(image, scale) for image in unseen]
+        prepared = [EvaluationImage.from_array(image, scale, jpeg=jpeg) for image in unseen]
     return [*leaves, *paths], prepared
 
 
@@ -275,12 +301,20 @@ def source_of(
             color=settings.channels,
             orientations=recipe.orientations,
             rescale=sorted({1.0, *recipe.rescale}, reverse=True),
+            jpeg=settings.jpeg,
+            seed=settings.seed,
         )
     source = datasets.Shards(folder, margin=margin, orientations=recipe.orientations)
     cut = source.cut
-    if (cut.scale, cut.color) != (settings.scale, settings.channels):
+    jpeg = None if cut.jpeg is None else cut.jpeg.qualities
+    if (cut.scale, cut.color, jpeg) != (settings.scale, settings.channels, settings.jpeg):
+        compressed, options = "", f"--scale {cut.scale} --channels {cut.color}"
+        if jpeg is not None:
+            compressed, options = f", JPEG {in_words(jpeg)}", f"{options} --jpeg {in_words(jpeg)}"
+        elif settings.jpeg is not None:
+            compressed, options = ", without JPEG", f"{options} without --jpeg"
         raise UsageError(
-            f"{folder} is prepared for x{cut.scale} in {cut.color}: "
-            f"give --scale {cut.scale} --channels {cut.color}, or prepare it anew"
+            f"{folder} is prepared for x{cut.scale} in {cut.color}{compressed}: "
+            f"give {options}, or prepare it anew"
         )
     return source

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from npsrcnn.datasets.compression import in_words
 from npsrcnn.errors import DataError, UserError
 from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.evaluation.scores import mean_psnr
@@ -65,12 +66,13 @@ class Run:
     def description(self) -> str:
         """Return what is about to happen, in one line; with several ranks in two."""
         settings, source = self.settings, self.trainer.source
+        compressed = f"JPEG of quality {in_words(settings.jpeg)}, " if settings.jpeg else ""
         return "\n".join(
             [
                 *self.trainer.ranks.announcement(self.folder),
                 f"{settings.network} at x{settings.scale} from {len(source):,} sub-images of "
-                f"{', '.join(map(label_of, settings.data))}, recipe {settings.recipe}, "
-                f"for {self.length}",
+                f"{', '.join(map(label_of, settings.data))}, {compressed}"
+                f"recipe {settings.recipe}, for {self.length}",
             ]
         )
 

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from npsrcnn.datasets.compression import in_words
+from npsrcnn.errors import UsageError
+
 DEAD_LEAVES = "dead-leaves"
 DEFAULT_MINUTES = 3.0
 PATHS = ("data", "eval", "init")  # settings that name folders, files or patterns
@@ -43,7 +46,9 @@ class RunSettings:
 
     data: tuple[str, ...] = (DEAD_LEAVES,)
     scale: int = 3
+    jpeg: tuple[int, int] | None = None  # the lowest and the highest quality
     network: str = "9-1-5"
+    maps: tuple[int, ...] | None = None  # n1, n2; None: the paper's, or those of ``init``
     channels: str = "y"
     batch: int = 128
     sub_image: int | None = None
@@ -64,6 +69,10 @@ class RunSettings:
     orientations: bool | None = None
     rescale: tuple[float, ...] | None = None
     l1: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.scale == 1 and self.jpeg is None:
+            raise UsageError("--scale 1 enlarges nothing: give --jpeg QUALITY to restore")
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> RunSettings:
@@ -97,6 +106,8 @@ class RunSettings:
             elif name in PATHS:
                 paths = value if isinstance(value, tuple) else (value,)
                 words += [option, *map(label_of, paths)]
+            elif name == "jpeg":
+                words += [option, in_words(value)]
             elif isinstance(value, tuple):
                 words += [option, ",".join(f"{item:g}" for item in value)]
             elif isinstance(value, float):

@@ -16,6 +16,8 @@ import pytest
 
 from npsrcnn import SRCNN
 from npsrcnn.commands import train
+from npsrcnn.datasets import write_shards
+from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.model import load
 from npsrcnn.training import build
 from npsrcnn.training.optimizers import parameters
@@ -169,6 +171,75 @@ def test_three_channels(folder, tmp_path):
     assert (net.channels, net.color) == (3, "rgb")
 
 
+def test_compressed_pictures_at_their_size_and_resumed_to_the_same_bits(folder, tmp_path, capsys):
+    options = ["--scale", 1, "--jpeg", "20-40", "--maps", 8, "--decay", "none", "--rescale", 0.8]
+    assert run(folder, tmp_path / "straight", *options, "--epochs", 3) == 0
+    assert "5-3 at x1" in (said := capsys.readouterr().out)
+    assert f"sub-images of {folder.name}, JPEG of quality 20-40, recipe default" in said
+    net = load(tmp_path / "straight" / "last.npz")
+    assert (net.scale, net.n) == (1, (8,))
+    assert (net.metadata["jpeg"], net.metadata["quality"]) == ([20, 40], 28)
+    assert "--scale 1 --jpeg 20-40" in net.metadata["command"]
+    assert "--maps 8" in net.metadata["command"]
+    image = EvaluationImage.from_file(folder / "0.png", 1, jpeg=28)
+    assert float(log(tmp_path / "straight")[-1]["psnr_bicubic"]) == pytest.approx(
+        image.psnr_bicubic, abs=1e-6
+    )
+    run(folder, tmp_path / "halves", *options, "--epochs", 2)
+    assert train.main(["--resume", str(tmp_path / "halves"), "--epochs", "3"]) == 0
+    assert same(weights(tmp_path / "straight"), weights(tmp_path / "halves"))
+    run(folder, tmp_path / "other", *options, "--epochs", 3, "--jpeg", "20-41")
+    assert not same(weights(tmp_path / "straight"), weights(tmp_path / "other"))
+    capsys.readouterr()
+    fails(capsys, ["--resume", tmp_path / "halves", "--jpeg", 20], 2, "another --jpeg it would be")
+    fails(capsys, ["--resume", tmp_path / "halves", "--maps", 9], 2, "another --maps it would be")
+
+
+def test_dead_leaves_are_compressed_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "DEAD_LEAVES_TRAINED", 2)
+    monkeypatch.setattr(build, "DEAD_LEAVES_MEASURED", 1)
+    options = ["--network", "5-3", "--scale", "2", "--epochs", "1", "--seed", "3"]
+    for name, more in (("clean", []), ("compressed", ["--jpeg", "10"])):
+        assert train.main([*options, *more, "--out", str(tmp_path / name)]) == 0
+    clean, compressed = (
+        float(log(tmp_path / name)[-1]["psnr_bicubic"]) for name in ("clean", "compressed")
+    )
+    assert compressed < clean - 0.5
+    assert not same(weights(tmp_path / "clean"), weights(tmp_path / "compressed"))
+
+
+def test_a_prepared_set_and_the_options_say_the_same_of_jpeg(folder, tmp_path, capsys):
+    pictures = sorted(folder.iterdir())
+    write_shards(pictures, tmp_path / "clean", 2)
+    write_shards(pictures, tmp_path / "compressed", 2, jpeg=(60, 80))
+    common = ["--scale", 2, "--network", "5-3", "--epochs", 1, "--out", tmp_path / "out"]
+    compressed = ["--data", tmp_path / "compressed", *common]
+    for conflicting in ([], ["--jpeg", 75]):
+        fails(capsys, [*compressed, *conflicting], 2, "JPEG 60-80: give", "y --jpeg 60-80, or")
+    fails(
+        capsys, ["--data", tmp_path / "clean", *common, "--jpeg", 75], 2, "y without --jpeg, or"
+    )  # fmt: skip
+    assert not (tmp_path / "out").exists()
+    words = [*compressed, "--jpeg", "60-80", "--eval", folder / "0.png"]
+    assert train.main([str(word) for word in words]) == 0
+    assert load(tmp_path / "out" / "last.npz").metadata["jpeg"] == [60, 80]
+
+
+def test_numbers_of_maps(folder, tmp_path, capsys):
+    out = ["--out", tmp_path / "out", "--epochs", 1, "--data", folder]
+    fails(capsys, [*out, "--maps", "32"], 2, "--maps 32: 9-1-5 takes 2 numbers of at least 1")
+    fails(capsys, [*out, "--maps", "8,4,2"], 2, "--maps 8,4,2: 9-1-5 takes 2")
+    fails(capsys, [*out, "--maps", "8,2", "--channels", "rgb"], 2, "of at least 3")
+    for bad in ("0,1", "8,", "many", "8;4"):
+        fails(capsys, [*out, "--maps", bad], 2, "--maps", "at least 1")
+    SRCNN("5-3", n=[4]).save(tmp_path / "four.npz")
+    start = ["--network", "5-3", "--init", tmp_path / "four.npz"]
+    fails(capsys, [*out, *start, "--maps", 5], 2, "--maps 5", "four.npz has 4,")
+    assert not (tmp_path / "out").exists()
+    assert run(folder, tmp_path / "out", *start, "--maps", 4, "--epochs", 1) == 0
+    assert load(tmp_path / "out" / "last.npz").n == (4,)
+
+
 def test_start_from_a_model(folder, tmp_path):
     run(folder, tmp_path / "first", "--epochs", 1)
     start = tmp_path / "first" / "last.npz"
@@ -241,6 +312,9 @@ def test_bad_input(folder, tmp_path, capsys):
     (text / "a.png").write_text("not a picture")
     fails(capsys, ["--epoch", 3], 2, "--epoch")
     fails(capsys, ["--scale", 5], 2, "--scale", "2, 3, 4")
+    fails(capsys, ["--scale", 1, *out], 2, "--scale 1 enlarges nothing: give --jpeg")
+    for jpeg in ("0", "101", "80-60", "-5", "60-", "good", "60-80-90", "75.5"):
+        fails(capsys, [f"--jpeg={jpeg}", *out], 2, "--jpeg", "not a quality from 1 to 100")
     fails(capsys, ["--epochs", 0], 2, "--epochs", "at least 1")
     fails(capsys, ["--epochs", 1, "--minutes", 1], 2, "not allowed")
     fails(capsys, ["--lr", "fast"], 2, "--lr", "'fast'")

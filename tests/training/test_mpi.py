@@ -144,6 +144,7 @@ def arguments(pictures, out, epochs):
     return [
         "--data", str(pictures), "--eval", str(pictures / "0.png"), "--out", str(out),
         "--network", "5-3", "--batch", "64", "--rescale", "1", "--epochs", str(epochs),
+        "--jpeg", "60-90",
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 from npsrcnn.commands.train import make_parser
+from npsrcnn.errors import UsageError
 from npsrcnn.training.settings import Length, RunSettings, given_settings
 
 OPTIONS = {
@@ -15,6 +16,8 @@ OPTIONS = {
     "data": ["--data", "t91", "here/a*.png", "--eval", "set5", "--hold-out", "2"],
     "a recipe": ["--recipe", "paper", "--lr", "0.5", "--clip", "2", "--no-orientations"],
     "numbers": ["--rescale", "0.9,0.5", "--lr-factors", "1,1,0.5", "--average", "0"],
+    "compressed": ["--scale", "1", "--jpeg", "60-80", "--maps", "32,16"],
+    "one quality": ["--jpeg", "75"],
     "a start": ["--init", "9-1-5-x3", "--revive-dead", "--orientations"],
 }
 
@@ -53,6 +56,13 @@ def test_checkpoints_of_earlier_versions_are_read():
     assert RunSettings.from_json(old) == RunSettings(
         scale=2, revive_dead=True, rescale=(0.5,), lr_factors=(1.0, 1.0, 0.5), init="9-1-5-x3"
     )
+
+
+def test_a_run_at_scale_1_needs_compressed_pictures():
+    with pytest.raises(UsageError, match="--scale 1 enlarges nothing: give --jpeg"):
+        RunSettings(scale=1)
+    assert settings_of(["--scale", "1", "--jpeg", "60-80"]).jpeg == (60, 80)
+    assert settings_of(["--jpeg", "75"]).command(Length(1)).endswith("--jpeg 75 --epochs 1")
 
 
 def test_differences_are_named_as_options():
