@@ -19,7 +19,7 @@ import tifffile
 
 from npsrcnn.images.scenes import TILE
 from npsrcnn.runtime import memory
-from npsrcnn.upscaling.arrays import choose_models
+from npsrcnn.upscaling.choice import choose_models
 from npsrcnn.upscaling.enlarger import Window
 from npsrcnn.upscaling.files import MEMORY
 from npsrcnn.upscaling.streaming import BlockJob, enlarge_scene, in_threads

@@ -21,18 +21,17 @@ from typing import TextIO
 
 from npsrcnn.commands import frame
 from npsrcnn.commands.progress import Progress
-from npsrcnn.errors import UsageError
+from npsrcnn.errors import UsageError, UserError
 from npsrcnn.kernels import DEVICES
-from npsrcnn.model.ensemble import ensemble
-from npsrcnn.model.network import SRCNN
 from npsrcnn.runtime.files import check_writable, write_atomically
-from npsrcnn.upscaling.arrays import choose_models
 from npsrcnn.upscaling.batch import enlarge_all
+from npsrcnn.upscaling.choice import Chosen, choose
 from npsrcnn.upscaling.cluster import ClusterError
 from npsrcnn.upscaling.enlarger import steps_of
 from npsrcnn.upscaling.files import MEMORY, EnlargeOptions, Job
 from npsrcnn.upscaling.jobs import chosen_format, is_file_name, plan_jobs
 from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome, Skipped
+from npsrcnn.upscaling.source_quality import AUTO, check_source_quality
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -44,10 +43,23 @@ def make_parser() -> argparse.ArgumentParser:
         type=frame.positive_float,
         metavar="S",
         help="how much larger, 2, 3, 4 or,"
-        " in steps, any number above 1 (default: what the model was trained for)",
+        " in steps, any number above 1; 1 restores compressed pictures at their size"
+        " (default: what the model was trained for)",
     )
     parser.add_argument(
         "--model", help="a file of weights, or a name that ships (default: the best for the scale)"
+    )
+    parser.add_argument(
+        "--source-quality",
+        type=_source_quality,
+        default=AUTO,
+        metavar="Q",
+        help="how the pictures were compressed: auto (by the file's table, or by what the pixels"
+        " show), clean (not at all), or the JPEG quality, 1 to 100 (default: auto; a --model is"
+        " taken as it is)",
+    )
+    parser.add_argument(
+        "--fast", action="store_true", help="with smaller networks: nearly as good, much sooner"
     )
     parser.add_argument(
         "-o",
@@ -106,15 +118,23 @@ def run(options: argparse.Namespace) -> int:
     """Enlarge picture by picture, print as it goes, and return 1 if any failed."""
     if options.model is None and options.scale is None:
         raise UsageError("give --scale, or --model, or both")
+    if options.model is not None and options.fast:
+        raise UsageError("--fast chooses among weights that ship: leave out --fast, or --model")
     format_suffix = chosen_format(options.output, options.format)
     if options.output is not None and is_file_name(options.output):
         check_writable(options.output)
     if options.json not in (None, "-"):
         check_writable(options.json)
-    nets, scale = choose_models(options.model, options.scale, options.device)
-    steps = steps_of(nets, scale)
-    if options.ensemble:
-        nets = [ensemble(net) for net in nets]
+    choice, scale = choose(
+        options.model,
+        options.scale,
+        options.source_quality,
+        fast=options.fast,
+        orientations=options.ensemble,
+        device=options.device,
+    )
+    likely = choice.likely
+    steps = steps_of(likely.nets, scale)
     jobs, failures = plan_jobs(
         options.sources,
         options.output,
@@ -124,8 +144,8 @@ def run(options: argparse.Namespace) -> int:
     )
     stream = sys.stderr if options.json == "-" else sys.stdout
     if len(steps) > 1:
-        print(_steps_line(nets, steps, scale), file=stream)
-    how = EnlargeOptions(nets, scale, options.memory, options.resume)
+        print(_steps_line(likely, steps, scale), file=stream)
+    how = EnlargeOptions(choice, scale, options.memory, options.resume)
     started = time.perf_counter()
     done = _enlarge(jobs, how, options, stream)
     seconds = time.perf_counter() - started
@@ -184,7 +204,8 @@ def _line(done: Enlarged) -> str:
     line += f"  {done.seconds:.2f} s"
     if done.peak_memory:
         line += f", peak memory {done.peak_memory / 1e6:.0f} MB"
-    return line + ", most of them to compile kernels: only this once" * done.compiled
+    line += ", most of them to compile kernels: only this once" * done.compiled
+    return f"{line}  {done.comment}" if done.comment else line
 
 
 def _sum_up(outcomes: Sequence[Outcome], not_begun: int, seconds: float, stream: TextIO) -> None:
@@ -205,12 +226,20 @@ def _sum_up(outcomes: Sequence[Outcome], not_begun: int, seconds: float, stream:
     )
 
 
-def _steps_line(nets: Sequence[SRCNN], steps: Sequence[float], scale: float) -> str:
+def _steps_line(chosen: Chosen, steps: Sequence[float], scale: float) -> str:
     """Say in one line how a scale is reached that no weights were trained for."""
-    words = [f"x{step:g} by {net.name}" for net, step in zip(nets, steps, strict=False)]
-    if len(steps) > len(nets):
+    words = [f"x{step:g} by {net.name}" for net, step in zip(chosen.nets, steps, strict=False)]
+    if len(steps) > len(chosen.nets):
         words.append(f"x{steps[-1]:.4g} by bicubic interpolation")
     return f"x{scale:g}, for which no weights ship, in steps: {', '.join(words)}"
+
+
+def _source_quality(text: str) -> str | int:
+    """Parse --source-quality for argparse."""
+    try:
+        return check_source_quality(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _bytes(text: str) -> int:

@@ -16,7 +16,7 @@ from npsrcnn.model.network import SRCNN
 from npsrcnn.model.shipped import chain_for
 from npsrcnn.pixels.color import rgb2ycbcr
 from npsrcnn.pixels.resize import imresize
-from npsrcnn.upscaling.arrays import choose_models
+from npsrcnn.upscaling.choice import choose_models
 from npsrcnn.upscaling.enlarger import steps_of
 
 DEAD_LEAVES = "dead-leaves"  # generated images, where a folder of images could be named

@@ -12,7 +12,7 @@ from npsrcnn.datasets.paths import paths_of
 from npsrcnn.evaluation.methods import Method, by_network
 from npsrcnn.evaluation.protocol import EvaluationImage, input_name, protocol
 from npsrcnn.model.network import SRCNN
-from npsrcnn.upscaling.arrays import choose_models
+from npsrcnn.upscaling.choice import choose_models
 
 
 def mean_psnr(net: SRCNN, images: Sequence[EvaluationImage]) -> tuple[float, float]:

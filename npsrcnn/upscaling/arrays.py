@@ -8,7 +8,6 @@ bounded and the result does not show it.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +16,9 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.model import load
 from npsrcnn.model.network import SRCNN
-from npsrcnn.model.shipped import chain_for
 from npsrcnn.pixels.resize import Span
+from npsrcnn.upscaling.choice import Automatic, choose
 from npsrcnn.upscaling.enlarger import Enlarger
 
 if TYPE_CHECKING:
@@ -31,13 +29,19 @@ STRIP = 1 << 23  # pixels of the result that are in work at a time: 4 x 32 MiB i
 
 @overload
 def upscale(
-    image: np.ndarray, scale: float | None = None, model: SRCNN | str | Path | None = None
+    image: np.ndarray,
+    scale: float | None = None,
+    model: SRCNN | str | Path | None = None,
+    source_quality: str | int = "clean",
 ) -> np.ndarray: ...
 
 
 @overload
 def upscale(
-    image: da.Array, scale: float | None = None, model: SRCNN | str | Path | None = None
+    image: da.Array,
+    scale: float | None = None,
+    model: SRCNN | str | Path | None = None,
+    source_quality: str | int = "clean",
 ) -> da.Array: ...
 
 
@@ -45,6 +49,7 @@ def upscale(
     image: np.ndarray | da.Array,
     scale: float | None = None,
     model: SRCNN | str | Path | None = None,
+    source_quality: str | int = "clean",
 ) -> np.ndarray | da.Array:
     """Enlarge an image with SRCNN.
 
@@ -57,10 +62,15 @@ def upscale(
     scale : float
         How much larger; what the model was trained for. May be left out where the model says it.
         Without a model any number above 1: what no shipped weights were trained for is reached
-        in steps (x6 by x2 and x3) and a last one by bicubic interpolation (x1.5 from x2).
+        in steps (x6 by x2 and x3) and a last one by bicubic interpolation (x1.5 from x2). 1
+        restores a compressed image at its size.
     model : SRCNN, name or path
         The network, or what :func:`npsrcnn.load` takes; default: the best that ships for the
         scale. (:func:`npsrcnn.model.ensemble.ensemble` makes a better, slower one of any network.)
+    source_quality : "clean", "auto", or int
+        How the image was compressed before: never; by what its pixels show, if weights for that
+        ship; or as JPEG of a quality from 1 to 100. With a model, "auto" takes it as it is, and
+        of a number the model is the name of weights that ship for several, such as "9-5-5-x2".
 
     Returns
     -------
@@ -73,7 +83,8 @@ def upscale(
     Raises
     ------
     UserError
-        No model for the scale, or one trained for another; values that are not finite.
+        No model for the scale or the quality, or one trained for another scale; values that are
+        not finite; "auto" of a Dask array; at scale 1, an image that was not compressed.
     TypeError, ValueError
         No image: another dtype or shape.
     """
@@ -85,12 +96,16 @@ def upscale(
         raise ValueError(f"expected an image (H, W) or (H, W, 1 to 4), not {image.shape}")
     if image.dtype not in (np.uint8, np.uint16, np.float16, np.float32, np.float64):
         raise TypeError(f"cannot enlarge {image.dtype}: use uint8, uint16 or a float type in 0..1")
-    nets, scale = choose_models(model, scale)
+    choice, scale = choose(model, scale, source_quality)
     if not isinstance(image, np.ndarray):
         from npsrcnn.upscaling.dask_arrays import upscale_lazily
 
-        return upscale_lazily(image, nets, scale)
-    return join(*enlarge(*split(image), nets, scale), image.shape[2:])
+        if isinstance(choice, Automatic):
+            raise UserError('source_quality="auto" looks at pixels, and a Dask array has none yet')
+        return upscale_lazily(image, choice.nets, scale)
+    pixels, alpha = split(image)
+    chosen = choice.chosen(pixels, None) if isinstance(choice, Automatic) else choice
+    return join(*enlarge(pixels, alpha, chosen.nets, scale), image.shape[2:])
 
 
 def split(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -107,38 +122,6 @@ def join(pixels: np.ndarray, alpha: np.ndarray | None, channels: tuple[int, ...]
     if alpha is not None:
         pixels = np.dstack([pixels, alpha])
     return pixels.reshape(*pixels.shape[:2], *channels)
-
-
-def choose_models(
-    model: SRCNN | str | Path | None, scale: float | None, device: str = "cpu"
-) -> tuple[list[SRCNN], float]:
-    """Return the network to use, or several in turn, and the scale that is asked for.
-
-    Only where no model is named, they may make more of an image than the scale: see
-    :func:`steps_of`.
-
-    Raises
-    ------
-    UserError
-        There is none for the scale, or the two do not fit.
-    """
-    if model is None:
-        if scale is None:
-            raise UserError("neither a scale nor a model is given")
-        return [load(name, device) for name in chain_for(scale)], scale
-    net = model if isinstance(model, SRCNN) else load(model, device)
-    if scale is None:
-        if net.scale is None:
-            raise UserError("the model does not say for which scale it was trained: give the scale")
-        scale = net.scale
-    if not 1 <= scale < math.inf:
-        raise UserError(f"scale {scale:g}: to enlarge, it is at least 1")
-    if net.scale is not None and net.scale != scale:
-        raise UserError(
-            f"the model was trained for scale {net.scale:g}, not {scale:g}: "
-            f"use scale {net.scale:g}, or a model for {scale:g}"
-        )
-    return [net], scale
 
 
 def enlarge(

@@ -53,7 +53,7 @@ def _enlarge_here(
 ) -> Generator[tuple[Job, Outcome], None, None]:
     """Enlarge the first picture alone, on all cores: it compiles what the others need."""
     for first in jobs[:1]:
-        if seconds := compile_kernels(options.nets):
+        if seconds := compile_kernels(options.choice.likely.nets):
             say(f"kernels compiled for this processor in {seconds:.1f} s: only this once")
         with compilations() as compiled:
             outcome = outcome_of(

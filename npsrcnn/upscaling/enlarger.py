@@ -191,6 +191,11 @@ class _Step(NamedTuple):
         for i, plane in enumerate(planes):
             if i < len(first):
                 result[i] = first[i]
+            elif self.resizer.shape == self.resizer.size:
+                (top, bottom), (left, right) = rows, columns
+                result[i] = plane[
+                    top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]
+                ]
             else:
                 self.resizer.window(plane, corner, rows, columns, result[i])
         return result

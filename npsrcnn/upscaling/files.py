@@ -6,6 +6,7 @@ to other processes as they are; :func:`enlarge_file` does the work.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -15,13 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from npsrcnn import images
 from npsrcnn.errors import UserError
 from npsrcnn.images import Picture, tiff
+from npsrcnn.images.compression import strength_of_file
 from npsrcnn.model.network import SRCNN
 from npsrcnn.runtime import memory
 from npsrcnn.upscaling.arrays import STRIP, enlarge
+from npsrcnn.upscaling.choice import Automatic, Choice, Chosen
 from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome
+from npsrcnn.upscaling.source_quality import middle
 from npsrcnn.upscaling.streaming import BASE, FLOATS, Compute, enlarge_scene
 
 MEMORY = 900 * 10**6  # bytes that the command takes, about, if it is not told otherwise
@@ -81,15 +87,16 @@ class EnlargeOptions:
 
     Attributes
     ----------
-    nets, scale
-        As for :class:`npsrcnn.upscaling.enlarger.Enlarger`.
+    choice : Chosen or Automatic
+        The networks.
+    scale : float
     memory : int
         Bytes, for all that is in work in this process.
     resume : bool
         Go on with scenes that were begun.
     """
 
-    nets: Sequence[SRCNN]
+    choice: Choice
     scale: float
     memory: int = MEMORY
     resume: bool = False
@@ -151,17 +158,21 @@ def enlarge_file(
     need = need_of(job, options)
     if need.by_blocks:
         target = job.target
-        size, enlarged = _enlarge_by_blocks(job, options, compute, progress)
+        chosen, size, enlarged = _enlarge_by_blocks(job, options, compute, progress)
     else:
         if BASE + need.memory > options.memory:
             say(_too_much(job, BASE + need.memory))
-        target, size, enlarged = _enlarge_whole(job, options)
+        chosen, target, size, enlarged = _enlarge_whole(job, options)
     return Enlarged(
         source=job.source,
         target=target.resolve(),
         size=(size[1], size[0]),
         enlarged=(enlarged[1], enlarged[0]),
         seconds=time.perf_counter() - started,
+        source_quality=chosen.decision.quality,
+        decided_by=chosen.decision.decided_by,
+        model=chosen.names,
+        comment=chosen.comment,
         bicubic=next(
             (path.resolve() for path, restored in job.outputs(target) if not restored), None
         ),
@@ -193,10 +204,13 @@ def _too_much(job: Job, needed: int) -> str:
 
 def _enlarge_whole(
     job: Job, options: EnlargeOptions
-) -> tuple[Path, tuple[int, int], tuple[int, int]]:
-    """Enlarge a picture in memory; return where it went, and the rows and columns of both."""
+) -> tuple[Chosen, Path, tuple[int, int], tuple[int, int]]:
+    """Enlarge a picture in memory; return by what, where it went, rows and columns of both."""
     small = images.read(job.source)
-    large = _enlarged(small, options.nets, options.scale)
+    chosen = options.choice
+    if isinstance(chosen, Automatic):
+        chosen = _chosen(chosen, job, small.pixels, strength_of_file(job.source))
+    large = _enlarged(small, chosen.nets, options.scale)
     target = job.target
     if not job.fixed_format and images.misfit(large, images.writable(target.suffix)):
         if job.fallback is None:
@@ -206,7 +220,14 @@ def _enlarge_whole(
         target = job.fallback
     for path, restored in job.outputs(target):
         images.write(path, large if restored else _enlarged(small, (), options.scale))
-    return target, _size(small), _size(large)
+    return chosen, target, _size(small), _size(large)
+
+
+def _chosen(choice: Automatic, job: Job, pixels: np.ndarray, strength: float | None) -> Chosen:
+    try:
+        return choice.chosen(pixels, strength)
+    except UserError as error:
+        raise UserError(f"{job.source}: {error}") from error
 
 
 def _enlarged(picture: Picture, nets: Sequence[SRCNN], scale: float) -> Picture:
@@ -224,17 +245,25 @@ def _enlarge_by_blocks(
     options: EnlargeOptions,
     compute: Compute | None,
     progress: Callable[[int, int], None],
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Enlarge a TIFF file into another, block by block; return the rows and columns of both."""
+) -> tuple[Chosen, tuple[int, int], tuple[int, int]]:
+    """Enlarge a TIFF file into another, block by block; return by what, rows and columns of both.
+
+    What was compressed shows in its middle.
+    """
+    chosen = options.choice
+    if isinstance(chosen, Automatic):
+        with contextlib.closing(tiff.TiffReader(job.source)) as reader:
+            pixels, _ = reader.read(*middle(reader.kind.size))
+        chosen = _chosen(chosen, job, pixels, None)
     for path, restored in job.outputs(job.target):
         sizes = enlarge_scene(
             job.source,
             path,
-            options.nets if restored else (),
+            chosen.nets if restored else (),
             options.scale,
             memory=options.memory,
             resume=options.resume,
             compute=compute,
             progress=progress,
         )
-    return sizes
+    return chosen, *sizes

@@ -20,6 +20,14 @@ class Enlarged:
         Of the picture, and of the result.
     seconds : float
         For reading, enlarging and writing.
+    source_quality : int or None
+        The JPEG quality that the picture was taken to have; None: never compressed.
+    decided_by : str
+        From what that was decided.
+    model : tuple of str
+        Names of the networks.
+    comment : str
+        What was decided, in words, where it was compressed.
     bicubic : Path or None
         The picture enlarged by bicubic interpolation alone, if that was written too.
     peak_memory : int or None
@@ -33,6 +41,10 @@ class Enlarged:
     size: tuple[int, int]
     enlarged: tuple[int, int]
     seconds: float
+    source_quality: int | None
+    decided_by: str
+    model: tuple[str, ...]
+    comment: str = ""
     bicubic: Path | None = None
     peak_memory: int | None = None
     compiled: bool = False
@@ -43,6 +55,8 @@ class Enlarged:
         if self.bicubic is not None:
             row["bicubic"] = str(self.bicubic)
         row |= {"size": self.size, "enlarged": self.enlarged}
+        row |= {"source_quality": self.source_quality, "decided_by": self.decided_by}
+        row["model"] = self.model
         if self.peak_memory is not None:
             row["peak_memory"] = self.peak_memory
         return row | {"seconds": round(self.seconds, 3)}

@@ -7,9 +7,11 @@ import pickle
 
 import numpy as np
 import pytest
+from networks import identity, near_identity
 from random_inputs import random_image, random_net
 
 from npsrcnn.model.ensemble import ensemble
+from npsrcnn.pixels.color import rgb2ycbcr, to_ycbcr
 from npsrcnn.upscaling.arrays import enlarge
 from npsrcnn.upscaling.enlarger import Enlarger
 
@@ -62,6 +64,28 @@ def test_windows_of_a_last_bicubic_step(rng, scale):
     for rows, columns in random_windows(rng, enlarger.shape, 5):
         window, _ = enlarger(image, None, rows, columns)
         np.testing.assert_array_equal(window, whole[slice(*rows), slice(*columns)])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_at_scale_1_only_the_network_changes_anything(rng, dtype):
+    """What carries Y through leaves all as it is; another network leaves Cb, Cr and alpha."""
+    image, alpha = random_image(rng, (40, 30, 3), dtype), random_image(rng, (40, 30), dtype)
+    alpha = alpha.clip(1)  # what nobody sees gets the colour of what is around it
+    carrying = identity(scale=1)
+    for pixels in (image, image[..., 1]):
+        result, opacity = enlarge(pixels, alpha, [carrying], 1)
+        np.testing.assert_array_equal(result, pixels)
+        np.testing.assert_array_equal(opacity, alpha)
+    y = rgb2ycbcr(image.astype(np.float32) / np.iinfo(dtype).max)
+    net = near_identity(rng, scale=1)
+    restored = enlarge(image / np.iinfo(dtype).max, alpha, [net], 1)[0]
+    expected = np.dstack([net.forward(y[..., 0]), y[..., 1:]])
+    np.testing.assert_allclose(rgb2ycbcr_unlimited(restored), expected, atol=1e-5)
+
+
+def rgb2ycbcr_unlimited(image):
+    matrix, offset = to_ycbcr(1.0)
+    return image @ matrix.T + offset
 
 
 def test_a_network_goes_to_another_process(rng):

@@ -28,6 +28,7 @@ from npsrcnn.runtime import memory
 from npsrcnn.runtime.files import write_atomically
 from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 from npsrcnn.upscaling import folder as folder_module
+from npsrcnn.upscaling.choice import Chosen
 from npsrcnn.upscaling.files import EnlargeOptions, Job, Need, enlarge_file
 from npsrcnn.upscaling.folder import enlarge_files
 from npsrcnn.upscaling.streaming import BASE
@@ -74,7 +75,7 @@ def test_each_picture_is_as_alone(folder, model, threads, capsys):
     )
     for path in images.list_images(folder):
         alone = folder / "alone.png"
-        enlarge_file(Job(path, alone), EnlargeOptions([load(model)], 2))
+        enlarge_file(Job(path, alone), EnlargeOptions(Chosen([load(model)]), 2))
         result = folder.with_name("in_x2") / f"{path.stem}_x2.png"
         assert result.read_bytes() == alone.read_bytes()
         alone.unlink()
@@ -93,7 +94,9 @@ def test_as_many_at_a_time_as_cores_and_one_more(tmp_path, threads, monkeypatch)
         together.wait(timeout=20)
         return {}
 
-    done = list(enlarge_files(jobs_of(3 * (threads + 1), tmp_path), EnlargeOptions([], 2), meet))
+    done = list(
+        enlarge_files(jobs_of(3 * (threads + 1), tmp_path), EnlargeOptions(Chosen([]), 2), meet)
+    )
     assert len(done) == 9 and all(outcome == {} for _, outcome in done)
     assert max(shares[:6]) == 1
     assert shares[-1] == threads  # the last one takes what the others leave
@@ -109,7 +112,7 @@ def test_pictures_of_which_memory_holds_one_at_a_time_take_all_cores(
         shares.append(get_num_threads())
         return {}
 
-    options = EnlargeOptions([], 2, memory=BASE + 15 * 10**8)
+    options = EnlargeOptions(Chosen([]), 2, memory=BASE + 15 * 10**8)
     list(enlarge_files(jobs_of(8, tmp_path), options, enlarge))
     assert shares == [threads] * 8
 
@@ -126,7 +129,7 @@ def test_memory_limits_how_many_are_in_work(tmp_path, threads, monkeypatch):
         return wait(running, **options)
 
     monkeypatch.setattr(folder_module, "wait", look_and_wait)
-    options = EnlargeOptions([], 2, memory=BASE + 850 * 10**6)
+    options = EnlargeOptions(Chosen([]), 2, memory=BASE + 850 * 10**6)
     assert len(list(enlarge_files(jobs_of(5, tmp_path), options, lambda job, options: {}))) == 5
     assert in_work[0] == 800 and max(size for size in in_work if size != 5000) <= 850
     assert 5000 in in_work  # what needs more than there is goes alone
@@ -199,7 +202,7 @@ def test_an_error_of_the_program_is_not_hidden(tmp_path, threads, monkeypatch):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(enlarge_files(jobs_of(9, tmp_path), EnlargeOptions([], 2), fail))
+        list(enlarge_files(jobs_of(9, tmp_path), EnlargeOptions(Chosen([]), 2), fail))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
@@ -356,7 +359,7 @@ def test_a_decoded_format_says_what_memory_it_takes(folder, model, capsys, monke
 
 def test_enlarge_file_raises_errors_the_user_can_fix(tmp_path):
     with pytest.raises(FileNotFoundError):
-        enlarge_file(Job(tmp_path / "a.png", tmp_path / "b.png"), EnlargeOptions([], 2))
+        enlarge_file(Job(tmp_path / "a.png", tmp_path / "b.png"), EnlargeOptions(Chosen([]), 2))
     (tmp_path / "a.tif").write_bytes(b"II*\0")
     with pytest.raises(UserError):
-        enlarge_file(Job(tmp_path / "a.tif", tmp_path / "b.tif"), EnlargeOptions([], 2))
+        enlarge_file(Job(tmp_path / "a.tif", tmp_path / "b.tif"), EnlargeOptions(Chosen([]), 2))

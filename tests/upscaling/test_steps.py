@@ -17,7 +17,8 @@ from npsrcnn.model import shipped
 from npsrcnn.model.ensemble import ensemble
 from npsrcnn.model.shipped import chain_for
 from npsrcnn.pixels.resize import imresize
-from npsrcnn.upscaling.arrays import choose_models, enlarge
+from npsrcnn.upscaling.arrays import enlarge
+from npsrcnn.upscaling.choice import choose, choose_models
 from npsrcnn.upscaling.enlarger import steps_of
 
 SCALES = (2, 3, 4)
@@ -62,7 +63,7 @@ def test_colour_networks_are_for_their_scale_only(weights):
 
 @pytest.mark.parametrize("scale", [1, 0.5, -2, math.nan, math.inf])
 def test_no_steps_lead_to_scales_that_do_not_enlarge(scale, weights):
-    with pytest.raises(UserError, match="above 1"):
+    with pytest.raises(UserError, match="larger scale" if scale == 1 else "above 1"):
         chain_for(scale)
 
 
@@ -75,9 +76,9 @@ def test_a_model_that_was_named_takes_no_steps(weights):
     ("scale", "steps"), [(3, [3]), (6, [2, 3]), (1.5, [2, 0.75]), (5, [2, 3, 5 / 6])]
 )
 def test_steps(scale, steps, weights):
-    nets, same = choose_models(None, scale)
+    choice, same = choose(None, scale)
     assert same == scale
-    assert steps_of(nets, scale) == steps
+    assert steps_of(choice.nets, scale) == steps
 
 
 def test_a_model_of_unknown_scale_is_one_step(rng):
@@ -93,7 +94,7 @@ def test_grey_step_by_step(scale, dtype, weights, rng):
     white = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
     image = (image * white).astype(dtype)
     y = image.astype(np.float32) / np.float32(white)
-    nets, _ = choose_models(None, scale)
+    nets = choose(None, scale)[0].nets
     for net in nets:
         y = net.forward(imresize(y, net.scale))
     shape = (math.ceil(scale * 7), math.ceil(scale * 5))
