@@ -13,8 +13,7 @@ from pathlib import Path
 from npsrcnn.commands import frame
 from npsrcnn.errors import UsageError
 from npsrcnn.model.network import INITS
-from npsrcnn.training.build import SUB_IMAGE, build_run
-from npsrcnn.training.ranks import join_ranks
+from npsrcnn.training.build import SUB_IMAGE, build_run, join_ranks
 from npsrcnn.training.recipes import OPTIMIZERS, RECIPES
 from npsrcnn.training.settings import DEFAULT_MINUTES, Length, given_settings
 from npsrcnn.training.trainer import stop_on_signals

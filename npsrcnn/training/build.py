@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -318,3 +318,23 @@ def source_of(
             f"give {options}, or prepare it anew"
         )
     return source
+
+
+@contextlib.contextmanager
+def join_ranks(mpi: bool, threads: int | None) -> Iterator[Ranks]:
+    """Enter a training with all ranks that ``mpiexec`` has started, or alone.
+
+    Parameters
+    ----------
+    mpi
+        Whether to train with others. mpi4py is imported only then.
+    threads
+        Of each rank; None: its share of the cores.
+    """
+    if not mpi:
+        yield ALONE
+        return
+    from npsrcnn.training.mpi import join
+
+    with join(threads) as ranks:
+        yield ranks

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -88,23 +87,3 @@ class Ranks:
 
 
 ALONE = Ranks()
-
-
-@contextlib.contextmanager
-def join_ranks(mpi: bool, threads: int | None) -> Iterator[Ranks]:
-    """Enter a training with all ranks that ``mpiexec`` has started, or alone.
-
-    Parameters
-    ----------
-    mpi
-        Whether to train with others. mpi4py is imported only then.
-    threads
-        Of each rank; None: its share of the cores.
-    """
-    if not mpi:
-        yield ALONE
-        return
-    from npsrcnn.training.mpi import join
-
-    with join(threads) as ranks:
-        yield ranks
