@@ -18,6 +18,7 @@ from npsrcnn.upscaling.source_quality import (
     AS_TOLD,
     AUTO,
     BY_MODEL,
+    BY_TABLE,
     CLEAN,
     Decision,
     check_source_quality,
@@ -81,7 +82,7 @@ class Automatic:
         """The networks that pictures are likely to need, to compile kernels for."""
         return self._chain(LIKELY_QUALITY if self.scale == 1 else None)
 
-    def chosen(self, pixels: np.ndarray, strength: float | None) -> Chosen:
+    def chosen(self, pixels: np.ndarray, strength: float | None, said_by: str = BY_TABLE) -> Chosen:
         """Return the networks for a picture.
 
         Arguments are those of :func:`npsrcnn.upscaling.source_quality.decide`.
@@ -91,7 +92,7 @@ class Automatic:
         UserError
             At scale 1, the picture was not compressed, or no weights ship for that.
         """
-        decision = decide(pixels, strength)
+        decision = decide(pixels, strength, said_by)
         try:
             return replace(self._chain(decision.quality), decision=decision)
         except UserError:

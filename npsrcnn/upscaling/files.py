@@ -20,14 +20,14 @@ import numpy as np
 
 from npsrcnn import images
 from npsrcnn.errors import UserError
-from npsrcnn.images import Picture, tiff
+from npsrcnn.images import Picture, tiff, webp
 from npsrcnn.images.compression import strength_of_file
 from npsrcnn.model.network import SRCNN
 from npsrcnn.runtime import memory
 from npsrcnn.upscaling.arrays import STRIP, enlarge
 from npsrcnn.upscaling.choice import Automatic, Choice, Chosen
 from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome
-from npsrcnn.upscaling.source_quality import middle
+from npsrcnn.upscaling.source_quality import BY_HEADER, BY_TABLE, middle
 from npsrcnn.upscaling.streaming import BASE, FLOATS, Compute, enlarge_scene
 
 MEMORY = 900 * 10**6  # bytes that the command takes, about, if it is not told otherwise
@@ -209,7 +209,10 @@ def _enlarge_whole(
     small = images.read(job.source)
     chosen = options.choice
     if isinstance(chosen, Automatic):
-        chosen = _chosen(chosen, job, small.pixels, strength_of_file(job.source))
+        strength, said_by = strength_of_file(job.source), BY_TABLE
+        if strength is None:
+            strength, said_by = webp.read_strength(job.source), BY_HEADER
+        chosen = _chosen(chosen, job, small.pixels, strength, said_by)
     large = _enlarged(small, chosen.nets, options.scale)
     target = job.target
     if not job.fixed_format and images.misfit(large, images.writable(target.suffix)):
@@ -223,9 +226,15 @@ def _enlarge_whole(
     return chosen, target, _size(small), _size(large)
 
 
-def _chosen(choice: Automatic, job: Job, pixels: np.ndarray, strength: float | None) -> Chosen:
+def _chosen(
+    choice: Automatic,
+    job: Job,
+    pixels: np.ndarray,
+    strength: float | None = None,
+    said_by: str = BY_TABLE,
+) -> Chosen:
     try:
-        return choice.chosen(pixels, strength)
+        return choice.chosen(pixels, strength, said_by)
     except UserError as error:
         raise UserError(f"{job.source}: {error}") from error
 
@@ -254,7 +263,7 @@ def _enlarge_by_blocks(
     if isinstance(chosen, Automatic):
         with contextlib.closing(tiff.TiffReader(job.source)) as reader:
             pixels, _ = reader.read(*middle(reader.kind.size))
-        chosen = _chosen(chosen, job, pixels, None)
+        chosen = _chosen(chosen, job, pixels)
     for path, restored in job.outputs(job.target):
         sizes = enlarge_scene(
             job.source,

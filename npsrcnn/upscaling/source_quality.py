@@ -17,6 +17,7 @@ WINDOW = 1024  # rows and columns that are looked at of a picture that memory do
 AS_TOLD = "as told"
 BY_MODEL = "the model that was named"
 BY_TABLE = "its table"
+BY_HEADER = "its header"
 BY_PIXELS = "its pixels"
 BY_EARLIER = "its pixels, which show an earlier, stronger compression"
 NO_TRACE = "its pixels, which show no compression"
@@ -35,6 +36,8 @@ class Decision:
             return ""
         if self.decided_by == BY_TABLE:
             return f"JPEG of quality {self.quality}"
+        if self.decided_by == BY_HEADER:
+            return f"WebP, about as JPEG of quality {self.quality}"
         if self.decided_by == AS_TOLD:
             return f"JPEG of quality {self.quality}, as told"
         return f"compressed before, as JPEG of quality {self.quality} by its pixels"
@@ -56,19 +59,22 @@ def check_source_quality(value: str | int) -> str | int:
     return int(value)
 
 
-def decide(pixels: np.ndarray, strength: float | None) -> Decision:
-    """Decide by a picture's pixels, and by the table of its file.
+def decide(pixels: np.ndarray, strength: float | None, said_by: str = BY_TABLE) -> Decision:
+    """Decide by a picture's pixels, and by what its file says.
 
     Parameters
     ----------
     pixels : ndarray, (H, W) or (H, W, 3)
     strength : float or None
-        What :func:`npsrcnn.images.compression.strength_of_file` returns.
+        What :func:`npsrcnn.images.compression.strength_of_file` returns, or
+        :func:`npsrcnn.images.webp.read_strength`.
+    said_by : str
+        ``BY_TABLE`` of the one, ``BY_HEADER`` of the other.
     """
     finite = pixels.dtype.kind == "u" or np.isfinite(pixels).all()
     trace = find_trace(pixels) if finite else None
     if strength is not None and (trace is None or trace.strength < EARLIER * strength):
-        return Decision(_quality(strength), BY_TABLE)
+        return Decision(_quality(strength), said_by)
     if trace is None:
         return Decision(None, NO_TRACE)
     return Decision(_quality(trace.strength), BY_PIXELS if strength is None else BY_EARLIER)

@@ -386,6 +386,18 @@ def test_each_picture_by_its_own_compression(compressed, capsys):
             assert line.endswith(f" s  {words}: restored with {network}")
 
 
+def test_webp_is_decided_by_its_header(compressed, capsys):
+    Image.fromarray(clean_picture()).save(compressed / "e.webp", quality=40)
+    Image.fromarray(clean_picture()).save(compressed / "f.webp", lossless=True)
+    sources = [compressed / "e.webp", compressed / "f.webp"]
+    code, said, rows = report_of([*sources, "--scale", 2], capsys)
+    quality = rows["e.webp"]["source_quality"]
+    assert code == 0 and 20 < quality < 75 and rows["e.webp"]["decided_by"] == "its header"
+    words = f"WebP, about as JPEG of quality {quality}: restored with y-x2-q{quality}"
+    assert f" s  {words}\n" in said
+    assert rows["f.webp"]["source_quality"] is None
+
+
 def test_a_quality_as_told(compressed, capsys):
     one = [compressed / "d.png", "--scale", 2, "--source-quality"]
     for quality, number, network in (("30", 30, "y-x2-q30"), ("clean", None, "y-x2")):
