@@ -17,6 +17,7 @@ _TO_YCBCR = np.array(
     [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
 ) * (1 / 255)  # as MATLAB: the last bit decides ties
 _TO_RGB = np.linalg.inv(_TO_YCBCR)
+Y_BLACK, Y_RANGE = 16 / 255, 219 / 255  # Y of black, and of white beyond that, of a peak of 1
 _ZERO = np.array([16.0, 128.0, 128.0]) / 255  # where black lies, as a part of the peak
 
 

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from npsrcnn.model.network import SRCNN
-from npsrcnn.pixels.color import convert, peak, to_rgb, to_ycbcr
+from npsrcnn.pixels.color import Y_BLACK, Y_RANGE, convert, peak, to_rgb, to_ycbcr
 from npsrcnn.pixels.resize import Resizer, Span
 from npsrcnn.pixels.transparency import fill
+from npsrcnn.upscaling.flat import subtract_flat_error
 
 COLOR_STRIP = 1 << 18  # pixels that get their colour at a time: their planes stay in the cache
 SUPPORT = 2  # bicubic interpolation looks this far, in pixels of the small image
@@ -162,6 +163,7 @@ class _Step(NamedTuple):
         origin = around[0][0], around[1][0]
         seen = self._enlarged(planes[: net.channels], corner, *around)
         restored = net.forward(seen[None], origin=origin, size=self.resizer.shape)[0]
+        restored = subtract_flat_error(net, seen, restored)
         (top, bottom), (left, right) = rows, columns
         enlarged = restored[
             :, top - origin[0] : bottom - origin[0], left - origin[1] : right - origin[1]
@@ -183,7 +185,7 @@ class _Step(NamedTuple):
         corner: tuple[int, int],
         rows: Span,
         columns: Span,
-        first: Sequence[np.ndarray] = (),
+        first: np.ndarray | tuple[()] = (),
     ) -> np.ndarray:
         """Enlarge a window of each plane, but for the ``first`` ones, which are given."""
         shape = len(planes), rows[1] - rows[0], columns[1] - columns[0]
@@ -204,13 +206,16 @@ class _Step(NamedTuple):
 def planes_of(pixels: np.ndarray, net: SRCNN, white: float) -> np.ndarray:
     """Convert pixels to the planes of a network's colours: Y, or Y, Cb, Cr, or R, G, B.
 
+    A network of Y has seen black at 16 and white at 235 of 255: grey pixels become Y alike.
+
     Returns
     -------
     ndarray, (1 or 3, H, W)
         float32, in 0..1 where ``pixels`` are in 0..``white``.
     """
     if pixels.ndim == 2 and net.channels == 1:
-        return (pixels / np.float32(white)).astype(np.float32, copy=False)[None]
+        grey = (pixels / np.float32(white)).astype(np.float32, copy=False)[None]
+        return grey * np.float32(Y_RANGE) + np.float32(Y_BLACK)
     matrix, offset = (np.eye(3), np.zeros(3)) if net.color == "rgb" else to_ycbcr(1.0)
     color = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=2)
     color = color.astype(np.float32) if color.dtype == np.float16 else color
@@ -229,7 +234,7 @@ def pixels_of(enlarged: np.ndarray, net: SRCNN, white: float, like: np.ndarray) 
         result = np.empty((*shape[:2], len(back)), np.float32 if white == 1 else like.dtype)
         convert(enlarged, back * white, offset * white, result)
         return result.reshape(shape).astype(like.dtype, copy=False)
-    grey: np.ndarray = enlarged[0]
+    grey: np.ndarray = (enlarged[0] - np.float32(Y_BLACK)) * np.float32(1 / Y_RANGE)
     if white != 1:
         grey = np.floor(grey * white + 0.5).clip(0, white)
     return grey.astype(like.dtype, copy=False)

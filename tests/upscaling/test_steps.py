@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
+from random_inputs import restored_but_flat
 
 import npsrcnn
 from npsrcnn import SRCNN, images
@@ -93,12 +94,12 @@ def test_grey_step_by_step(scale, dtype, weights, rng):
     image = rng.random((7, 5))
     white = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
     image = (image * white).astype(dtype)
-    y = image.astype(np.float32) / np.float32(white)
+    y = (16 + 219 * (image.astype(np.float32) / np.float32(white))) / np.float32(255)
     nets = choose(None, scale)[0].nets
     for net in nets:
-        y = net.forward(imresize(y, net.scale))
+        y = restored_but_flat(net, imresize(y, net.scale)[None])[0]
     shape = (math.ceil(scale * 7), math.ceil(scale * 5))
-    y = imresize(y, shape=shape) * np.float32(white)
+    y = (imresize(y, shape=shape) * 255 - 16) / 219 * np.float32(white)
     expected = y if white == 1 else np.floor(y + 0.5).clip(0, white)
     result = npsrcnn.upscale(image, scale)
     assert result.dtype == dtype and result.shape == shape
@@ -106,7 +107,7 @@ def test_grey_step_by_step(scale, dtype, weights, rng):
     np.testing.assert_allclose(
         result.astype(float), expected.astype(float), atol=1 if white > 1 else 1e-5
     )
-    assert np.mean(result != expected) < (0.01 if white > 1 else 1.1)
+    assert np.mean(result != expected) < (0.03 if white > 1 else 1.1)
 
 
 def test_colour_and_transparency(weights, rng):
@@ -123,7 +124,8 @@ def test_colour_and_transparency(weights, rng):
 def test_strips_do_not_show_in_an_ensemble(rng, monkeypatch):
     net = ensemble(SRCNN("5-1-3", n=[3, 2], metadata={"scale": 2}))
     image = rng.random((150, 9)).astype(np.float32)
-    whole = net.forward(imresize(image, 2))
+    blurred = imresize((16 + 219 * image) / np.float32(255), 2)
+    whole = (restored_but_flat(net, blurred[None])[0] * 255 - 16) / 219
     monkeypatch.setitem(enlarge.__globals__, "STRIP", 1)
     result, _ = enlarge(image, None, [net], 2)
     np.testing.assert_allclose(result, whole, rtol=0, atol=2e-6)

@@ -1,0 +1,109 @@
+"""Keep flat areas as they are: subtract from a restored image what the network does to flat ones.
+
+A network trained on pictures maps a flat one to nearly the same grey, wrong by up to 1.5 of 255
+levels. In a flat area each layer sees the same value everywhere, so that its filters act by their
+sums alone: the error depends on the value, and on nothing else. Without it flat areas come out as
+they went in, and PSNR is within 0.005 dB of what it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+import numpy as np
+
+from npsrcnn.layers import Layers
+from npsrcnn.model.network import SRCNN
+from npsrcnn.pixels.color import PIECE_PIXELS, Y_BLACK, Y_RANGE
+from npsrcnn.runtime.jit import jit
+from npsrcnn.runtime.threads import parallel
+
+STEPS = 4096  # between the values of a table, which are those of Y; beyond, its ends hold:
+# what overshoots at edges is not flat, and networks have seen little of it
+
+
+def subtract_flat_error(net: SRCNN, blurred: np.ndarray, restored: np.ndarray) -> np.ndarray:
+    """Subtract from each restored pixel what the network would do to a flat image of its value.
+
+    Parameters
+    ----------
+    net : SRCNN
+    blurred : ndarray, (c, H, W), float32
+        What the network was given.
+    restored : ndarray, (c, H, W)
+        What it returned; may be changed.
+
+    Returns
+    -------
+    ndarray, (c, H, W), float32
+    """
+    weights = _Weights(net.layers)
+    if net.channels > 1:
+        flat = SRCNN.from_layers(_on_flat_images(weights), device=net.device)
+        colors = blurred.clip(0, 1)
+        corrected: np.ndarray = restored - (flat.forward(colors[None])[0] - colors)
+        return corrected
+    result = np.require(restored, np.float32, ["C", "W"])
+    table = _table(weights)
+    height, width = result.shape[1:]
+    block = max(1, PIECE_PIXELS // width)
+    black, per_unit = np.float32(Y_BLACK), np.float32(STEPS / Y_RANGE)
+
+    def piece(i: int) -> None:
+        stop = min((i + 1) * block, height)
+        _subtract_rows(i * block, stop, blurred[0], table, black, per_unit, result[0])
+
+    parallel(piece, -(-height // block))
+    return result
+
+
+class _Weights:
+    """Layers that are equal, and have one hash, if all their weights are."""
+
+    def __init__(self, layers: Layers) -> None:
+        self.layers = layers
+        digest = hashlib.blake2b()
+        for array in (array for layer in layers for array in layer):
+            digest.update(repr(array.shape).encode())
+            digest.update(array.tobytes())
+        self._digest = digest.digest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Weights) and self._digest == other._digest
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+
+@lru_cache(maxsize=8)
+def _on_flat_images(weights: _Weights) -> Layers:
+    """Return the network of 1 x 1 filters that does to any image what ``weights`` do to flat ones.
+
+    Sums are float64.
+    """
+    return [
+        (w.astype(np.float64).sum(axis=(2, 3), keepdims=True), b.astype(np.float64))
+        for w, b in weights.layers
+    ]
+
+
+@lru_cache(maxsize=128)
+def _table(weights: _Weights) -> np.ndarray:
+    """Tabulate the error on flat images of one channel, float32: of Y from black to white."""
+    values = Y_BLACK + Y_RANGE * np.arange(STEPS + 1) / STEPS
+    maps = values[:, None]
+    for i, (w, b) in enumerate(_on_flat_images(weights)):
+        maps = (maps.clip(0) if i else maps) @ w[:, :, 0, 0].T + b
+    return (maps[:, 0] - values).astype(np.float32)
+
+
+@jit
+def _subtract_rows(start, stop, blurred, table, black, per_unit, restored):
+    last = len(table) - 2
+    for i in range(start, stop):
+        for j in range(blurred.shape[1]):
+            place = max((blurred[i, j] - black) * per_unit, per_unit - per_unit)
+            k = np.int64(min(place, np.float32(last)))
+            share = min(place - np.float32(k), np.float32(1))
+            restored[i, j] -= table[k] + share * (table[k + 1] - table[k])
