@@ -91,7 +91,7 @@ class Model:
 
     @property
     def psnr(self) -> dict[str, float]:
-        """Mean PSNR in dB on "Set5" and "Set14", as measured when it was made."""
+        """Mean PSNR in dB on "Set5" and "Set14", compressed if it is for that, when it was made."""
         psnr: dict[str, float] = self.facts.get("psnr", {})
         return psnr
 
@@ -108,13 +108,25 @@ class Models(list[Model]):
         if not self:
             return f"no weights are installed; {HOW_TO_TRAIN}"
         rows: list[tuple[str, ...]] = [
-            ("name", "network", "scale", "color", "weights", "Set5", "Set14", "data", "licence")
+            (
+                "name",
+                "network",
+                "scale",
+                "JPEG",
+                "color",
+                "weights",
+                "Set5",
+                "Set14",
+                "data",
+                "licence",
+            )
         ]
         rows += [
             (
                 m.name,
                 m.network,
                 f"x{m.scale}",
+                "-" if m.quality is None else f"q{m.quality}",
                 m.color,
                 f"{m.weights:,}",
                 *(f"{m.psnr[s]:.2f}" if s in m.psnr else "-" for s in ("Set5", "Set14")),
@@ -126,7 +138,7 @@ class Models(list[Model]):
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(
             "  ".join(
-                cell.rjust(width) if 4 <= i <= 6 else cell.ljust(width)
+                cell.rjust(width) if 5 <= i <= 7 else cell.ljust(width)
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in rows

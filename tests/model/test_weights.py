@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 import npsrcnn
+from npsrcnn.evaluation.methods import by_network
+from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.evaluation.scores import evaluate
+from npsrcnn.model.shipped import best_for
 
 MODELS = npsrcnn.models()
 
@@ -17,14 +20,38 @@ def test_the_file_says_how_it_was_made(model):
         assert facts.get(key), f"{model.name} does not say its {key}"
     assert facts["command"].startswith(("python -m npsrcnn.train ", "npsrcnn train "))
     assert model.name.startswith(f"{model.network}-x{model.scale}")
+    assert (model.quality is None) == (model.name == model.family)
+    if model.quality is not None:
+        lowest, highest = facts["jpeg"]
+        assert model.name.endswith(f"-q{model.quality}") and lowest <= model.quality <= highest
     measured_on = " ".join(facts["eval"])
     assert "Set5" not in measured_on and "Set14" not in measured_on
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_the_scores_on_set5_are_those_in_the_file(model, data_folder):
+    """On pictures compressed as the weights are for; what is gained is what they are there for."""
     net = npsrcnn.load(model.name)
-    mean = evaluate(net, data_folder / "Set5", model.scale)["mean"]
+    mean = evaluate(net, data_folder / "Set5", model.scale, jpeg=model.quality)["mean"]
     # float32 sums in another order on another processor move PSNR by far less than this.
     assert mean["psnr"] == pytest.approx(model.psnr["Set5"], abs=0.01)
-    assert mean["psnr"] > mean["psnr_bicubic"] + 1
+    before = mean["psnr_jpeg" if model.scale == 1 else "psnr_bicubic"]
+    assert mean["psnr"] > before + (1 if model.quality is None else 0.3)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("quality", [100, 96, 92, 82, 50, 25, 15, 5])
+def test_any_quality_is_restored_better_than_by_bicubic_and_by_clean_weights(
+    scale, quality, data_folder
+):
+    image = EvaluationImage.from_file(data_folder / "Set5" / "head_GT.bmp", scale, jpeg=quality)
+    restored, clean = (
+        image.psnr(by_network(npsrcnn.load(name))(image))
+        for name in (best_for(scale, quality=quality), best_for(scale))
+    )
+    assert restored > image.psnr_bicubic
+    assert restored > clean - 0.05
+
+
+def test_all_weights_together_are_small():
+    assert sum(model.path.stat().st_size for model in MODELS) < 8_000_000
