@@ -24,6 +24,7 @@ from npsrcnn.model import shipped
 from npsrcnn.model_files import Facts
 from npsrcnn.pixels.jpeg import strength_of_quality
 
+CLEAN_SHARE = 0.4  # of a strength, up to which a picture is restored as never compressed
 LUMA_LEVELS = np.arange(16, 236)  # of 255: the range of Y
 INHERITED = ("scale", "color", "padding", "data", "licence", "jpeg")  # from the nearer neighbour
 
@@ -106,12 +107,12 @@ def share_of(strength: float, weaker: float, stronger: float) -> float:
     """Return the share of the stronger of two neighbours, from 0 to 1, for a strength between.
 
     Steps of a table act by their ratio, so the share is linear in the logarithm of the strength.
-    Weights for clean pictures, of strength 0, lie in another valley: up to a third of the stronger
-    one's strength (quality 97 beside 90) they are taken as they are, and from there the others.
-    On Set5 at x2 the two are equal between qualities 95 and 98.
+    Weights for clean pictures, of strength 0, lie in another valley: up to two fifths of the
+    stronger one's strength (quality 96 beside 90) they are taken as they are, and from there the
+    others. On Set5, Set14 and BSDS500 at x2 the two are equal between qualities 95 and 96.
     """
     if strength <= weaker or stronger <= weaker:
         return 0.0
     if weaker == 0:
-        return float(strength > stronger / 3)
+        return float(strength > CLEAN_SHARE * stronger)
     return math.log(strength / weaker) / math.log(stronger / weaker)

@@ -151,7 +151,7 @@ def models() -> Models:
     Returns a list of :class:`Model` that shows itself as a table; all is read from the files.
     """
     found = Models()
-    for path in sorted(FOLDER.glob("*.npz"), key=lambda path: _natural(path.stem)):
+    for path in sorted(FOLDER.glob("[!.]*.npz"), key=lambda path: _natural(path.stem)):
         try:
             facts = npz.read_facts(path)
             if missing := {"network", "channels", "n", "scale"} - facts.keys():

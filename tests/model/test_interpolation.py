@@ -93,7 +93,7 @@ def test_the_share_rises_with_the_strength_from_0_to_1():
     shares = [share_of(strength, strengths[0], strengths[-1]) for strength in strengths]
     assert shares[0] == 0 and shares[-1] == 1 and (np.diff(shares) > 0).all()
     assert share_of(100, 50, 200) == pytest.approx(0.5)  # halfway by ratio
-    assert share_of(6, 0, 20) == 0 and share_of(8, 0, 20) == 1  # never between clean and others
+    assert share_of(8, 0, 20) == 0 and share_of(9, 0, 20) == 1  # never between clean and others
 
 
 @pytest.mark.parametrize(
