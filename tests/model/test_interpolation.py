@@ -43,7 +43,7 @@ def assert_equal_layers(layers, others):
         np.testing.assert_array_equal(b, c)
 
 
-@pytest.mark.parametrize(("quality", "nearest"), [(1, 20), (20, 20), (75, 75), (76, 75), (90, 75)])
+@pytest.mark.parametrize(("quality", "nearest"), [(1, 20), (20, 20), (75, 75), (76, 75), (89, 75)])
 def test_at_and_beyond_a_quality_that_ships_it_is_that(weights, quality, nearest):
     there = npsrcnn.load(f"9-1-5-x2-q{nearest}")
     net = npsrcnn.load(f"9-1-5-x2-q{quality}")
