@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from npsrcnn.layers import Layers
+from npsrcnn.model.interpolation import flat_response
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.color import PIECE_PIXELS, Y_BLACK, Y_RANGE
 from npsrcnn.runtime.jit import jit
@@ -92,10 +93,7 @@ def _on_flat_images(weights: _Weights) -> Layers:
 def _table(weights: _Weights) -> np.ndarray:
     """Tabulate the error on flat images of one channel, float32: of Y from black to white."""
     values = Y_BLACK + Y_RANGE * np.arange(STEPS + 1) / STEPS
-    maps = values[:, None]
-    for i, (w, b) in enumerate(_on_flat_images(weights)):
-        maps = (maps.clip(0) if i else maps) @ w[:, :, 0, 0].T + b
-    return (maps[:, 0] - values).astype(np.float32)
+    return (flat_response(weights.layers, values) - values).astype(np.float32)
 
 
 @jit
