@@ -15,6 +15,7 @@ import npsrcnn
 from npsrcnn.commands import frame as commands
 from npsrcnn.datasets.paths import paths_of
 from npsrcnn.evaluation.scores import evaluate
+from npsrcnn.model.interpolation import MIXES_WITH
 
 WEIGHTS = Path(npsrcnn.__file__).parent / "weights"
 
@@ -28,6 +29,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--before", nargs="+", default=[], metavar="RUN|MODEL",
         help="what its initial weights come from, the first one first: the folders of runs, "
         "and models that ship, whose own history goes along")  # fmt: skip
+    parser.add_argument(
+        "--mixes-with",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="weights for stronger compression that ship: between the two, means of both were "
+        "measured, and restore better than either",
+    )
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("--threads", type=commands.positive_int)
     return parser
@@ -49,6 +58,8 @@ def ship(options: argparse.Namespace) -> None:
         net.metadata["psnr"][name] = round(mean["psnr"], 3)
         net.metadata["ssim"][name] = round(mean["ssim"], 4)
     net.metadata["licence"] = options.licence
+    if options.mixes_with:
+        net.metadata[MIXES_WITH] = options.mixes_with
     net.metadata["before"] = [part for name in options.before for part in history(name)]
     net.save(WEIGHTS / f"{options.name}.npz")
     print(npsrcnn.models())

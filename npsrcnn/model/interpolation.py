@@ -1,9 +1,10 @@
 """Networks for compressed pictures of any quality, between those that ship.
 
-Two networks of which one was trained on from the other lie in one valley of the loss, so that the
-mean of their weights is a good network too: it restores what lies between what both were trained
-for (X. Wang, K. Yu, C. Dong, X. Tang, C. C. Loy, "Deep network interpolation for continuous imagery
-effect transition", CVPR 2019). So five networks for each scale serve all qualities from 1 to 100.
+Two networks of which one was trained on from the other may lie in one valley of the loss, so that
+the mean of their weights is a good network too: it restores what lies between what both were
+trained for (X. Wang, K. Yu, C. Dong, X. Tang, C. C. Loy, "Deep network interpolation for continuous
+imagery effect transition", CVPR 2019). So a few networks for each scale serve all qualities from 1
+to 100.
 
 What suffers between two networks is brightness: halfway between those for quality 90 and 75 at x2,
 flat areas come out up to 2 of 255 levels too dark, which costs 0.3 dB of PSNR. That error is nearly
@@ -24,7 +25,7 @@ from npsrcnn.model import shipped
 from npsrcnn.model_files import Facts
 from npsrcnn.pixels.jpeg import strength_of_quality
 
-CLEAN_SHARE = 0.4  # of a strength, up to which a picture is restored as never compressed
+MIXES_WITH = "mixes_with"  # the fact: stronger weights whose mean with these is a network
 LUMA_LEVELS = np.arange(16, 236)  # of 255: the range of Y
 INHERITED = ("scale", "color", "padding", "data", "licence", "jpeg")  # from the nearer neighbour
 
@@ -40,8 +41,8 @@ def read_between(name: str) -> tuple[Layers, Facts]:
     Returns
     -------
     layers, facts
-        The weights of two neighbours in proportion, or of one file where the quality is its own,
-        or beyond all. "between" names the neighbours, "share" is the second one's.
+        The weights of two neighbours in proportion, where their mean is known to be a network
+        too; else those of the nearer one. "between" names the neighbours, "share" is the second one's.
 
     Raises
     ------
@@ -50,12 +51,15 @@ def read_between(name: str) -> tuple[Layers, Facts]:
     """
     match = shipped.NAME_WITH_QUALITY.fullmatch(name)
     anchors = shipped.anchors(match[1]) if match else []
-    if not match or not any(anchor.quality for anchor in anchors) or not 1 <= int(match[2]) <= 100:
+    between = any(anchor.quality for anchor in anchors) and name not in [a.name for a in anchors]
+    if not match or not between or not 1 <= int(match[2]) <= 100:
         return model_files.read(shipped.path_of(name))
     strength = strength_of_quality(int(match[2]))
     stronger = next((a for a in anchors if a.strength >= strength), anchors[-1])
     weaker = next((a for a in reversed(anchors) if a.strength <= strength), anchors[0])
     share = share_of(strength, weaker.strength, stronger.strength)
+    if stronger.name not in weaker.facts.get(MIXES_WITH, ()):
+        share = float(round(share))  # the nearer one
     layers, facts = model_files.read(weaker.path)
     if share > 0:
         others, other_facts = model_files.read(stronger.path)
@@ -66,8 +70,8 @@ def read_between(name: str) -> tuple[Layers, Facts]:
         layers = keep_brightness(mean) if 0 < share < 1 else others
         facts = other_facts if share > 0.5 else facts
     facts = {key: facts[key] for key in INHERITED if key in facts}
-    between = [weaker.name, stronger.name]
-    return layers, {**facts, "quality": int(match[2]), "between": between, "share": share}
+    neighbours = [weaker.name, stronger.name]
+    return layers, {**facts, "quality": int(match[2]), "between": neighbours, "share": share}
 
 
 def flat_response(layers: Layers, levels: np.ndarray) -> np.ndarray:
@@ -107,12 +111,12 @@ def share_of(strength: float, weaker: float, stronger: float) -> float:
     """Return the share of the stronger of two neighbours, from 0 to 1, for a strength between.
 
     Steps of a table act by their ratio, so the share is linear in the logarithm of the strength.
-    Weights for clean pictures, of strength 0, lie in another valley: up to two fifths of the
-    stronger one's strength (quality 96 beside 90) they are taken as they are, and from there the
-    others. On Set5, Set14 and BSDS500 at x2 the two are equal between qualities 95 and 96.
+    Weights for clean pictures, of strength 0, lie in another valley: up to
+    :data:`npsrcnn.model.shipped.CLEAN_SHARE` of the stronger one's strength (quality 96 beside 90)
+    they are taken as they are, and from there the others.
     """
     if strength <= weaker or stronger <= weaker:
         return 0.0
     if weaker == 0:
-        return float(strength > CLEAN_SHARE * stronger)
+        return float(strength > shipped.CLEAN_SHARE * stronger)
     return math.log(strength / weaker) / math.log(stronger / weaker)

@@ -25,6 +25,7 @@ def weights(rng, tmp_path, monkeypatch):
         ("9-1-5-x3", 3, None),
     ):
         facts = {} if quality is None else {"quality": quality, "jpeg": [quality, quality]}
+        facts |= {"mixes_with": ["9-1-5-x2-q20"]} if quality == 75 else {}
         net = asymmetric(rng, scale=scale, psnr_validation=30.0, **facts)
         net.save(tmp_path / f"{name}.npz")
     return tmp_path
@@ -65,6 +66,13 @@ def test_between_two_it_is_their_mean(weights, quality):
     mean = mean_of(weaker, stronger, share)
     assert_equal_layers(net.layers[:-1], mean[:-1])
     assert_equal_layers(net.layers, keep_brightness(mean))
+
+
+def test_where_means_are_not_known_to_be_networks_it_is_the_nearer_one(weights, rng):
+    asymmetric(rng, scale=2, quality=5).save(weights / "9-1-5-x2-q5.npz")
+    for quality, nearer in ((19, 20), (11, 20), (9, 5), (6, 5)):
+        net = npsrcnn.load(f"9-1-5-x2-q{quality}")
+        assert_equal_layers(net.layers, npsrcnn.load(f"9-1-5-x2-q{nearer}").layers)
 
 
 def test_the_flat_response_is_that_of_flat_areas(rng):
@@ -117,6 +125,12 @@ def test_a_chain_restores_once_and_then_enlarges_what_is_clean(weights):
     assert shipped.chain_for(1, quality=50) == ["9-1-5-x1-q50"]
     with pytest.raises(UserError, match="not compressed"):
         shipped.chain_for(1)
+
+
+def test_at_scale_1_what_lost_little_is_left_alone(weights):
+    assert shipped.chain_for(1, quality=74) == ["9-1-5-x1-q74"]
+    with pytest.raises(UserError, match="compressed at quality 75 only"):
+        shipped.chain_for(1, quality=75)
 
 
 def test_fast_weights_are_chosen_only_where_asked_for(weights, rng):
