@@ -42,7 +42,8 @@ def read_between(name: str) -> tuple[Layers, Facts]:
     -------
     layers, facts
         The weights of two neighbours in proportion, where their mean is known to be a network
-        too; else those of the nearer one. "between" names the neighbours, "share" is the second one's.
+        too; else those of the nearer one. "between" names the neighbours, "share" is that of the
+        second.
 
     Raises
     ------
