@@ -59,9 +59,6 @@ def make_parser() -> argparse.ArgumentParser:
         " taken as it is)",
     )
     parser.add_argument(
-        "--fast", action="store_true", help="with smaller networks: nearly as good, much sooner"
-    )
-    parser.add_argument(
         "-o",
         "--output",
         type=Path,
@@ -118,8 +115,6 @@ def run(options: argparse.Namespace) -> int:
     """Enlarge picture by picture, print as it goes, and return 1 if any failed."""
     if options.model is None and options.scale is None:
         raise UsageError("give --scale, or --model, or both")
-    if options.model is not None and options.fast:
-        raise UsageError("--fast chooses among weights that ship: leave out --fast, or --model")
     format_suffix = chosen_format(options.output, options.format)
     if options.output is not None and is_file_name(options.output):
         check_writable(options.output)
@@ -129,7 +124,6 @@ def run(options: argparse.Namespace) -> int:
         options.model,
         options.scale,
         options.source_quality,
-        fast=options.fast,
         orientations=options.ensemble,
         device=options.device,
     )
