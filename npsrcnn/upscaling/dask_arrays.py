@@ -18,9 +18,9 @@ from npsrcnn.errors import UserError
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.resize import Span
 from npsrcnn.runtime.threads import limited
-from npsrcnn.upscaling.arrays import enlarge_window, join, split
 from npsrcnn.upscaling.cluster import threads_given
 from npsrcnn.upscaling.enlarger import Enlarger
+from npsrcnn.upscaling.strips import enlarge_window, join, split
 
 SMALLEST = 64  # pixels a side: smaller chunks are joined, for their surroundings would cost more
 

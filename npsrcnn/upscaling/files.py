@@ -24,11 +24,11 @@ from npsrcnn.images import Picture, tiff, webp
 from npsrcnn.images.compression import strength_of_file
 from npsrcnn.model.network import SRCNN
 from npsrcnn.runtime import memory
-from npsrcnn.upscaling.arrays import STRIP, enlarge
 from npsrcnn.upscaling.choice import Automatic, Choice, Chosen
 from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome
 from npsrcnn.upscaling.source_quality import BY_HEADER, BY_TABLE, middle
 from npsrcnn.upscaling.streaming import BASE, FLOATS, Compute, enlarge_scene
+from npsrcnn.upscaling.strips import STRIP, enlarge
 
 MEMORY = 900 * 10**6  # bytes that the command takes, about, if it is not told otherwise
 ENCODING = 2.5  # of a result's size: Pillow's copy of it, filtered lines, the compressed file

@@ -24,7 +24,8 @@ from npsrcnn.model import shipped
 from npsrcnn.pixels.jpeg import compress
 from npsrcnn.pixels.resize import imresize
 from npsrcnn.upscaling import files
-from npsrcnn.upscaling.arrays import enlarge, upscale
+from npsrcnn.upscaling.arrays import upscale
+from npsrcnn.upscaling.strips import enlarge
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from npsrcnn.pixels.metrics import psnr
 from npsrcnn.pixels.resize import imresize, modcrop
 from npsrcnn.pixels.transparency import fill
 from npsrcnn.runtime.threads import get_num_threads, set_num_threads
-from npsrcnn.upscaling import arrays
+from npsrcnn.upscaling import strips
 from npsrcnn.upscaling.arrays import upscale
 
 FORWARD = np.array(
@@ -122,7 +122,7 @@ def test_strips_do_not_show(rng, monkeypatch, name, shape):
     image = rng.uniform(0, 1, shape).astype(np.float32)
     net = random_net(name, scale=None)
     whole = upscale(image, 3, net)
-    monkeypatch.setattr(arrays, "STRIP", 1)  # 64 rows, the least
+    monkeypatch.setattr(strips, "STRIP", 1)  # 64 rows, the least
     np.testing.assert_allclose(upscale(image, 3, net), whole, rtol=0, atol=1e-5)
 
 

@@ -12,8 +12,8 @@ from random_inputs import random_image, random_net, restored_but_flat
 
 from npsrcnn.model.ensemble import ensemble
 from npsrcnn.pixels.color import rgb2ycbcr, to_ycbcr
-from npsrcnn.upscaling.arrays import enlarge
 from npsrcnn.upscaling.enlarger import Enlarger
+from npsrcnn.upscaling.strips import enlarge
 
 
 def random_windows(rng, shape, number):

@@ -18,9 +18,9 @@ from npsrcnn.model import shipped
 from npsrcnn.model.ensemble import ensemble
 from npsrcnn.model.shipped import chain_for
 from npsrcnn.pixels.resize import imresize
-from npsrcnn.upscaling.arrays import enlarge
 from npsrcnn.upscaling.choice import choose, choose_models
 from npsrcnn.upscaling.enlarger import steps_of
+from npsrcnn.upscaling.strips import enlarge
 
 SCALES = (2, 3, 4)
 

@@ -25,8 +25,8 @@ from npsrcnn.images.scenes import TILE, TiledFile
 from npsrcnn.images.tiff import TiffReader
 from npsrcnn.pixels.resize import imresize
 from npsrcnn.upscaling import streaming
-from npsrcnn.upscaling.arrays import enlarge
 from npsrcnn.upscaling.streaming import enlarge_scene
+from npsrcnn.upscaling.strips import enlarge
 
 
 def scene_file(path, rng, shape=(230, 310, 3), dtype=np.uint8, hidden=True, **options):
