@@ -346,7 +346,9 @@ def _decode(data: bytes) -> Picture:
     try:
         opened = _image(io.BytesIO(data))
     except UnidentifiedImageError as error:
-        raise refusal or error from error
+        if refusal:
+            raise refusal from error
+        raise  # not from itself: a chain without end stops who follows it, as Dask does
     with opened as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format not in STILL:

@@ -421,3 +421,14 @@ def test_the_size_is_read_without_the_pixels(tmp_path, rng):
     for bad, error in ((path, UserError), (tmp_path, UserError), (tmp_path / "no", OSError)):
         with pytest.raises(error):
             read_size(bad)
+
+
+def test_causes_of_an_error_come_to_an_end(tmp_path):
+    """Who collects them, as Dask does on a worker, would never return from a circle."""
+    (tmp_path / "none.jpg").write_bytes(b"this is no picture")
+    with pytest.raises(UserError) as caught:
+        read(tmp_path / "none.jpg")
+    causes = [caught.value]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+        assert len(causes) < 10
