@@ -14,7 +14,7 @@ from npsrcnn.model.ensemble import ensemble
 from npsrcnn.model.loading import load
 from npsrcnn.model.network import SRCNN
 from npsrcnn.model.shipped import chain_for
-from npsrcnn.pixels.color import rgb2ycbcr
+from npsrcnn.pixels.color import Y_BLACK, Y_RANGE, rgb2ycbcr
 from npsrcnn.pixels.resize import imresize
 from npsrcnn.upscaling.choice import choose_models
 from npsrcnn.upscaling.enlarger import steps_of
@@ -25,7 +25,6 @@ Method = Callable[[EvaluationImage], np.ndarray]
 """A method enlarges: it takes ``low``, ``bicubic`` and ``scale`` of an image, never ``picture`` or
 ``truth``, and returns Y, (H, W), or Y, Cb and Cr, (H, W, 3), floats in 0..1."""
 
-BLACK, RANGE = 16 / 255, 219 / 255
 """Y of black, and of white less black, in MATLAB's YCbCr: what networks have been trained on."""
 
 
@@ -168,8 +167,8 @@ def _is_mapped(image: EvaluationImage) -> bool:
 
 
 def _mapped(grey: np.ndarray) -> np.ndarray:
-    return BLACK + RANGE * grey
+    return Y_BLACK + Y_RANGE * grey
 
 
 def _mapped_back(y: np.ndarray) -> np.ndarray:
-    return (y - BLACK) / RANGE
+    return (y - Y_BLACK) / Y_RANGE
