@@ -25,8 +25,6 @@ Method = Callable[[EvaluationImage], np.ndarray]
 """A method enlarges: it takes ``low``, ``bicubic`` and ``scale`` of an image, never ``picture`` or
 ``truth``, and returns Y, (H, W), or Y, Cb and Cr, (H, W, 3), floats in 0..1."""
 
-"""Y of black, and of white less black, in MATLAB's YCbCr: what networks have been trained on."""
-
 
 class Candidate(NamedTuple):
     """A method to be measured."""
