@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = [
     path
-    for folder in (".", "docs", "examples", "benchmarks", "npsrcnn/weights")
+    for folder in (".", "docs", "docs/how-to", "examples", "benchmarks", "npsrcnn/weights")
     for path in sorted((ROOT / folder).glob("*.md"))
 ]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
