@@ -135,6 +135,13 @@ def make_parser() -> argparse.ArgumentParser:
     result.add_argument("--json", metavar="FILE", help="all figures as JSON; - is the output")
     result.add_argument("--csv", metavar="FILE", help="the same as CSV; - is the output")
     result.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="a page to look at, FILE.html: each image before, after and as it was, the worst"
+        " first, and the table",
+    )
+    result.add_argument(
         "--save",
         type=Path,
         metavar="FOLDER",
@@ -168,7 +175,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure image by image, print as it goes, write what was asked for."""
     if options.json == options.csv == "-":
         raise UsageError("--json - and --csv - cannot both be the output")
-    for file in (options.json, options.csv):
+    for file in (options.json, options.csv, options.report):
         if file and file != "-":
             check_writable(file)
     qualities: list[int | None] = options.jpeg or [None]
@@ -184,6 +191,11 @@ def run(options: argparse.Namespace) -> int:
         }
         options.save.mkdir(parents=True, exist_ok=True)
     text = sys.stderr if "-" in (options.json, options.csv) else sys.stdout
+    report = None
+    if options.report:
+        from npsrcnn.report.measured import EvaluationReport
+
+        report = EvaluationReport(options.command_line, TITLES.get(options.method, "SRCNN"))
     results: list[dict[str, Any]] = []
     for quality, (method, scale, title, color) in zip(qualities, candidates, strict=True):
         if results:
@@ -191,11 +203,15 @@ def run(options: argparse.Namespace) -> int:
         print(f"{title}\n{protocol(scale, options.edge, quality)}\n", file=text)
         table = Table(max(len(path.name) for path in paths), color, text, input_name(scale))
         rows, read = [], []
+        if report:
+            report.begin(len(qualities))
         for path, image in _images(readable, scale, options.edge, quality):
             restored = method(image)
             rows.append(score(image, restored, color))
             read.append(path)
             table.row(rows[-1])
+            if report:
+                report.add(image, restored, rows[-1])
             if options.save:
                 comparison.save(files[quality][path], options.method, image, restored, rows[-1])
         if not rows:
@@ -216,6 +232,12 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.csv:
         _write(options.csv, _as_csv(results))
+    if report:
+        titles = [candidate.title for candidate in candidates]
+        report.page(f"{options.data}, measured", list(zip(titles, results, strict=True))).write(
+            options.report
+        )
+        print(f"\nreport in {options.report.resolve()}", file=text)
     failed = len(paths) - len(readable)
     if options.save:
         print(f"\nimages in {options.save.resolve()}", file=text)

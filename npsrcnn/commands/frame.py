@@ -7,6 +7,7 @@ import atexit
 import gc
 import io
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -110,6 +111,7 @@ def run(
     command = make_parser()
     try:
         options = command.parse_args(argv)
+        options.command_line = shlex.join([*command.prog.split(), *argv])  # for reports
         if options.threads is not None:
             from npsrcnn.runtime.threads import set_num_threads
 

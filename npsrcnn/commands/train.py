@@ -8,13 +8,16 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from npsrcnn.commands import frame
 from npsrcnn.errors import UsageError
+from npsrcnn.model.loading import load
 from npsrcnn.model.network import INITS
-from npsrcnn.training.build import SUB_IMAGE, build_run, join_ranks
+from npsrcnn.training.build import SUB_IMAGE, build_run, join_ranks, recipe_of
 from npsrcnn.training.recipes import OPTIMIZERS, RECIPES
+from npsrcnn.training.runs import BEST, Run
 from npsrcnn.training.settings import DEFAULT_MINUTES, Length, given_settings
 from npsrcnn.training.trainer import stop_on_signals
 
@@ -215,4 +218,18 @@ def train(options: argparse.Namespace) -> int:
         if not ranks.is_root:
             return 0
         print(run.report())
+        if run.log:
+            print(f"report      {write_report(run)}")
         return frame.INTERRUPTED if stop.is_set() else 0
+
+
+def write_report(run: Run) -> Path:
+    """Write report.html into the folder of a run, and return its path."""
+    from npsrcnn.report.trained import REPORT, Training, write_training_report
+
+    settings, path = run.settings, run.folder.resolve() / REPORT
+    recipe = ", ".join(f"{k} {v}" for k, v in asdict(recipe_of(settings)).items())
+    facts = {"command": settings.command(run.length), "recipe": recipe, "folder": path.parent}
+    training = Training(load(run.folder / BEST), run.initial_filters, run.images, run.log, facts)
+    write_training_report(training, path)
+    return path

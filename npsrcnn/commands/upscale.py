@@ -91,6 +91,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", metavar="FILE", help="what was done, as JSON; - is the output")
     parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="a page to look at, FILE.html: each picture beside bicubic interpolation",
+    )
+    parser.add_argument(
         "--ensemble",
         action="store_true",
         help="the mean over eight orientations: better, and eight times as slow",
@@ -118,8 +124,9 @@ def run(options: argparse.Namespace) -> int:
     format_suffix = chosen_format(options.output, options.format)
     if options.output is not None and is_file_name(options.output):
         check_writable(options.output)
-    if options.json not in (None, "-"):
-        check_writable(options.json)
+    for file in (options.json, options.report):
+        if file not in (None, "-"):
+            check_writable(file)
     choice, scale = choose(
         options.model,
         options.scale,
@@ -162,6 +169,11 @@ def run(options: argparse.Namespace) -> int:
         else:
             with write_atomically(options.json) as temporary:
                 temporary.write_text(result)
+    if options.report:
+        from npsrcnn.report.enlarged import write_upscale_report
+
+        write_upscale_report(outcomes, scale, options.command_line, options.report)
+        print(f"report in {options.report.resolve()}", file=stream)
     return 1 if failed or not_begun else 0
 
 

@@ -97,7 +97,11 @@ def picture_of(image: EvaluationImage, restored: np.ndarray) -> np.ndarray:
 
 def hardest(image: EvaluationImage, side: int = SIDE) -> tuple[slice, slice]:
     """Find the square of an image, ``side`` pixels wide at most, that bicubic restores worst."""
-    error = np.square(image.bicubic - image.truth / 255)
+    return largest_square(np.square(image.bicubic - image.truth / 255), side)
+
+
+def largest_square(error: np.ndarray, side: int) -> tuple[slice, slice]:
+    """Find the square, ``side`` pixels wide at most, whose sum of ``error`` (H, W) is largest."""
     sums = np.pad(error, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     h, w = (min(side, length) for length in error.shape)
     total = sums[h:, w:] - sums[:-h, w:] - sums[h:, :-w] + sums[:-h, :-w]

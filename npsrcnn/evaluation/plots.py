@@ -70,6 +70,12 @@ def filters(
     Each filter has its own scale of grey, symmetric about zero (middle grey); one whose norm is
     under a hundredth of the largest would show noise alone and is drawn flat.
     """
+    atlas = filter_atlas(w, order, columns)
+    return _picture(atlas.squeeze(), width, title, 0.0, 1.0, "gray")
+
+
+def filter_atlas(w: np.ndarray, order: str | None = "variance", columns: int = 16) -> np.ndarray:
+    """Return the atlas that :func:`filters` draws: (rows, columns, 1 or 3), in 0..1."""
     w = as_filters(w)
     if order == "variance":
         w = w[np.argsort(-w.var(axis=(1, 2, 3)), kind="stable")]
@@ -78,8 +84,7 @@ def filters(
     largest = np.abs(w).max(axis=(1, 2, 3))
     scale = np.maximum(largest, 0.01 * largest.max(initial=0))
     tiles = 0.5 + 0.5 * w / np.where(scale > 0, scale, 1)[:, None, None, None]
-    atlas = mosaic(tiles.transpose(0, 2, 3, 1), columns, fill=1.0)
-    return _picture(atlas.squeeze(), width, title, 0.0, 1.0, "gray")
+    return mosaic(tiles.transpose(0, 2, 3, 1), columns, fill=1.0)
 
 
 def feature_maps(

@@ -35,7 +35,8 @@ def strength_of_file(path: str | Path) -> float | None:
             return None
         file.seek(0)
         try:
-            with JpegImageFile(file) as image:
+            image = JpegImageFile(file)
+            with image:
                 table = image.layer[0][3]  # of the first component, which is Y
                 return strength_of_table(image.quantization.get(table, ()))
         except UserError as error:

@@ -121,6 +121,7 @@ def _build(opened: Opened, started: float, device: str, ranks: Ranks) -> Run:
         size = min(SUB_IMAGES_TO_FIND_DEAD_MAPS, len(source))
         with contextlib.closing(source.batches(settings.seed, 0, size)) as batches:
             net = revive_dead_maps(net, next(batches)[0], settings.seed)
+    initial_filters = net.layers[0][0].copy()
     trainer = trainer_on(device)(
         net,
         source,
@@ -136,7 +137,14 @@ def _build(opened: Opened, started: float, device: str, ranks: Ranks) -> Run:
     if opened.state is not None:
         trainer.restore(opened.state)
     return Run(
-        opened.folder, trainer, evaluation, opened.length, settings, started, list(opened.log)
+        opened.folder,
+        trainer,
+        evaluation,
+        opened.length,
+        settings,
+        started,
+        initial_filters,
+        list(opened.log),
     )
 
 
@@ -257,7 +265,10 @@ def images_of(settings: RunSettings) -> tuple[list[np.ndarray | Path], list[Eval
     prepared = [EvaluationImage.from_file(path, scale, jpeg=jpeg) for path in measured]
     if not prepared:
         unseen = datasets.dead_leaves(DEAD_LEAVES_MEASURED, seed=seed + 1)
-        prepared = [EvaluationImage.from_array(image, scale, jpeg=jpeg) for image in unseen]
+        prepared = [
+            EvaluationImage.from_array(image, scale, name=f"dead leaves {i}", jpeg=jpeg)
+            for i, image in enumerate(unseen, 1)
+        ]
     return [*leaves, *paths], prepared
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 from tqdm import tqdm
 
 from npsrcnn.datasets.compression import in_words
@@ -43,6 +44,7 @@ class Run:
     length: Length
     settings: RunSettings
     started: float  # time.monotonic() at which the run, or its resumption, began
+    initial_filters: np.ndarray  # of layer 1, before the first step
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

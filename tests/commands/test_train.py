@@ -23,7 +23,7 @@ from npsrcnn.training import build
 from npsrcnn.training.optimizers import parameters
 from npsrcnn.training.settings import RunSettings, given_settings
 
-FILES = ("best.npz", "last.npz", "log.csv", "checkpoint.npz")
+FILES = ("best.npz", "last.npz", "log.csv", "checkpoint.npz", "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,9 @@ def test_it_learns_and_says_where_everything_is(folder, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     for name in FILES:
         assert sum(str(tmp_path / name) in line for line in lines) >= 1, name
+    assert lines[-1] == f"report      {tmp_path / 'report.html'}"
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "--optimizer adam" in html and "0.png" in html
     gain = max(float(row["psnr"]) for row in rows) - float(rows[-1]["psnr_bicubic"])
     assert any(line.startswith("PSNR") and f"{gain:+.2f} dB" in line for line in lines)
     assert any("npsrcnn upscale PICTURE --scale 3 --model" in line for line in lines)

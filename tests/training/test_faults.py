@@ -242,7 +242,7 @@ def test_a_disk_that_fills_up_while_the_checkpoint_is_written(shards, tmp_path, 
     assert f"{out / 'checkpoint.npz'}: File too large" in line
     assert (out / "checkpoint.npz").read_bytes() == kept
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        ["best.npz", "last.npz", "log.csv", "checkpoint.npz"]
+        ["best.npz", "last.npz", "log.csv", "checkpoint.npz", "report.html"]
     )
     assert train.main(argv) == 0
     assert train.main([*arguments(shards, tmp_path / "whole", 4), "--decay", "none"]) == 0
