@@ -1,4 +1,4 @@
-"""Configure the documentation: `python -m sphinx -W --keep-going -c docs . site`.
+"""Configure the documentation: `python -m sphinx -W --keep-going -c docs . build/site`.
 
 The source folder is the whole repository, so that a text and a notebook lie where they are read on
 the web as well, and their relative links are true in both places.
@@ -27,7 +27,7 @@ include_patterns = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
 ]
-exclude_patterns = [".git", "site", "build", ".venv*", "**.ipynb_checkpoints"]
+exclude_patterns = ["build", ".git", ".venv*", "**.ipynb_checkpoints"]
 
 extensions = [
     "sphinx.ext.autodoc",
@@ -45,9 +45,7 @@ myst_url_schemes = {"http": None, "https": None, "mailto": None, "repository": N
 myst_heading_anchors = 4
 
 autodoc_member_order = "bysource"
-autodoc_typehints = (
-    "none"  # types are in the signature of few words; docstrings say shapes and units
-)
+autodoc_typehints = "none"  # docstrings say shapes and units, which types do not
 numpydoc_show_class_members = False
 default_role = "code"
 

@@ -42,6 +42,7 @@ ACROSS_MODULES = {
     "report/test_reports",
     "test_architecture",
     "test_benchmarks",
+    "test_documentation",
     "test_notebooks",
     "test_texts",
     "training/test_faults",

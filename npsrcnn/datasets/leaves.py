@@ -70,15 +70,15 @@ class Style:
     alike, on 900,000 sub-images (Adam, 4e-3): 28.278 dB from leaves, 28.274 from T91, bicubic
     27.468. What a change costs there, or after 640,000 at 1e-3 (*), is in dB:
 
-    ================================  =======  ================================  =======
-    power -2, not -3 (*)               -0.14   less contrast, 0.05 to 0.2 (*)     -0.04
-    r_min 3 (*)                        -0.04   more contrast, 0.2 to 0.4 (*)      -0.01
-    r_min 1.5 (*)                      -0.01   elongation 1 (*)                   -0.03
-    r_min 1 (*)                        -0.05   polygons alone                     -0.02
-    no gradients                       -0.01   no waves (*)                       -0.02
-    blurred, filter 0 to 0.1           -0.02   more, stronger waves (*)           -0.04
-    blurred or sharpened a little (*)   0.00   three in ten edges soft (*)         0.00
-    ================================  =======  ================================  =======
+    =================================  =======  ================================  =======
+    power -2, not -3 (*)                -0.14   less contrast, 0.05 to 0.2 (*)     -0.04
+    r_min 3 (*)                         -0.04   more contrast, 0.2 to 0.4 (*)      -0.01
+    r_min 1.5 (*)                       -0.01   elongation 1 (*)                   -0.03
+    r_min 1 (*)                         -0.05   polygons alone                     -0.02
+    no gradients                        -0.01   no waves (*)                       -0.02
+    blurred, filter 0 to 0.1            -0.02   more, stronger waves (*)           -0.04
+    blurred or sharpened a little (*)    0.00   three in ten edges soft (*)         0.00
+    =================================  =======  ================================  =======
 
     Two seeds differ by about 0.01. ``python -m benchmarks.dead_leaves`` measures such changes; from
     a network trained for long (``--init``) none gained more than 0.015: see the README of

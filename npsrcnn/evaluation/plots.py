@@ -150,10 +150,11 @@ def bars(
 def frequency_responses(
     w: np.ndarray, *, columns: int = 16, size: int = 33, title: str = "", width: float = 9.0
 ) -> Figure:
-    """Draw |Fourier transform| of filters (O, 1, K, K), most varying first, zero in the middle.
+    """Draw the magnitudes of the filters' Fourier transforms (O, 1, K, K), most varying first.
 
-    The edges of each tile are half a cycle a pixel, the finest that an image can hold. Each tile
-    has its own scale. ``size`` is the number of samples along a side.
+    Frequency zero is in the middle; the edges of each tile are half a cycle a pixel, the finest
+    that an image can hold. Each tile has its own scale. ``size`` is the number of samples along a
+    side.
     """
     w = as_filters(w).mean(axis=1)
     w = w[np.argsort(-w.var(axis=(1, 2)), kind="stable")]

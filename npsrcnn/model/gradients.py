@@ -55,7 +55,7 @@ class Row(NamedTuple):
 
 
 def relative_error(a: np.ndarray, b: np.ndarray) -> float:
-    """Compute |a - b| / |b|, Euclidean norms; 0 when both are 0."""
+    """Compute ``|a - b| / |b|``, Euclidean norms; 0 when both are 0."""
     size = np.linalg.norm(b)
     difference = np.linalg.norm(np.subtract(a, b, dtype=np.float64))
     return float(difference / size) if size > 0 else float(difference)
@@ -66,8 +66,8 @@ def identity_errors(
 ) -> dict[str, float]:
     """Measure how far <conv(x, w), u> is from <x, dx> and <w, dw>, and <b, u> from <b, db>.
 
-    Relative to |conv(x, w)| |u|, the largest value that the inner product could have, and to
-    |b| |u| for the bias.
+    Relative to ``|conv(x, w)| |u|``, the largest value that the inner product could have, and to
+    ``|b| |u|`` for the bias.
     """
     y = kernels.conv2d(x, w, np.zeros_like(b))
     shift = kernels.conv2d(x, w, b) - y

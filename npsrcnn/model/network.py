@@ -253,7 +253,7 @@ class SRCNN:
             (N, c, H - margin, W - margin): what they should become, in the centre.
         l1
             Weight of the sum of all maps between the layers, the l1 norm of the codes, for each
-            sub-image: with it the loss is that of sparse coding, 1/2 |error|^2 + l1 |codes|_1.
+            sub-image: with it the loss is that of sparse coding, ``1/2 |error|^2 + l1 |codes|_1``.
 
         Returns
         -------

@@ -2,9 +2,9 @@
 
 Two problems, for each patch y, a row of (N, d), and a dictionary D (d, K) of unit columns:
 
-- the lasso: minimise 1/2 |y - D a|^2 + lambda |a|_1, by :func:`ista`, :func:`fista` or, to the
+- the lasso: minimise ``1/2 |y - D a|^2 + lambda |a|_1``, by :func:`ista`, :func:`fista` or, to the
   exact solution and fastest, :func:`lasso`; with ``signed=False`` over codes a >= 0;
-- the best few: minimise |y - D a|^2 with at most so many nonzeros, by :func:`omp`.
+- the best few: minimise ``|y - D a|^2`` with at most so many nonzeros, by :func:`omp`.
 
 Every patch is solved by itself, on all threads, in float32 or float64 as given. All work on
 D^T y and the Gram matrix D^T D, so that a step costs K for each nonzero of a code.
@@ -26,9 +26,11 @@ PATCHES_PER_TASK = 64
 
 
 def soft_threshold(x: np.ndarray, threshold: float | np.ndarray, signed: bool = True) -> np.ndarray:
-    """Shrink towards zero: sign(x) max(0, |x| - threshold), or max(0, x - threshold) if not signed.
+    """Shrink x towards zero by a threshold.
 
-    It is the proximal operator of threshold |.|_1 (Donoho and Johnstone 1994; Daubechies et al.
+    It is ``sign(x) max(0, |x| - threshold)``, or ``max(0, x - threshold)`` where not signed.
+
+    It is the proximal operator of ``threshold |.|_1`` (Donoho and Johnstone 1994; Daubechies et al.
     2004, equation 2.9). Signed, it is two ReLUs: max(0, x - t) - max(0, -x - t). Not signed, it is
     one: the ReLU of SRCNN with bias -t.
     """
@@ -43,7 +45,7 @@ def step_bound(d: np.ndarray) -> float:
 
 
 def objective(d: np.ndarray, y: np.ndarray, codes: np.ndarray, lam: float) -> float:
-    """Compute 1/2 |y - D a|^2 + lambda |a|_1, summed over all patches."""
+    """Compute ``1/2 |y - D a|^2 + lambda |a|_1``, summed over all patches."""
     y, codes = (np.asarray(x, np.float64) for x in (y, codes))
     rest = y - codes @ np.asarray(d, np.float64).T
     return float(0.5 * (rest**2).sum() + lam * np.abs(codes).sum())
@@ -89,7 +91,7 @@ def ista(
 
     A step is a <- shrink(a + D^T (y - D a) / L, lambda / L): Daubechies, Defrise, De Mol 2004;
     Beck and Teboulle 2009, equation 3.5. The objective never rises; it is within
-    1 / (2 steps) L |a*|^2 of its minimum.
+    ``1 / (2 steps) L |a*|^2`` of its minimum.
 
     Parameters
     ----------
@@ -190,7 +192,7 @@ def lasso(
     d, y, lam, signed
         As for :func:`ista`.
     tolerance
-        Stop where no coordinate would move more than this fraction of |y|.
+        Stop where no coordinate would move more than this fraction of ``|y|``.
     limit
         Stop after this number of moves in any case.
     """
