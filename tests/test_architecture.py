@@ -17,6 +17,7 @@ PACKAGE = ROOT / "npsrcnn"
 FLOORS = (
     {"__main__", "train"},
     {"commands"},
+    {"app"},
     {"__init__"},
     {"training"},
     {"report"},

@@ -18,6 +18,7 @@ COMMANDS = {  # name: what it does, and the arguments of an example
     "upscale": ("Enlarge pictures", "photo.jpg --scale 3"),
     "train": ("Train a network", "--data pictures --scale 2"),
     "evaluate": ("Measure by the paper's protocol", "--data set5 --scale 3"),
+    "app": ("All of it in a browser", ""),
     "models": ("List the weights that ship", ""),
     "datasets": ("Fetch, prepare or make images", "fetch t91 set5"),
     "convert": ("Write weights in another format", "weights.mat weights.npz"),

@@ -1,0 +1,206 @@
+"""Enlarge what a tab has sent, picture by picture, as the command does."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from npsrcnn import images
+from npsrcnn.app.limits import take_pictures, without_folder
+from npsrcnn.app.sessions import Session
+from npsrcnn.errors import UserError
+from npsrcnn.images import Picture
+from npsrcnn.images.metadata import Metadata
+from npsrcnn.pixels.color import luma
+from npsrcnn.pixels.metrics import psnr, shave
+from npsrcnn.report.compare import Panel, as_shown, slider
+from npsrcnn.report.enlarged import most_changed
+from npsrcnn.upscaling.batch import enlarge_all
+from npsrcnn.upscaling.choice import choose
+from npsrcnn.upscaling.files import EnlargeOptions
+from npsrcnn.upscaling.jobs import plan_jobs
+from npsrcnn.upscaling.outcomes import Enlarged, Failed
+from npsrcnn.upscaling.strips import enlarge
+
+SHOWN_SIDE = 2048  # pixels: of larger results the page shows the part that changed most
+
+
+@dataclass
+class Progress:
+    """How far it is.
+
+    Attributes
+    ----------
+    pictures : int
+        How many there are.
+    done : list of Enlarged
+    refused : list of str
+        Lines on those that were not enlarged.
+    seconds : float
+        Since it began.
+    cancelled : bool
+    """
+
+    pictures: int
+    done: list[Enlarged] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    cancelled: bool = False
+
+    def text(self) -> str:
+        """Return all that there is to say, as Markdown."""
+        finished = len(self.done) + len(self.refused)
+        lines = [f"**{len(self.done)} of {self.pictures} enlarged** in {self.seconds:.2f} s"]
+        if self.cancelled:
+            lines[0] += f", then cancelled; {self.pictures - finished} were not begun"
+        for one in self.done[-5:]:
+            (width, height), (large_width, large_height) = one.size, one.enlarged
+            line = f"{one.target.name}: {width} x {height} → {large_width} x {large_height}"
+            line += f" in {one.seconds:.2f} s with {', '.join(one.model)}"
+            lines.append(f"{line}; {one.comment}" if one.comment else line)
+        lines += [f"⚠ {line}" for line in self.refused]
+        return "\n\n".join(lines)
+
+
+def enlarge_uploads(
+    session: Session,
+    uploads: Sequence[str],
+    *,
+    scale: float,
+    model: str | None = None,
+    source_quality: str | int = "auto",
+) -> Iterator[Progress]:
+    """Enlarge uploads one after the other, until all are done or the session's work is cancelled.
+
+    Parameters
+    ----------
+    session
+    uploads
+        Files, at the paths that the server gave them.
+    scale, model, source_quality
+        As for :func:`npsrcnn.upscaling.choice.choose`.
+
+    Yields
+    ------
+    Progress
+        After each picture, the same object.
+
+    Raises
+    ------
+    UserError
+        Nothing to enlarge, or no weights for that.
+    """
+    with session.work("enlarge") as folder:
+        source_folder = folder / "in"
+        source_folder.mkdir()
+        choice, scale = choose(model, scale, source_quality)
+        pictures, refused = take_pictures(uploads, source_folder, scale)
+        progress = Progress(len(uploads), refused=refused)
+        jobs, _ = plan_jobs(pictures, folder / "out", suffix=f"_x{scale:g}")
+        started = time.perf_counter()
+        results = enlarge_all(
+            jobs,
+            EnlargeOptions(choice, scale),
+            progress=lambda done, blocks: None,
+            say=lambda line: None,
+        )
+        with contextlib.closing(results):
+            for job, outcome in results:
+                progress.seconds = time.perf_counter() - started
+                if isinstance(outcome, Enlarged):
+                    progress.done.append(outcome)
+                elif isinstance(outcome, Failed):
+                    progress.refused.append(without_folder(outcome.message, job.source))
+                if session.cancelled and len(progress.done) < len(jobs):
+                    progress.cancelled = True
+                    break
+                yield progress
+        yield progress
+
+
+def bundle(done: Sequence[Enlarged]) -> Path | None:
+    """Return the file to download: the picture, or of several a zip; None where there is none."""
+    if len(done) < 2:
+        return done[0].target if done else None
+    path = done[0].target.parent / "enlarged.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # they are compressed
+        for one in done:
+            archive.write(one.target, one.target.name)
+    return path
+
+
+def compared(one: Enlarged, scale: float, address: str, original: Path | None = None) -> str:
+    """Return a picture before and after as HTML, under a slider, without loss.
+
+    Parameters
+    ----------
+    one : Enlarged
+    scale : float
+    address : str
+        What to put before a file's path so that the browser finds it.
+    original : Path, optional
+        To compare with, and to measure PSNR.
+
+    Raises
+    ------
+    UserError
+        The original cannot be read, or is of another size.
+    """
+    small, result = images.read(one.source), images.read(one.target)
+    bicubic = Picture(*enlarge(small.pixels, small.alpha, (), scale), small.metadata)
+    labels = {"bicubic" if scale > 1 else "before": bicubic, "SRCNN": result}
+    if original is not None:
+        truth = images.read(original)
+        size = _common_size(result, truth)
+        dB = {name: _psnr(picture, truth, size, scale) for name, picture in labels.items()}
+        labels = {f"{name}, {dB[name]:.2f} dB": picture for name, picture in labels.items()}
+        labels["original"] = truth
+    else:
+        size = result.pixels.shape[:2]
+    parts = {name: _cropped(picture, size) for name, picture in labels.items()}
+    before, after, *_ = parts.values()
+    crop = most_changed(before.pixels, after.pixels, SHOWN_SIDE)
+    panels = []
+    for i, (label, picture) in enumerate(parts.items()):
+        path = one.target.parent.parent / f"{one.target.stem}-view-{i}.png"
+        alpha = None if picture.alpha is None else as_shown(picture.alpha[crop])
+        known = Metadata(icc_profile=picture.metadata.icc_profile)
+        images.write(path, Picture(as_shown(picture.pixels[crop]), alpha, known))
+        panels.append(Panel(label, f"{address}{path}"))
+    shown = after.pixels[crop].shape
+    title = f"{one.target.name}, {one.enlarged[0]} x {one.enlarged[1]}"
+    if shown[:2] != result.pixels.shape[:2]:
+        title += f", of which {shown[1]} x {shown[0]}"
+    first, second, *rest = panels
+    return slider(title, (shown[0], shown[1]), second, [first, *rest], alt=one.source.name)
+
+
+def _common_size(result: Picture, truth: Picture) -> tuple[int, int]:
+    """Return the size that both have, but for some pixels that do not divide by the scale."""
+    (height, width), (rows, columns) = result.pixels.shape[:2], truth.pixels.shape[:2]
+    if max(abs(height - rows), abs(width - columns)) > 8:
+        raise UserError(
+            f"the original is {columns} x {rows}, and the result {width} x {height}: not the same"
+        )
+    return min(height, rows), min(width, columns)
+
+
+def _cropped(picture: Picture, size: tuple[int, int]) -> Picture:
+    height, width = size
+    alpha = None if picture.alpha is None else picture.alpha[:height, :width]
+    return Picture(picture.pixels[:height, :width], alpha, picture.metadata)
+
+
+def _psnr(picture: Picture, truth: Picture, size: tuple[int, int], scale: float) -> float:
+    """Compute PSNR of Y, of 8 bits, as many pixels as the scale shaved."""
+    mine, original = (
+        shave(luma(as_shown(_cropped(p, size).pixels)), round(scale)).astype(np.float64)
+        for p in (picture, truth)
+    )
+    return psnr(mine, original, 255)

@@ -1,0 +1,130 @@
+"""Build the page and serve it: to this machine alone, and with nothing from elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+
+import gradio as gr
+
+from npsrcnn.app.enlarge_tab import enlarge_tab
+from npsrcnn.app.limits import MOST_FILE_BYTES
+from npsrcnn.app.sessions import KEPT_SECONDS, SWEEP_SECONDS, Sessions
+from npsrcnn.report import compare
+from npsrcnn.upscaling.choice import choose
+from npsrcnn.upscaling.compiling import compile_kernels
+from npsrcnn.version import __version__
+
+SYSTEM_FONTS = ("system-ui", "sans-serif")
+STYLE = f"""
+{compare.STYLE}
+:root {{ --mine: #0b61c4; --other: #b4491b; }}
+.dark {{ --mine: #6bb0ff; --other: #f09a6c; }}
+.gradio-container {{ max-width: 1400px !important; margin: 0 auto !important; }}
+#ready:empty {{ display: none; }}
+"""
+
+
+class Kernels:
+    """The kernels that a first picture needs, compiled while the page loads."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._thread = threading.Thread(target=self._compile, name="npsrcnn-compile", daemon=True)
+        self._thread.start()
+
+    def _compile(self) -> None:
+        choice, _ = choose(None, 2)
+        self.seconds = compile_kernels(choice.likely.nets)
+
+    def lines(self) -> Iterator[str]:
+        """Yield what to say until all are compiled, then nothing more to say."""
+        while self._thread.is_alive():
+            yield "Kernels are being compiled for this processor: only this once. Go ahead."
+            self._thread.join(0.5)
+        yield f"Kernels compiled in {self.seconds:.0f} s." if self.seconds else ""
+
+
+def build(sessions: Sessions, kernels: Kernels) -> gr.Blocks:
+    """Build the page."""
+    page = gr.Blocks(
+        title="npsrcnn",
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(int(SWEEP_SECONDS), int(KEPT_SECONDS)),
+    )
+    with page:
+        gr.Markdown(
+            f"# npsrcnn {__version__}\nSuper-resolution by three convolutions. "
+            "Your pictures stay on this machine."
+        )
+        ready = gr.Markdown(elem_id="ready")
+        with gr.Tabs(), gr.Tab("Enlarge"):
+            enlarge_tab(sessions)
+
+        def say() -> Iterator[str]:
+            yield from kernels.lines()
+
+        def leave(request: gr.Request) -> None:
+            sessions.close(request.session_hash)
+
+        page.load(say, None, ready, show_progress="hidden", api_visibility="private")
+        page.unload(leave)
+    return page
+
+
+@contextlib.contextmanager
+def serve(
+    host: str, port: int | None, *, password: str | None = None, browser: bool = False
+) -> Iterator[str]:
+    """Serve the page until the context is left; provide its address.
+
+    Parameters
+    ----------
+    host : str
+        An address of this machine; 127.0.0.1: no other machine reaches it.
+    port : int, optional
+        Default: the first that is free from 7860 on.
+    password : str, optional
+        That whoever opens the page must know.
+    browser : bool
+        Open the page in a browser.
+
+    Raises
+    ------
+    OSError
+        No such address, or no free port.
+    """
+    sessions = Sessions()
+    # Gradio reads where uploads go, and whether to report itself, from the environment alone.
+    os.environ["GRADIO_TEMP_DIR"] = str(sessions.root / "uploads")
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    page = build(sessions, Kernels())
+    try:
+        page.queue(api_open=False, max_size=64)
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            auth=None if password is None else (lambda user, given: given == password),
+            auth_message="Any name, and the password that npsrcnn app was started with.",
+            prevent_thread_lock=True,
+            inbrowser=browser,
+            quiet=True,
+            share=False,
+            show_error=False,
+            footer_links=[],
+            allowed_paths=[str(sessions.root)],
+            max_file_size=MOST_FILE_BYTES,
+            enable_monitoring=False,
+            mcp_server=False,
+            ssr_mode=False,
+            pwa=False,
+            theme=gr.themes.Default(font=SYSTEM_FONTS, font_mono=("ui-monospace", "monospace")),
+            css=STYLE,
+        )
+        yield address
+    finally:
+        page.close(verbose=False)
+        sessions.close_all()
