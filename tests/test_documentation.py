@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from random_inputs import random_net
+
+from npsrcnn import SRCNN
+from npsrcnn.errors import UserError
+from npsrcnn.kernels import Kernels, reference
+from npsrcnn.model_files import formats
 
 ROOT = Path(__file__).resolve().parents[1]
 API = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs/api").glob("*.rst"))
@@ -17,6 +26,7 @@ FACES = sorted(
     ".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("npsrcnn/**/__init__.py")
 )
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
 def is_module(name: str) -> bool:
@@ -57,3 +67,64 @@ def test_what_notebooks_import_is_in_the_api(path):
 
 def test_modules_of_the_api_exist():
     assert all(map(is_module, DOCUMENTED))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_links_to_lines_lead_to_what_they_name(page, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs/_ext"))
+    mended = importlib.import_module("line_links").mended
+    assert page.read_text(encoding="utf-8") == mended(page), "python docs/_ext/line_links.py"
+
+
+def recipe(heading: str) -> dict[str, Any]:
+    """Run the code of a recipe of the tour, and return what it defines."""
+    tour = (ROOT / "docs/tour.md").read_text(encoding="utf-8")
+    (code,) = re.findall(rf"^### {heading}\n.*?^```python\n(.*?)^```", tour, re.M | re.S)
+    defined: dict[str, Any] = {}
+    exec(code, defined)
+    return defined
+
+
+def test_recipe_of_a_network():
+    net = recipe("A network")["net"]
+    image = np.random.default_rng(0).random((9, 8), np.float32)
+    np.testing.assert_allclose(net.forward(image), image, atol=1e-6)  # init="bicubic" keeps it
+
+
+def test_recipe_of_a_kind_of_layer():
+    leaky_relu = recipe("A kind of layer")["leaky_relu"]  # checks its gradient itself
+    np.testing.assert_array_equal(leaky_relu(np.array([-10.0, 2.0])), [-1, 2])
+
+
+def test_recipe_of_a_file_format(tmp_path, monkeypatch):
+    made = recipe("A file format")
+    monkeypatch.setitem(formats.READERS, ".json", made["read"])
+    monkeypatch.setitem(formats.WRITERS, ".json", made["write"])
+    net, path = random_net(), tmp_path / "net.json"
+    net.save(path)
+    layers, facts = formats.read(path)
+    again = SRCNN.from_layers(layers)
+    assert facts["padding"] == net.padding
+    for (w, b), (same_w, same_b) in zip(net.layers, again.layers, strict=True):
+        np.testing.assert_array_equal(w, same_w)
+        np.testing.assert_array_equal(b, same_b)
+    path.write_text("{")
+    with pytest.raises(UserError, match=r"net\.json"):
+        formats.read(path)
+
+
+def test_recipe_of_a_command(capsys):
+    main = recipe("A command")["main"]
+    assert main(["9-1-5-x3"]) == 0
+    assert capsys.readouterr().out == "8129\n"
+    assert main(["none-such"]) == 1 and capsys.readouterr().err.count("\n") == 1
+
+
+def test_recipe_of_a_backend():
+    made = recipe("A backend")
+    layers = random_net().layers
+    images = np.random.default_rng(0).standard_normal((2, 1, 11, 8)).astype(np.float32)
+    expected = reference.forward(layers, images)
+    # Sums of some hundred products through FFT, rounded at 6e-8 of the largest.
+    np.testing.assert_allclose(made["forward"](layers, images), expected, atol=1e-4)
+    assert all(name in made for name in vars(Kernels) if not name.startswith("_"))

@@ -1,4 +1,4 @@
-"""`npsrcnn upscale photo.jpg --scale 3`: enlarge pictures with SRCNN.
+"""`npsrcnn upscale photo.jpg`: enlarge pictures with SRCNN.
 
 A picture is written beside its source as NAME_x3, those of a folder into FOLDER_x3, or where -o
 says. The format stays where it can hold the result, else it is PNG. A result of another format
@@ -21,7 +21,7 @@ from typing import TextIO
 
 from npsrcnn.commands import frame
 from npsrcnn.commands.progress import Progress
-from npsrcnn.errors import UsageError, UserError
+from npsrcnn.errors import UserError
 from npsrcnn.kernels import DEVICES
 from npsrcnn.runtime.files import check_writable, write_atomically
 from npsrcnn.upscaling.batch import enlarge_all
@@ -32,6 +32,8 @@ from npsrcnn.upscaling.files import MEMORY, EnlargeOptions, Job
 from npsrcnn.upscaling.jobs import chosen_format, is_file_name, plan_jobs
 from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome, Skipped
 from npsrcnn.upscaling.source_quality import AUTO, check_source_quality
+
+DEFAULT_SCALE = 2.0
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -44,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="S",
         help="how much larger, 2, 3, 4 or,"
         " in steps, any number above 1; 1 restores compressed pictures at their size"
-        " (default: what the model was trained for)",
+        f" (default: {DEFAULT_SCALE:g}, with --model what it was trained for)",
     )
     parser.add_argument(
         "--model", help="a file of weights, or a name that ships (default: the best for the scale)"
@@ -120,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Enlarge picture by picture, print as it goes, and return 1 if any failed."""
     if options.model is None and options.scale is None:
-        raise UsageError("give --scale, or --model, or both")
+        options.scale = DEFAULT_SCALE
     format_suffix = chosen_format(options.output, options.format)
     if options.output is not None and is_file_name(options.output):
         check_writable(options.output)

@@ -57,6 +57,12 @@ def test_a_picture_goes_beside_its_source(photo, model, capsys):
     assert picture.metadata.dpi == pytest.approx((300, 300), abs=0.05)
 
 
+def test_a_picture_alone_is_made_twice_as_large(photo):
+    assert main([str(photo)]) == 0
+    enlarged = upscale(images.read_array(photo), 2)
+    np.testing.assert_array_equal(read(photo.with_name("photo_x2.png")).pixels, enlarged)
+
+
 def test_a_file_a_folder_a_suffix_a_format(photo, model, tmp_path):
     folder = tmp_path / "new" / "deep"
     options = ["--model", model, "--scale", "2"]
@@ -194,7 +200,6 @@ def test_wrong_calls(photo, model, capsys, tmp_path):
     namesake = tmp_path / "other" / photo.name
     wrong = {
         "the following arguments are required: IN": [],
-        "give --scale, or --model, or both": [str(photo)],
         "unrecognized arguments: --sharpen": [*one, "--sharpen"],
         "'0' is not a number above 0": [*one, "--scale", "0"],
         "'big' is not a number above 0": [*one, "--scale", "big"],
