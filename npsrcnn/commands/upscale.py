@@ -84,6 +84,9 @@ def make_parser() -> argparse.ArgumentParser:
         " need more are read and written block by block, and keep an Orientation tag",
     )
     parser.add_argument(
+        "--page", type=frame.positive_int, metavar="N", help="of TIFF files of several pages one"
+    )
+    parser.add_argument(
         "--resume", action="store_true", help="go on with large TIFF files that were begun"
     )
     parser.add_argument(
@@ -148,7 +151,7 @@ def run(options: argparse.Namespace) -> int:
     stream = sys.stderr if options.json == "-" else sys.stdout
     if len(steps) > 1:
         print(_steps_line(likely, steps, scale), file=stream)
-    how = EnlargeOptions(choice, scale, options.memory, options.resume)
+    how = EnlargeOptions(choice, scale, options.memory, options.resume, options.page)
     started = time.perf_counter()
     done = _enlarge(jobs, how, options, stream)
     seconds = time.perf_counter() - started

@@ -9,9 +9,11 @@ from npsrcnn.images.pictures import (
     read,
     read_array,
     read_layout,
+    read_pages,
     read_size,
     writable,
     write,
+    write_pages,
 )
 
 __all__ = [
@@ -23,7 +25,9 @@ __all__ = [
     "read",
     "read_array",
     "read_layout",
+    "read_pages",
     "read_size",
     "writable",
     "write",
+    "write_pages",
 ]

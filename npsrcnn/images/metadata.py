@@ -1,33 +1,24 @@
-"""Read and write what an image file holds besides pixels: profile, EXIF, XMP, texts, resolution.
+"""Read and write what an image file holds besides pixels: profile, EXIF, XMP, IPTC, texts.
 
-Metadata is read from any format and written to any that has a place for it.
+Metadata is read from any format and written to any that has a place for it. TIFF is read and
+written in :mod:`npsrcnn.images.tiff_metadata`.
 """
 
 from __future__ import annotations
 
-import io
-import re
+import binascii
 import struct
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 from PIL import Image
 
-ORIENTATION = 0x0112  # the EXIF tag
-# Tags of TIFF, and those of EXIF that describe an image
-TIFF_ICC, TIFF_XMP = 34675, 700
-TIFF_X_RESOLUTION, TIFF_Y_RESOLUTION, TIFF_UNIT = 282, 283, 296
-TIFF_TEXTS = (270, 271, 272, 305, 306, 315, 33432)
-GEO_SCALE, GEO_TIES, GEO_MATRIX, GEO_KEYS = 33550, 33922, 34264, 34735  # GeoTIFF 1.1
-GEO_RASTER_TYPE, POINT = 1025, 2  # a key, and its value where a pixel is its centre
-TIFF_PLACE = (GEO_SCALE, GEO_TIES, GEO_MATRIX, GEO_KEYS, 34736, 34737, 42112, 42113)
-"""TIFF tags that say where on Earth a picture lies, and GDAL's."""
-TIFF_KEPT = (*TIFF_TEXTS, TIFF_ICC, TIFF_XMP, ORIENTATION, *TIFF_PLACE)  # block by block
-TIFF_DIRECTORIES = (0x8769, 0x8825)  # EXIF proper, GPS
-INTEROPERABILITY = 0xA005
+from npsrcnn.images import exif, iptc, png, tiff_tags, xmp
+from npsrcnn.images.ifd import Directory
+
 XMP_IN_PNG = "XML:com.adobe.xmp"
+RAW_PROFILE = "Raw profile type "  # before its name: how ImageMagick and ExifTool write into PNG
+PHOTOSHOP_IN_JPEG = "APP13"
 
 
 @dataclass
@@ -41,123 +32,92 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     gamma: float | None = None  # PNG's, where no profile says better
     comment: bytes | None = None  # JPEG's and GIF's, which do not say how it is encoded
-    place: dict[int, object] = field(default_factory=dict)  # TIFF_PLACE, as far as a file has them
-    placed: tuple[int, int] | None = None  # rows and columns of the picture that place is for
+    photoshop: bytes = b""  # image resources, IPTC among them
+    color: dict[bytes, bytes] = field(default_factory=dict)  # PNG's chunks that tell of colours
+    tags: Directory = field(default_factory=dict)  # TIFF's, of what no other format has
+    placed: tuple[int, int] | None = None  # rows and columns that a place in ``tags`` is for
 
     def enlarged(self, scale: float, size: tuple[int, int]) -> Metadata:
         """Return the metadata of the picture ``scale`` times as large, of ``size`` (H, W)."""
-        return replace(self, place=rescaled(self.place, scale), placed=size)
+        tags, block = tiff_tags.enlarged(self.tags, self.exif, scale, size)
+        return replace(
+            self,
+            exif=block and exif.resized(block, scale, size),
+            xmp=self.xmp and xmp.resized(self.xmp, scale, size),
+            tags=tags,
+            placed=size,
+        )
 
 
-def metadata_of(image: Image.Image) -> tuple[Metadata, int]:
-    """Return the metadata and orientation (EXIF: 1 to 8) of an opened file, which is no TIFF."""
+def metadata_of(image: Image.Image, data: bytes) -> tuple[Metadata, int]:
+    """Return the metadata and orientation (EXIF: 1 to 8) of an opened file, which is no TIFF.
+
+    ``data`` are the file's contents.
+    """
     if image.format == "PNG":
         image.load()  # chunks may follow the pixels
     info = image.info
-    orientation, exif = _upright(info.get("exif", b"").removeprefix(b"Exif\0\0"))
-    texts = {
-        key: str(text)
-        for key, text in getattr(image, "text", {}).items()
-        if key != XMP_IN_PNG and not key.startswith("Raw profile type")
-    }
+    texts = {key: str(text) for key, text in getattr(image, "text", {}).items()}
+    profiles = _raw_profiles(texts)
+    block = info.get("exif") or profiles.get("exif") or profiles.get("APP1") or b""
+    if not block.startswith((exif.PREFIX, b"II", b"MM")):  # APP1 may hold XMP
+        block = profiles.get("exif", b"")
+    orientation, block = exif.turned(block.removeprefix(exif.PREFIX))
+    known_xmp = info.get("xmp") or info.get(XMP_IN_PNG) or profiles.get("xmp")
     # JPEG 2000 has its encoder's name there
     comment = info.get("comment") if image.format in ("JPEG", "MPO", "GIF") else None
     return Metadata(
-        info.get("icc_profile") or None,
-        exif or None,
-        _upright_xmp(info.get("xmp") or info.get(XMP_IN_PNG), orientation),
-        texts,
-        _known_dpi(info.get("dpi")),
+        info.get("icc_profile") or profiles.get("icc") or profiles.get("icm") or None,
+        block or None,
+        xmp.turned(known_xmp, orientation),
+        {
+            key: text
+            for key, text in texts.items()
+            if key != XMP_IN_PNG and not key.startswith(RAW_PROFILE)
+        },
+        known_dpi(info.get("dpi")),
         info.get("gamma"),
         comment or None,
+        iptc.turned(_photoshop(image, profiles), orientation),
+        png.color_chunks(data) if image.format == "PNG" else {},
     ), orientation
 
 
-def metadata_of_tiff(data: bytes, size: tuple[int, int]) -> tuple[Metadata, int]:
-    """Return the metadata and orientation (EXIF: 1 to 8) of a TIFF file of ``size`` (H, W).
-
-    Pillow cannot read the tags of big-endian BigTIFF: for such files the metadata is empty.
-    """
-    if data[:4] == b"MM\0+":
-        return Metadata(), 1
-    tags = Image.Exif()
-    tags.endian = "<" if data[:2] == b"II" else ">"
-    tags.bigtiff = data[2] == 43
-    start = struct.unpack_from("<Q" if tags.bigtiff else f"{tags.endian}I", data, 4 << tags.bigtiff)
-    tags.load_from_fp(io.BytesIO(data), start[0])
-    orientation = tags.get(ORIENTATION, 1)
-    per_inch = {None: 1.0, 2: 1.0, 3: 2.54}.get(tags.get(TIFF_UNIT))  # no unit; inch; centimetre
-    dpi = None
-    if per_inch and TIFF_X_RESOLUTION in tags and TIFF_Y_RESOLUTION in tags:
-        x, y = tags[TIFF_X_RESOLUTION], tags[TIFF_Y_RESOLUTION]
-        dpi = _known_dpi((x * per_inch, y * per_inch))
-    upright = orientation == 1  # a place tells of rows and columns as stored, not as turned
-    return Metadata(
-        tags.get(TIFF_ICC) or None,
-        _exif_of_tiff(tags) or None,
-        _upright_xmp(tags.get(TIFF_XMP), orientation),
-        dpi=dpi,
-        place={tag: tags[tag] for tag in TIFF_PLACE if tag in tags} if upright else {},
-        placed=size,
-    ), orientation
+def _photoshop(image: Image.Image, profiles: dict[str, bytes]) -> bytes:
+    """Return Photoshop's image resources, in which IPTC is."""
+    if image.format in ("JPEG", "MPO"):
+        segments = [body for name, body in getattr(image, "applist", []) if name == "APP13"]
+        return b"".join(iptc.as_resources(body) for body in segments if body.startswith(iptc.NAME))
+    for name in ("iptc", "8bim", "APP13"):
+        if found := iptc.as_resources(profiles.get(name, b"")):
+            return found
+    return b""
 
 
-def _upright_xmp(xmp: bytes | str | None, orientation: int) -> bytes | None:
-    """Return XMP with an orientation of 1."""
-    if isinstance(xmp, str):
-        xmp = xmp.encode()
-    if xmp and orientation != 1:
-        xmp = re.sub(rb"(tiff:Orientation(?:=\"|='|>))[2-8]", rb"\g<1>1", xmp)
-    return xmp or None
+def _raw_profiles(texts: dict[str, str]) -> dict[str, bytes]:
+    """Decode texts of PNG that hold bytes: a line of a name, one of a length, then digits."""
+    profiles = {}
+    for key, text in texts.items():
+        if key.startswith(RAW_PROFILE):
+            try:
+                _, length, digits = text.lstrip("\n").split("\n", 2)
+                body = binascii.unhexlify("".join(digits.split()))
+                profiles[key.removeprefix(RAW_PROFILE)] = body[: int(length)]
+            except ValueError:
+                continue  # damaged: the picture is worth more
+    return profiles
 
 
-def _known_dpi(dpi: tuple[float, float] | None) -> tuple[float, float] | None:
+def known_dpi(dpi: tuple[float, float] | None) -> tuple[float, float] | None:
     """Return a resolution as floats, or None where it is unknown, as TIFF's 1 is."""
     if dpi and all(1 < float(value) < 1e6 for value in dpi):
         return float(dpi[0]), float(dpi[1])
     return None
 
 
-def _upright(exif: bytes) -> tuple[int, bytes]:
-    """Return the orientation in an EXIF block, and the block with 1 in its place.
-
-    Nothing else is changed. A damaged block is dropped: the picture is worth more.
-    """
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    try:
-        position = struct.unpack_from(f"{order}I", exif, 4)[0]
-        for i in range(struct.unpack_from(f"{order}H", exif, position)[0]):
-            entry = position + 2 + 12 * i
-            tag, _, _, orientation = struct.unpack_from(f"{order}HHIH", exif, entry)
-            if tag == ORIENTATION:
-                value = struct.pack(f"{order}H", 1)
-                return orientation, exif[: entry + 8] + value + exif[entry + 10 :]
-    except struct.error:
-        return 1, b""
-    return 1, exif
-
-
-def _exif_of_tiff(tags: Image.Exif) -> bytes:
-    """Return the tags of a TIFF file that describe the picture, as an EXIF block."""
-    exif = Image.Exif()
-    for tag in TIFF_TEXTS:
-        if tag in tags:
-            exif[tag] = tags[tag]
-    for tag in TIFF_DIRECTORIES:
-        directory = _directory(tags, tag)
-        if directory:
-            exif[tag] = directory
-    return exif.tobytes() if len(exif) else b""
-
-
-def _directory(exif: Image.Exif, tag: int) -> dict[int, object]:
-    """Return a directory within EXIF, without the tag that points to yet another one."""
-    return {key: value for key, value in exif.get_ifd(tag).items() if key != INTEROPERABILITY}
-
-
 def exif_with_prefix(metadata: Metadata) -> bytes:
     """Return EXIF with the prefix that JPEG and Pillow expect, or nothing."""
-    return b"Exif\0\0" + metadata.exif if metadata.exif else b""
+    return exif.PREFIX + metadata.exif if metadata.exif else b""
 
 
 def _decoded(text: bytes) -> str:
@@ -175,6 +135,7 @@ def png_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
         chunks.append((b"iCCP", b"ICC\0\0" + zlib.compress(metadata.icc_profile)))
     elif metadata.gamma:
         chunks.append((b"gAMA", struct.pack(">I", round(metadata.gamma * 100000))))
+    chunks += metadata.color.items()
     if metadata.dpi:
         x, y = (round(value / 0.0254) for value in metadata.dpi)
         chunks.append((b"pHYs", struct.pack(">IIB", x, y, 1)))
@@ -187,51 +148,14 @@ def png_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
         chunks.append((b"iTXt", key.encode("latin-1") + b"\0\0\0\0\0" + text.encode()))
     if metadata.xmp:
         chunks.append((b"iTXt", XMP_IN_PNG.encode() + b"\0\0\0\0\0" + metadata.xmp))
+    if metadata.photoshop:
+        chunks.append((b"zTXt", _raw_profile("iptc", metadata.photoshop)))
     return chunks
 
 
-def rescaled(tags: Mapping[int, object], scale: float) -> dict[int, object]:
-    """Return TIFF tags for a picture ``scale`` times as large, whose pixels are smaller on Earth.
-
-    Tags of a damaged place are dropped.
-    """
-    result = dict(tags)
-    try:
-        if GEO_SCALE in tags:
-            x, y, *z = np.array(tags[GEO_SCALE], float).tolist()
-            result[GEO_SCALE] = (x / scale, y / scale, *z)
-        keys = np.array(tags.get(GEO_KEYS, ())).reshape(-1, 4)
-        shift = 0.5 if any(key[0] == GEO_RASTER_TYPE and key[3] == POINT for key in keys) else 0.0
-        if GEO_TIES in tags:
-            ties = np.array(tags[GEO_TIES], float).reshape(-1, 6)
-            ties[:, :2] = (ties[:, :2] + shift) * scale - shift
-            result[GEO_TIES] = tuple(map(float, ties.ravel()))
-        if GEO_MATRIX in tags:
-            matrix = np.array(tags[GEO_MATRIX], float).reshape(4, 4)
-            matrix[:, 3] += matrix[:, :2].sum(1) * (shift / scale - shift)
-            matrix[:, :2] /= scale
-            result[GEO_MATRIX] = tuple(map(float, matrix.ravel()))
-    except (TypeError, ValueError):
-        return {tag: value for tag, value in tags.items() if tag not in TIFF_PLACE}
-    return result
-
-
-def tiff_tags(metadata: Metadata, size: tuple[int, int]) -> dict[int, object]:
-    """Return the tags of a TIFF file that hold the metadata of a picture of ``size`` (H, W)."""
-    tags = dict(metadata.place) if metadata.placed == size else {}
-    if metadata.exif:
-        exif = Image.Exif()
-        exif.load(exif_with_prefix(metadata))
-        tags |= {tag: exif[tag] for tag in TIFF_TEXTS if tag in exif}
-        for tag in TIFF_DIRECTORIES:
-            directory = _directory(exif, tag)
-            if directory:
-                tags[tag] = directory
-    if metadata.icc_profile:
-        tags[TIFF_ICC] = metadata.icc_profile
-    if metadata.xmp:
-        tags[TIFF_XMP] = metadata.xmp
-    if metadata.dpi:
-        x, y = metadata.dpi
-        tags |= {TIFF_X_RESOLUTION: x, TIFF_Y_RESOLUTION: y, TIFF_UNIT: 2}  # 2: per inch
-    return tags
+def _raw_profile(name: str, body: bytes) -> bytes:
+    """Return the contents of a zTXt chunk that holds bytes, as ImageMagick and ExifTool do."""
+    digits = body.hex()
+    lines = "\n".join(digits[i : i + 72] for i in range(0, len(digits), 72))
+    text = f"\n{name}\n{len(body):8}\n{lines}\n"
+    return f"{RAW_PROFILE}{name}\0\0".encode() + zlib.compress(text.encode())

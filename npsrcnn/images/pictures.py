@@ -14,6 +14,7 @@ import io
 import struct
 import threading
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -22,16 +23,13 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import png, tiff
-from npsrcnn.images.metadata import (
-    Metadata,
-    exif_with_prefix,
-    metadata_of,
-    metadata_of_tiff,
-    png_chunks,
-    tiff_tags,
-)
+from npsrcnn.images import png, tiff, tiff_metadata, tiff_writer
+from npsrcnn.images.exif import UPRIGHT
+from npsrcnn.images.metadata import Metadata, exif_with_prefix, metadata_of, png_chunks
+from npsrcnn.images.tiff_pages import DAMAGED, HEADERS, TiffPages
 from npsrcnn.pixels.color import peak
+from npsrcnn.pixels.transparency import fill
+from npsrcnn.pixels.values import DTYPES, IN_NETWORK, Values
 from npsrcnn.runtime.files import write_atomically
 
 __all__ = [
@@ -41,9 +39,11 @@ __all__ = [
     "read",
     "read_array",
     "read_layout",
+    "read_pages",
     "read_size",
     "writable",
     "write",
+    "write_pages",
 ]
 
 
@@ -51,7 +51,7 @@ class Format(NamedTuple):
     """A file format: what it can hold, and the options with which Pillow writes it."""
 
     name: str
-    dtype_chars: str = "B"  # of samples: B uint8, H uint16, f float32
+    dtype_chars: str = "B"  # of samples, as NumPy has them: B uint8, H uint16
     alpha: bool = False
     max_side: int = 65535  # pixels
     options: dict[str, object] = {}  # noqa: RUF012 (never changed)
@@ -73,7 +73,7 @@ FORMATS = {
             "comment": SEGMENT_BYTES,
         },  # 29: XMP's name
     ),
-    ".tif": Format("TIFF", "BHf", True, 2**31 - 1),
+    ".tif": Format("TIFF", "".join(dtype.char for dtype in DTYPES), True, 2**31 - 1),
     ".webp": Format("WEBP", alpha=True, max_side=16383, options={"quality": 95}),
     ".bmp": Format("BMP", max_side=2**31 - 1),
     ".ppm": Format("PPM", max_side=2**31 - 1),
@@ -82,6 +82,7 @@ FORMATS = {
     ".avif": Format("AVIF", alpha=True, options={"quality": 90, "subsampling": "4:4:4"}),
 }
 ALIASES = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif", ".pgm": ".ppm", ".pnm": ".ppm"}
+FILLED = 16  # pixels that values reach into where there are none, for training and comparison
 READ_ONLY = {".gif", ".pbm"}  # suffixes of formats with too few colours for a result
 READABLE = [format.name for format in FORMATS.values()]
 READABLE += ["GIF", "MPO", "DIB", "ICO", "PCX", "PSD", "QOI", "SGI"]  # no EPS, which is a program
@@ -90,17 +91,7 @@ SUFFIXES = WRITABLE | READ_ONLY
 STILL = ("MPO", "PSD", "ICO")  # hold several images, of which the first is the picture
 
 # What decoders raise when a file is damaged
-DAMAGE = (*tiff.DAMAGED, OSError)
-
-UPRIGHT = {  # how to bring an image upright, by its orientation: EXIF 2.32, 4.6.5
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: a.swapaxes(0, 1)[::-1],
-}
+DAMAGE = (*DAMAGED, OSError)
 
 
 class _WarningsIgnored:
@@ -138,15 +129,18 @@ class Picture:
     Attributes
     ----------
     pixels : ndarray, (H, W) grey or (H, W, 3) RGB
-        uint8, uint16 or float32.
+        Of a type in :data:`npsrcnn.pixels.values.DTYPES`.
     alpha : ndarray, (H, W), or None
         Opacity, with the dtype of ``pixels``, which are not multiplied with it.
     metadata : Metadata
+    nodata : float or None
+        What stands for no value in ``pixels``, beside NaN and infinity.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     metadata: Metadata = field(default_factory=Metadata)
+    nodata: float | None = None
 
     @classmethod
     def from_samples(cls, samples: np.ndarray, metadata: Metadata | None = None) -> Picture:
@@ -156,7 +150,7 @@ class Picture:
         channels = samples.shape[2] if samples.ndim == 3 else 0
         if channels not in (1, 2, 3, 4) or samples.size == 0:
             raise ValueError(f"no image: an array of {samples.shape}")
-        if samples.dtype not in (np.uint8, np.uint16, np.float32):
+        if samples.dtype not in DTYPES:
             raise TypeError(f"no image of {samples.dtype}: use uint8, uint16 or float32")
         pixels = samples[..., 0] if channels < 3 else samples[..., :3]
         alpha = samples[..., -1] if channels in (2, 4) else None
@@ -165,6 +159,10 @@ class Picture:
     def is_opaque(self) -> bool:
         """Return whether alpha, if there is one, is at its maximum everywhere."""
         return self.alpha is None or bool((self.alpha == peak(self.alpha.dtype)).all())
+
+    def values(self) -> Values:
+        """Return what the numbers in ``pixels`` mean."""
+        return Values.measured([(self.pixels, self.alpha)], self.pixels.dtype, self.nodata)
 
     def samples(self) -> np.ndarray:
         """Return (H, W, C), contiguous: the inverse of :meth:`from_samples`."""
@@ -182,15 +180,62 @@ def read(path: str | Path) -> Picture:
     Raises
     ------
     UserError
-        No picture, damaged, animated, or far too large (Pillow's limit, 179 million pixels).
+        No picture, damaged, animated, of several pages, or far too large (Pillow's limit, 179
+        million pixels).
     OSError
         The file is missing or may not be read.
     """
+    pages = read_pages(path)
+    first = next(pages)
+    more = sum(1 for _ in pages)
+    if more:
+        raise UserError(f"{path}: TIFF of {more + 1} pages: only single pictures are taken")
+    return first
+
+
+def read_pages(path: str | Path, page: int | None = None) -> Iterator[Picture]:
+    """Read the pages of a TIFF file one after the other; of other files the only picture.
+
+    Overviews, thumbnails and masks are no pages.
+
+    Parameters
+    ----------
+    path : str or Path
+    page : int, optional
+        The only page to read, from 1 on.
+
+    Raises
+    ------
+    UserError, OSError
+        As :func:`read`; no such page.
+    """
     path = Path(path)
     data = _contents(path)
+    with _told_in_one_line(path):
+        if data[:4] not in HEADERS:
+            if page not in (None, 1):
+                raise UserError(f"no page {page}: the file holds one picture")
+            with _warnings_ignored:
+                picture = _decode(data)
+            yield picture
+            return
+        pages = TiffPages(io.BytesIO(data))
+        count = len(pages.places)
+        if page is not None and not 1 <= page <= count:
+            raise UserError(f"no page {page}: the file holds {count}")
+    for number in range(count) if page is None else [page - 1]:
+        with _told_in_one_line(path), _warnings_ignored:
+            picture = _decode_page(data, pages, number)
+            if page is not None and count > 1:
+                picture.metadata = tiff_metadata.of_one_page(picture.metadata)
+        yield picture
+
+
+@contextlib.contextmanager
+def _told_in_one_line(path: Path) -> Iterator[None]:
+    """Turn what decoders raise into a UserError that names the file."""
     try:
-        with _warnings_ignored:
-            return _decode(data)
+        yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
@@ -206,11 +251,21 @@ def read(path: str | Path) -> Picture:
 
 
 def read_array(path: str | Path) -> np.ndarray:
-    """Read the pixels of a picture alone, (H, W) or (H, W, 3) uint8 or uint16; see :func:`read`."""
-    pixels = read(path).pixels
-    if pixels.dtype.kind != "u":
-        raise UserError(f"{path}: a picture of floats, whose white is unknown: save it as 16 bits")
-    return pixels
+    """Read the pixels of a picture alone, (H, W) or (H, W, 3) uint8 or uint16; see :func:`read`.
+
+    Of other types black and white are those that :meth:`Picture.values` finds, in 16 bits; what
+    stands for no value gets the values around it.
+    """
+    picture = read(path)
+    pixels, values = picture.pixels, picture.values()
+    missing = values.missing(pixels)
+    if missing is None and pixels.dtype in IN_NETWORK:
+        return pixels
+    filled = fill(values.to_network(pixels, missing), None, FILLED, missing)
+    if filled.dtype in IN_NETWORK:
+        return filled
+    wide: np.ndarray = np.rint(filled.clip(0, 1) * np.float32(65535)).astype(np.uint16)
+    return wide
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
@@ -221,19 +276,22 @@ def read_size(path: str | Path) -> tuple[int, int]:
     return read_layout(path)[:2]
 
 
-def read_layout(path: str | Path) -> tuple[int, int, int, int]:
-    """Read rows, columns, channels and bytes a sample from headers; see :func:`read_size`."""
+def read_layout(path: str | Path) -> tiff.Layout:
+    """Read the layout of a file's pictures from headers; see :func:`read_size`."""
     with contextlib.suppress(*DAMAGE, Image.DecompressionBombError):
         if Path(path).is_file():
+            if layout := tiff.read_layout(path):
+                return layout
             with _warnings_ignored, _image(path) as image:
                 size = {"F": 4, "I": 2}.get(image.mode[:1], 1)
                 if image.format == "PNG":
                     with open(path, "rb") as file:
                         size = 2 if png.is_16_bit(file.read(32)) else 1
-                return image.height, image.width, len(image.getbands()), size
+                return tiff.Layout(image.height, image.width, len(image.getbands()), size)
     picture = read(path)  # or it says what is wrong
     channels = picture.pixels[:1, :1].size + (picture.alpha is not None)
-    return *picture.pixels.shape[:2], channels, picture.pixels.itemsize
+    height, width = picture.pixels.shape[:2]
+    return tiff.Layout(height, width, channels, picture.pixels.itemsize)
 
 
 def write(path: str | Path, picture: Picture | np.ndarray) -> None:
@@ -249,19 +307,35 @@ def write(path: str | Path, picture: Picture | np.ndarray) -> None:
     OSError
         The file cannot be written.
     """
-    path = Path(path)
     if isinstance(picture, np.ndarray):
         picture = Picture.from_samples(picture)
+    write_pages(path, [picture])
+
+
+def write_pages(path: str | Path, pictures: Iterable[Picture]) -> None:
+    """Write pictures as the pages of a file, in their order; raises as :func:`write`.
+
+    They are taken one by one, and let go when they are compressed.
+    """
+    path = Path(path)
     kind = writable(path.suffix)
-    reason = misfit(picture, kind)
-    if reason:
-        raise UserError(f"{path}: {reason}")
-    if not kind.alpha:
-        picture = dataclasses.replace(picture, alpha=None)
-    try:
-        data = _encode(picture, kind)
-    except (UserError, OSError, ValueError, OverflowError, struct.error) as error:
-        raise UserError(f"{path}: cannot be written as {kind.name} ({error})") from error
+    parts: list[bytes] = []
+    pages: list[tiff_writer.Page] = []
+    for picture in pictures:
+        reason = misfit(picture, kind, len(parts) + 1)
+        if reason:
+            raise UserError(f"{path}: {reason}")
+        if not kind.alpha:
+            picture = dataclasses.replace(picture, alpha=None)
+        try:
+            if kind.name == "TIFF":
+                tags = tiff_metadata.to_directory(picture.metadata, picture.pixels.shape[:2])
+                pages.append(tiff_writer.encode_page(picture.samples(), tags))
+            else:
+                parts.append(_encode(picture, kind))
+        except (UserError, OSError, ValueError, OverflowError, struct.error) as error:
+            raise UserError(f"{path}: cannot be written as {kind.name} ({error})") from error
+    data = b"".join(tiff_writer.assemble(pages) if pages else parts)
     with write_atomically(path) as temporary:
         temporary.write_bytes(data)
 
@@ -288,9 +362,17 @@ def writable(suffix: str) -> Format:
     return kind
 
 
-def misfit(picture: Picture, kind: Format) -> str | None:
-    """Return why a format cannot hold a picture, and what to do; None if it can."""
-    if picture.pixels.dtype.char not in kind.dtype_chars:
+def misfit(picture: Picture, kind: Format, number: int = 1) -> str | None:
+    """Return why a format cannot hold a picture as page ``number``, and what to do; None if it can.
+
+    Pages count from 1 on.
+    """
+    dtype = picture.pixels.dtype
+    if number > 1 and kind.name != "TIFF":
+        return f"{kind.name} holds one picture: write TIFF, or choose a page (--page)"
+    if dtype.char not in kind.dtype_chars:
+        if dtype not in (np.uint16, np.float32):
+            return f"{kind.name} holds no {dtype}: write TIFF"
         bits = 8 * picture.pixels.itemsize
         other = "PNG or TIFF" if bits == 16 else "TIFF"
         return f"{kind.name} holds no {bits} bits a channel: write {other}"
@@ -334,31 +416,14 @@ def _contents(path: Path) -> bytes:
 
 
 def _decode(data: bytes) -> Picture:
-    refusal = None
-    if data[:4] in tiff.HEADERS:
-        try:
-            samples, orientation = tiff.decode(data)
-        except tiff.PillowOnly as error:
-            refusal = error
-        else:
-            metadata, _ = metadata_of_tiff(data, samples.shape[:2])
-            return _upright(samples, orientation, metadata)
-    try:
-        opened = _image(io.BytesIO(data))
-    except UnidentifiedImageError as error:
-        if refusal:
-            raise refusal from error
-        raise  # not from itself: a chain without end stops who follows it, as Dask does
-    with opened as image:
+    """Decode a file that is no TIFF."""
+    with _image(io.BytesIO(data)) as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format not in STILL:
-            what = "pages" if image.format == "TIFF" else "frames (animated)"
-            raise UserError(f"{image.format} of {frames} {what}: only single pictures are taken")
-        if image.format == "TIFF":
-            metadata, _ = metadata_of_tiff(data, (image.height, image.width))
-            orientation = 1  # Pillow turns it
-        else:
-            metadata, orientation = metadata_of(image)
+            raise UserError(
+                f"{image.format} of {frames} frames (animated): only single pictures are taken"
+            )
+        metadata, orientation = metadata_of(image, data)
         if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
             # Of 2 and 4 bits Pillow scales the samples to 8, and not the key
             image.info["transparency"] *= 255 // (2 ** png.bits(data) - 1)
@@ -366,6 +431,26 @@ def _decode(data: bytes) -> Picture:
         if png.is_16_bit(data):
             samples = png.decode_16_bit(data)
     return _upright(samples, orientation, metadata)
+
+
+def _decode_page(data: bytes, pages: TiffPages, number: int) -> Picture:
+    """Decode a page of a TIFF file, from 0 on."""
+    try:
+        reader = tiff.TiffReader(io.BytesIO(data), number, pages)
+        samples = tiff.whole(reader)
+    except tiff.PillowOnly as refusal:
+        try:
+            image = _image(io.BytesIO(data))
+        except UnidentifiedImageError as error:
+            raise refusal from error
+        with image:
+            image.seek(pages.indices[number])
+            directory = pages.directory(pages.places[number])
+            metadata = tiff_metadata.from_directory(directory, (image.height, image.width))
+            return _upright(_samples(image, metadata), 1, metadata)  # Pillow has turned it
+    picture = _upright(samples, reader.orientation, reader.metadata())
+    picture.nodata = reader.nodata
+    return picture
 
 
 def _upright(samples: np.ndarray, orientation: int, metadata: Metadata) -> Picture:
@@ -394,17 +479,10 @@ def _samples(image: Image.Image, metadata: Metadata) -> np.ndarray:
         return np.asarray(image).astype(np.uint16)
     if mode == "I":
         samples = np.asarray(image)
-        if samples.min() < 0 or samples.max() > 65535:
-            raise UserError(
-                f"integers from {samples.min()} to {samples.max()}: taken are unsigned ones "
-                "of 16 bits, 0 to 65535"
-            )
-        return samples.astype(np.uint16)
+        small = samples.min() >= 0 and samples.max() <= 65535
+        return samples.astype(np.uint16) if small else samples
     if mode == "F":
-        samples = np.asarray(image)
-        if not np.isfinite(samples).all():
-            raise UserError("holds values that are not finite (NaN or infinity)")
-        return samples
+        return np.asarray(image)
     if mode in ("P", "PA"):
         samples = np.asarray(image.convert("RGBA"))
         if metadata.icc_profile is None and (samples[..., :3] == samples[..., :1]).all():
@@ -438,8 +516,6 @@ def _encode(picture: Picture, kind: Format) -> bytes:
     metadata = picture.metadata
     if kind.name == "PNG":
         return png.encode(picture.samples(), png_chunks(metadata))
-    if kind.name == "TIFF":
-        return tiff.encode(picture.samples(), tiff_tags(metadata, picture.pixels.shape[:2]))
     samples = picture.samples()
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     known = {

@@ -21,6 +21,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # samples per pixel, of each colour type but palette
 BLOCK_BYTES = 1 << 18  # compressed at a time: enough of them to keep the threads busy
 WINDOW_BYTES = 1 << 15  # deflate looks back this far, also into the block before
+COLOR_CHUNKS = (b"cICP", b"cHRM", b"sRGB", b"mDCV", b"cLLI", b"mDCv", b"cLLi")
 PAETH = 4  # the type of a filter
 PIECE_ROWS = 32  # that one thread filters at a time
 ZLIB_LEVEL = 2  # zlib's: three times as fast as 6, files a seventh larger
@@ -82,6 +83,11 @@ def decode_16_bit(data: bytes) -> np.ndarray:
             alpha = np.where((pixels == key).all(axis=2), 0, 65535).astype(np.uint16)
             pixels = np.dstack([pixels, alpha])
     return pixels
+
+
+def color_chunks(data: bytes) -> dict[bytes, bytes]:
+    """Return the chunks of a PNG file that say what its colours are, but for profile and gamma."""
+    return {name: body for name, body in _chunks(data) if name in COLOR_CHUNKS}
 
 
 def encode(pixels: np.ndarray, chunks: list[tuple[bytes, bytes]]) -> bytes:

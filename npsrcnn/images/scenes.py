@@ -13,15 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from npsrcnn.images.tiff import (
-    DEFLATE,
-    DIFFERENCES,
-    TILE_COUNTS,
-    TILE_OFFSETS,
-    Kind,
-    Ratio,
-    deflate,
-)
+from npsrcnn.images import ifd
+from npsrcnn.images.ifd import Directory
+from npsrcnn.images.tiff import TILE_COUNTS, TILE_LENGTH, TILE_OFFSETS, TILE_WIDTH, Kind
+from npsrcnn.images.tiff_writer import deflate, describe
 
 TILE = 256  # rows and columns of a tile
 
@@ -42,35 +37,27 @@ class TiledFile:
         os.truncate(path, end)
 
     @classmethod
-    def begin(
-        cls,
-        path: Path,
-        kind: Kind,
-        tags: Sequence[tuple[int, int, int | None, object, bool]] = (),
-        resolution: tuple[tuple[Ratio, Ratio] | None, int | None] = (None, None),
-    ) -> TiledFile:
-        """Write all but the tiles."""
-        import tifffile
-
-        shape = (*kind.size, kind.samples) if kind.samples > 1 else kind.size
-        with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as writer:
-            writer.write(
-                (b"" for _ in range(tiles_of(kind.size))),
-                shape=shape,
-                dtype=kind.dtype,
-                tile=(TILE, TILE),
-                compression=DEFLATE,
-                predictor=DIFFERENCES if kind.dtype.kind == "u" else None,
-                photometric="rgb" if kind.colors == 3 else "minisblack",
-                planarconfig="contig",
-                extrasamples=["unassalpha"] if kind.alpha else None,
-                metadata=None,
-                software=False,
-                extratags=tags,
-                resolution=resolution[0],
-                resolutionunit=resolution[1],
+    def begin(cls, path: Path, pages: Sequence[tuple[Kind, Directory]]) -> TiledFile:
+        """Write all but the tiles: of each page its kind and what else to store."""
+        position = len(ifd.header(0, big=True))
+        parts = [ifd.header(position, big=True)]
+        for i, (kind, tags) in enumerate(pages):
+            tiles = [0] * tiles_of(kind.size)
+            directory = (
+                tags
+                | describe(kind)
+                | {
+                    TILE_WIDTH: ifd.entry(ifd.SHORT, [TILE]),
+                    TILE_LENGTH: ifd.entry(ifd.SHORT, [TILE]),
+                    TILE_OFFSETS: ifd.entry(ifd.LONG8, tiles),
+                    TILE_COUNTS: ifd.entry(ifd.LONG8, tiles),
+                }
             )
-        return cls(path, path.stat().st_size)
+            following = i < len(pages) - 1
+            parts.append(ifd.serialize(directory, position, big=True, following=following))
+            position += len(parts[-1])
+        path.write_bytes(b"".join(parts))
+        return cls(path, position)
 
     def append(self, tiles: Sequence[bytes]) -> None:
         """Write compressed tiles, down to the disk."""
@@ -81,14 +68,15 @@ class TiledFile:
             os.fsync(file.fileno())
         self.end += sum(map(len, tiles))
 
-    def finish(self, offsets: np.ndarray, counts: np.ndarray) -> None:
-        """Write offset and length in bytes of each tile, row by row of tiles."""
+    def finish(self, tables: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Write offset and length in bytes of each tile, row by row of tiles, of each page."""
         import tifffile
 
         with tifffile.TiffFile(self.path, mode="r+") as file:
-            tags = file.pages.first.tags
-            tags[TILE_OFFSETS].overwrite(offsets.tolist())
-            tags[TILE_COUNTS].overwrite(counts.tolist())
+            for page, (offsets, counts) in zip(file.pages, tables, strict=True):
+                tags = page.aspage().tags
+                tags[TILE_OFFSETS].overwrite(offsets.tolist())
+                tags[TILE_COUNTS].overwrite(counts.tolist())
 
 
 def tiles_of(size: tuple[int, int]) -> int:

@@ -1,4 +1,4 @@
-"""Read TIFF, whole or windows of files of any size, by one reader; write TIFF from memory.
+"""Read TIFF, whole or windows of files of any size, by one reader.
 
 tifffile parses a file's structure, and Pillow's libtiff decompresses strips and tiles. Pillow alone
 would read 16-bit colour as 8-bit, so it is shown the strips or tiles of a file as those of an 8-bit
@@ -9,62 +9,45 @@ floats). tifffile alone would need imagecodecs, 20 MB, for LZW, JPEG and that pr
 
 from __future__ import annotations
 
+import contextlib
 import io
-import logging
-import lzma
-import struct
-import threading
-import weakref
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 from PIL.TiffImagePlugin import TiffImageFile
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import metadata
+from npsrcnn.images import ifd, tiff_metadata, tiff_tags
+from npsrcnn.images.metadata import Metadata
+from npsrcnn.images.tiff_pages import DAMAGED, HEADERS, TiffPages
 from npsrcnn.pixels.color import peak
 from npsrcnn.pixels.resize import Span
-from npsrcnn.runtime.threads import parallel
+from npsrcnn.pixels.values import DTYPES, Values, largest_of, least_of
 
 # Tags, by their names in the specification
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, SAMPLES, STRIP_ROWS, STRIP_COUNTS = 273, 277, 278, 279
-PREDICTOR, TILE_OFFSETS, TILE_COUNTS, EXTRA, SAMPLE_FORMAT = 317, 324, 325, 338, 339
+PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 317, 322, 323, 324, 325
+EXTRA, SAMPLE_FORMAT = 338, 339
 JPEG_TABLES, SUBSAMPLING = 347, 530
 
 UNCOMPRESSED, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS = 1, 5, 7, 8, 32946, 32773
 LZMA, ZSTD = 34925, 50000
 PREDICTABLE = (LZW, DEFLATE, OLD_DEFLATE, LZMA, ZSTD)  # compressions that predictors go with
-BY_PILLOW = (UNCOMPRESSED, JPEG, PACKBITS, *PREDICTABLE)
+PACKED = (UNCOMPRESSED, PACKBITS, *PREDICTABLE)  # compressions of bytes, whatever they mean
+BY_PILLOW = (JPEG, *PACKED)
 DIFFERENCES, FLOAT_DIFFERENCES = 2, 3  # predictors
-WHITE_IS_ZERO, GREY, RGB, YCBCR = 0, 1, 2, 6  # photometric interpretations
+WHITE_IS_ZERO, GREY, RGB, MASK, YCBCR = 0, 1, 2, 4, 6  # photometric interpretations
 COLORS = {WHITE_IS_ZERO: "grey", GREY: "grey", RGB: "RGB", 3: "palette", 5: "CMYK", YCBCR: "YCbCr"}
 UNSPECIFIED, PREMULTIPLIED, UNASSOCIATED = 0, 1, 2  # what an extra sample is; the last: alpha
 SIGNED, FLOAT = 2, 3  # sample formats
 TYPES = {1: "uint", SIGNED: "int", FLOAT: "float"}
-ASCII = 2  # a type of tags
-DAMAGED = (
-    ValueError, TypeError, SyntaxError, LookupError, AttributeError, OverflowError, RuntimeError,
-    EOFError, struct.error, zlib.error, lzma.LZMAError,
-)  # fmt: skip
-"""Errors that tifffile and Pillow raise of a damaged file."""
-
+TAKEN = "grey and RGB of 8, 16 and 32 bits and floats, with or without alpha"
 SUFFIXES = (".tif", ".tiff")
-HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little- and big-endian TIFF, and BigTIFF
-STRIP_BYTES = 1 << 18  # about, that are compressed at a time
 BATCH_BYTES = 1 << 24  # that Pillow decompresses at a time, of a file of small strips or tiles
-LARGEST = 1 << 32  # bytes: offsets are of 32 bits
-
-# What tifffile logs of odd files would otherwise go to stderr where no program has set up logging.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
-
-
-Ratio = tuple[int, int]  # numerator and denominator
 
 
 class PillowOnly(UserError):
@@ -75,7 +58,7 @@ class Kind(NamedTuple):
     """The size and type of the pixels of a file."""
 
     size: tuple[int, int]  # rows and columns
-    dtype: np.dtype[np.generic]  # uint8, uint16 or float32
+    dtype: np.dtype[np.generic]  # one of npsrcnn.pixels.values.DTYPES
     colors: int  # 1 or 3
     alpha: bool
 
@@ -86,21 +69,28 @@ class Kind(NamedTuple):
 
 
 class TiffReader:
-    """Read windows of a TIFF file of one picture: grey or RGB, with or without alpha.
+    """Read windows of one page of a TIFF file: grey or RGB, with or without alpha.
 
-    Only what a window needs is read and decoded. Decoded strips or tiles are kept until a window of
-    other rows is read; those that the file leaves out are zero. Any number of threads may read.
+    What a page says of where its picture is valid becomes alpha. Only what a window needs is read
+    and decoded. Decoded strips or tiles are kept until a window of other rows is read; those that
+    the file leaves out are zero. Any number of threads may read.
 
     Parameters
     ----------
     source : Path or BytesIO
         A file, or its contents. Errors name the file.
+    number : int
+        Of the page, from 0 on.
+    pages : TiffPages, optional
+        The opened file, which other readers may share.
 
     Attributes
     ----------
     kind : Kind
     orientation : int
         Orientation of the pixels as stored (EXIF: 1 to 8).
+    nodata : float or None
+        Stands for no value: see :mod:`npsrcnn.pixels.values`.
 
     Raises
     ------
@@ -112,24 +102,35 @@ class TiffReader:
         The file cannot be read.
     """
 
-    def __init__(self, source: Path | io.BytesIO) -> None:
-        import tifffile
-
-        self.source = source
-        self._lock = threading.Lock()
+    def __init__(
+        self,
+        source: Path | io.BytesIO,
+        number: int = 0,
+        pages: TiffPages | None = None,
+        *,
+        as_mask: bool = False,
+    ) -> None:
+        self.source, self.number = source, number
+        self._pages = TiffPages(source) if pages is None else pages
         self._decoded: dict[int, np.ndarray] = {}
+        self._mask: TiffReader | None = None
         try:
-            self._file = tifffile.TiffFile(source)
-            self.close = weakref.finalize(self, self._file.close)
-            self._page = page = self._file.pages.first
-            self.kind = self._checked_kind()
-            self.orientation = page.tags.valueof(metadata.ORIENTATION, 1)
+            place = self._pages.masks[number] if as_mask else self._pages.places[number]
+            if place is None:
+                raise self._error("no such mask")
+            self._page, self._shift = place.page, place.shift
+            self.kind = self._checked_kind(as_mask)
+            self._directory = self._pages.directory(place)
         except UserError:
             raise
         except DAMAGED as error:
             raise self._error(f"no TIFF file, or a damaged one ({_line(error)})") from error
+        page = self._page
+        self.orientation = ifd.number(self._directory, tiff_tags.ORIENTATION, 1)
+        self.nodata = tiff_tags.nodata(self._directory)
         self._planes = self.kind.samples if page.planarconfig == 2 else 1
-        self._stored_dtype = self.kind.dtype.newbyteorder(self._file.byteorder)
+        self._own_samples = self.kind.samples
+        self._stored_dtype = self.kind.dtype.newbyteorder(self._pages.byte_order)
         height, width = self.kind.size
         strip, tile = (min(page.rowsperstrip, height), width), (page.tilelength, page.tilewidth)
         self._segment = tile if page.is_tiled else strip
@@ -139,30 +140,31 @@ class TiffReader:
         count = self._planes * self._down * across
         if min(len(page.dataoffsets), len(page.databytecounts)) < count:
             raise self._error("truncated: pixels are missing")
+        if not as_mask and self._pages.masks[number]:
+            mask = TiffReader(source, number, self._pages, as_mask=True)
+            if mask.kind.size == self.kind.size:
+                self._mask, self.kind = mask, self.kind._replace(alpha=True)
 
-    def __reduce__(self) -> tuple[type[TiffReader], tuple[Path | io.BytesIO]]:
+    def __reduce__(self) -> tuple[type[TiffReader], tuple[Path | io.BytesIO, int]]:
         """Open the file again in another process."""
-        return TiffReader, (self.source,)
+        return TiffReader, (self.source, self.number)
+
+    def close(self) -> None:
+        """Close the file, also for readers of its other pages."""
+        self._pages.close()
 
     def _error(self, text: str, kind: type[UserError] = UserError) -> UserError:
         return kind(f"{self.source}: {text}" if isinstance(self.source, Path) else text)
 
-    def _checked_kind(self) -> Kind:
+    def _checked_kind(self, as_mask: bool) -> Kind:
         page = self._page
-        pages = sum(
-            not (p.keyframe and (p.keyframe.is_reduced or p.keyframe.is_mask))
-            for p in self._file.pages
-        )
-        if pages > 1:
-            raise self._error(f"TIFF of {pages} pages: only single pictures are taken")
         channels, bits = page.samplesperpixel, int(np.max(page.bitspersample))
         what = (
             f"a TIFF of {COLORS.get(page.photometric, 'an unknown kind')}, {channels} "
             f"channel{'s' * (channels > 1)} of {TYPES.get(page.sampleformat, 'unknown')}{bits}"
         )
-        taken = "grey and RGB of uint8, uint16 and float32, with or without alpha"
-        if len(page.extrasamples) > 1 or (page.sampleformat, bits) == (SIGNED, 8):
-            raise self._error(f"{what}: taken are {taken}")  # Pillow takes them for something else
+        if len(page.extrasamples) > 1:
+            raise self._error(f"{what}: taken are {TAKEN}")  # Pillow takes them for something else
         if UNSPECIFIED in page.extrasamples:
             raise self._error(
                 "its last channel is not alpha as TIFF has it (ExtraSamples is 0): save it without"
@@ -170,37 +172,38 @@ class TiffReader:
         # which Pillow turns into RGB
         jpeg = (page.photometric, page.compression, page.planarconfig) == (YCBCR, JPEG, 1)
         colors = 3 if page.photometric == RGB or jpeg else 1
+        greys = (WHITE_IS_ZERO, GREY, RGB, MASK) if as_mask else (WHITE_IS_ZERO, GREY, RGB)
+        one_bit = (bits, channels, page.sampleformat) == (1, 1, 1) and page.compression in PACKED
+        dtype = np.dtype(np.uint8) if one_bit else page.dtype
         if (
-            not (page.photometric in (WHITE_IS_ZERO, GREY, RGB) or jpeg)
+            not (page.photometric in greys or jpeg)
             or channels not in (colors, colors + 1)
-            or page.dtype not in (np.uint8, np.uint16, np.float32)
-            or page.bitspersample != 8 * page.dtype.itemsize
+            or dtype not in DTYPES
+            or (page.bitspersample != 8 * dtype.itemsize and not one_bit)
             or page.imagedepth != 1
         ):
             if isinstance(self.source, Path):
-                raise self._error(f"too large for {what}: save it as {taken}", PillowOnly)
-            raise PillowOnly(f"{what}: taken are {taken}")
+                raise self._error(f"too large for {what}: save it as {TAKEN}", PillowOnly)
+            raise PillowOnly(f"{what}: taken are {TAKEN}")
         size = page.imagelength, page.imagewidth
-        return Kind(size, page.dtype, colors, channels > colors)
+        return Kind(size, dtype, colors, channels > colors)
 
-    def tags(self, scale: float) -> list[tuple[int, int, int | None, object, bool]]:
-        """Return tags for tifffile to write with an image ``scale`` times as large.
+    def metadata(self, *, upright: bool = True) -> Metadata:
+        """Return the page's metadata, of the picture turned upright or as it is stored."""
+        return tiff_metadata.from_directory(self._directory, self.kind.size, upright=upright)
 
-        Texts, profile, place on Earth, of which is said where the smaller pixels lie.
-        """
-        found = self._page.tags
-        kept = {tag.code: tag.value for tag in found if tag.code in metadata.TIFF_KEPT}
-        tags = metadata.rescaled(kept, scale)
-        counts = {code: None if isinstance(tags[code], str) else found[code].count for code in tags}
-        return [(code, int(found[code].dtype), counts[code], tags[code], True) for code in tags]
+    def values(self) -> Values:
+        """Return what the page's numbers mean; takes a pass over the file unless its type says."""
+        return Values.measured(self._parts(), self.kind.dtype, self.nodata)
 
-    def resolution(self) -> tuple[tuple[Ratio, Ratio] | None, int | None]:
-        """Return the resolution of x and y and its unit's code, or None of each."""
-        values = self._page.tags.valueof
-        x, y = values(metadata.TIFF_X_RESOLUTION), values(metadata.TIFF_Y_RESOLUTION)
-        if x is None or y is None:
-            return None, None
-        return (x, y), int(values(metadata.TIFF_UNIT, 2))
+    def _parts(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Yield pixels and alpha of some rows after the other."""
+        height, width = self.kind.size
+        row_bytes = width * self.kind.samples * self.kind.dtype.itemsize
+        length = self._segment[0]
+        rows = max(1, BATCH_BYTES // (length * row_bytes)) * length
+        for top in range(0, height, rows):
+            yield self.read((top, min(top + rows, height)), (0, width))
 
     def held_bytes(self, rows: int) -> int:
         """Return about how many bytes are held decoded to read windows of that many rows."""
@@ -209,7 +212,8 @@ class TiffReader:
             return 0
         segment = self._segment[0]
         rows = min(-(-rows // segment) + 1, -(-height // segment)) * segment
-        return rows * width * self.kind.samples * self.kind.dtype.itemsize
+        mask = self._mask.held_bytes(rows) if self._mask else 0
+        return rows * width * self._own_samples * self.kind.dtype.itemsize + mask
 
     def read(self, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray | None]:
         """Return pixels (H, W) or (H, W, 3) and alpha (H, W) or None of a window."""
@@ -219,36 +223,44 @@ class TiffReader:
 
     def samples(self, rows: Span, columns: Span) -> np.ndarray:
         """Return a window (H, W, C): black is zero, colours are not multiplied with alpha."""
-        shape = (rows[1] - rows[0], columns[1] - columns[0], self.kind.samples)
+        shape = (rows[1] - rows[0], columns[1] - columns[0], self._own_samples)
         samples = np.zeros(shape, self.kind.dtype)
-        with self._lock:
+        with self._pages.lock:
             if self._is_plain():
                 self._read_rows(rows, columns, samples)
             else:
                 self._read_segments(rows, columns, samples)
         if self._page.photometric == WHITE_IS_ZERO:
-            samples[..., 0] = self.kind.dtype.type(peak(self.kind.dtype)) - samples[..., 0]
-        if self.kind.dtype.kind == "f" and not np.isfinite(samples).all():
-            raise self._error("holds values that are not finite (NaN or infinity)")
-        return _divided(samples) if PREMULTIPLIED in self._page.extrasamples else samples
+            black = samples[..., 0]
+            samples[..., 0] = np.float32(1) - black if black.dtype.kind == "f" else ~black
+        if PREMULTIPLIED in self._page.extrasamples:
+            samples = _divided(samples)
+        if self._mask is None:
+            return samples
+        valid = self._mask.samples(rows, columns) != 0
+        if self._own_samples < self.kind.samples:
+            opaque = samples.dtype.type(peak(samples.dtype))
+            return np.dstack([samples, np.where(valid, opaque, samples.dtype.type(0))])
+        samples[..., -1:] *= valid
+        return samples
 
     def _is_plain(self) -> bool:
         """Return whether a row lies in the file as it is in memory."""
         page = self._page
         plain = page.compression == UNCOMPRESSED and page.fillorder == 1 and not page.is_tiled
-        return plain and min(page.databytecounts) > 0
+        return plain and page.bitspersample != 1 and min(page.databytecounts) > 0
 
     def _read_rows(self, rows: Span, columns: Span, samples: np.ndarray) -> None:
         """Read bytes from where they lie, for strips of any height."""
         page = self._page
-        pixel = self.kind.samples // self._planes * self.kind.dtype.itemsize
+        pixel = self._own_samples // self._planes * self.kind.dtype.itemsize
         (height, width), (start, stop) = self.kind.size, columns
         strips = -(-height // page.rowsperstrip)
         for plane in range(self._planes):
             target = samples[..., plane, None] if self._planes > 1 else samples
             for y in range(*rows):
                 strip, row = divmod(y, page.rowsperstrip)
-                offset = page.dataoffsets[plane * strips + strip]
+                offset = page.dataoffsets[plane * strips + strip] + self._shift
                 data = self._bytes(offset + (row * width + start) * pixel, (stop - start) * pixel)
                 part = np.frombuffer(data, self._stored_dtype)
                 target[y - rows[0]] = part.reshape(stop - start, -1)
@@ -280,8 +292,7 @@ class TiffReader:
                 ]
 
     def _bytes(self, offset: int, count: int) -> bytes:
-        self._file.filehandle.seek(offset)
-        data = self._file.filehandle.read(count)
+        data = self._pages.bytes_at(offset, count)
         if len(data) < count:
             raise self._error("truncated: pixels are missing")
         return data
@@ -289,12 +300,14 @@ class TiffReader:
     def _decode(self, indices: Sequence[int]) -> None:
         """Decode strips or tiles of one plane, in their order: each (rows, columns, samples)."""
         page, (length, width) = self._page, self._segment
-        row_bytes = width * self.kind.samples // self._planes * self.kind.dtype.itemsize
+        row_bytes = width * self._own_samples // self._planes * self.kind.dtype.itemsize
         batch = max(1, BATCH_BYTES // (length * row_bytes))
         decode = self._by_pillow if page.compression in BY_PILLOW else self._by_tifffile
         for start in range(0, len(indices), batch):
             stored = {
-                index: self._bytes(page.dataoffsets[index], page.databytecounts[index])
+                index: self._bytes(
+                    page.dataoffsets[index] + self._shift, page.databytecounts[index]
+                )
                 for index in indices[start : start + batch]
             }
             try:
@@ -316,7 +329,7 @@ class TiffReader:
 
     def _by_pillow(self, stored: dict[int, bytes]) -> dict[int, np.ndarray]:
         page, (length, width) = self._page, self._segment
-        channels = self.kind.samples // self._planes
+        channels = self._own_samples // self._planes
         decoded = dict.fromkeys(stored, np.zeros((length, width, channels), self.kind.dtype))
         there = [index for index, data in stored.items() if data]  # where not, all is zero
         if there:
@@ -333,24 +346,30 @@ class TiffReader:
         They become the strips of a file in memory, which Pillow opens.
         """
         page, (length, width), dtype = self._page, self._segment, self.kind.dtype
-        tags = Directory(HEADERS[0] + bytes(4))
-        tags[LENGTH], tags[STRIP_ROWS] = rows, length
-        tags[COMPRESSION], tags[FILL_ORDER] = int(page.compression), int(page.fillorder)
+        shorts = {COMPRESSION: [int(page.compression)], FILL_ORDER: [int(page.fillorder)]}
+        longs = {LENGTH: [rows], STRIP_ROWS: [length]}
+        tables: ifd.Directory = {}
         if page.compression == JPEG:
-            tags[WIDTH], tags[SAMPLES], tags[BITS] = width, channels, (8,) * channels
-            tags[PHOTOMETRIC] = int(page.photometric) if channels > 2 else GREY
+            longs[WIDTH], shorts[SAMPLES], shorts[BITS] = [width], [channels], [8] * channels
+            shorts[PHOTOMETRIC] = [int(page.photometric) if channels > 2 else GREY]
             if channels in (2, 4):
-                tags[EXTRA] = UNASSOCIATED
-            if page.jpegtables:
-                tags[JPEG_TABLES] = page.jpegtables
+                shorts[EXTRA] = [UNASSOCIATED]
             if page.subsampling:
-                tags[SUBSAMPLING] = page.subsampling
+                shorts[SUBSAMPLING] = list(page.subsampling)
+            if page.jpegtables:
+                tables[JPEG_TABLES] = ifd.entry(ifd.UNDEFINED, page.jpegtables)
         else:  # bytes, whatever they mean
-            tags[WIDTH] = width * channels * dtype.itemsize
-            tags[SAMPLES], tags[BITS], tags[PHOTOMETRIC] = 1, 8, GREY
+            bits = 8 * dtype.itemsize if page.bitspersample != 1 else 1
+            longs[WIDTH] = [-(-width * channels * bits // 8)]
+            shorts[SAMPLES], shorts[BITS], shorts[PHOTOMETRIC] = [1], [8], [GREY]
+        for kind, entries in ((ifd.SHORT, shorts), (ifd.LONG, longs)):
+            tables |= {tag: ifd.entry(kind, values) for tag, values in entries.items()}
         # not Image.open, which counts bytes for pixels and would refuse them as too many
-        with TiffImageFile(io.BytesIO(_file(tags, segments))) as image:
+        with TiffImageFile(io.BytesIO(_file(tables, segments))) as image:
             samples = np.asarray(image)
+        if page.bitspersample == 1:
+            packed = samples.reshape(rows, -1)
+            return np.unpackbits(packed, axis=1)[:, :width, None] * np.uint8(255)
         predictor = page.predictor if page.compression in PREDICTABLE else 1
         if predictor == FLOAT_DIFFERENCES:
             # differences of bytes, in each row first the highest ones of all samples, then the next
@@ -367,40 +386,60 @@ class TiffReader:
 
 
 def decode(data: bytes) -> tuple[np.ndarray, int]:
-    """Return the samples of a TIFF file, (H, W, C), and the orientation in which they are stored.
+    """Return the samples of the first page of a TIFF file, and the orientation as stored.
+
+    See :func:`whole`.
+    """
+    reader = TiffReader(io.BytesIO(data))
+    return whole(reader), reader.orientation
+
+
+def whole(reader: TiffReader) -> np.ndarray:
+    """Return all samples of a page, (H, W, C).
 
     C is 1 grey, 2 grey with alpha, 3 RGB, 4 RGBA; black is zero, and colours are not multiplied
     with alpha.
 
     Raises
     ------
-    UserError, PillowOnly
+    UserError
         As :class:`TiffReader`.
     Image.DecompressionBombError
         More pixels than Pillow takes.
     """
-    reader = TiffReader(io.BytesIO(data))
     height, width = reader.kind.size
     if Image.MAX_IMAGE_PIXELS and height * width > 2 * Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError
-    return reader.samples((0, height), (0, width)), reader.orientation
+    return reader.samples((0, height), (0, width))
 
 
-def read_layout(path: str | Path) -> tuple[int, int, int, int] | None:
-    """Return rows, columns, channels and bytes a sample of a TIFF file; None where it is none.
+class Layout(NamedTuple):
+    """What a file's headers say of its pictures."""
 
-    Only headers are read, of files of any size.
+    rows: int
+    columns: int
+    channels: int
+    bytes_each: int  # of a sample
+    pages: int = 1
+
+
+def read_layout(path: str | Path) -> Layout | None:
+    """Return the layout of a TIFF file; None where it is none.
+
+    Only headers are read, of files of any size. Of several pages it is that of the largest.
     """
     with open(path, "rb") as file:
         if file.read(4) not in HEADERS:
             return None
-    import tifffile
-
     try:
-        with tifffile.TiffFile(path) as opened:
-            page = opened.pages.first
-            bits = int(np.max(page.bitspersample))
-            return page.imagelength, page.imagewidth, page.samplesperpixel, -(-bits // 8)
+        with contextlib.closing(TiffPages(Path(path))) as opened:
+            found = []
+            for (page, _), mask in zip(opened.places, opened.masks, strict=True):
+                bits = int(np.max(page.bitspersample))
+                channels = page.samplesperpixel + (mask is not None)
+                found.append(Layout(page.imagelength, page.imagewidth, channels, -(-bits // 8)))
+            largest = max(found, key=lambda layout: layout.rows * layout.columns)
+            return largest._replace(pages=len(found))
     except (*DAMAGED, OSError):
         return None  # damaged: images.read() says how
 
@@ -417,61 +456,29 @@ def _divided(samples: np.ndarray) -> np.ndarray:
     down, as Pillow does.
     """
     colors, alpha = samples[..., :-1], samples[..., -1:]
-    if samples.dtype.kind == "f":
-        whole = colors / np.where(alpha == 0, np.float32(1), alpha)
-    else:
-        white = int(peak(samples.dtype))
-        half = alpha.astype(np.uint32) // 2 if samples.dtype == np.uint16 else 0
+    dtype = samples.dtype
+    if dtype.kind == "f":
+        whole = colors / np.where(alpha == 0, dtype.type(1), alpha)
+    elif dtype in (np.uint8, np.uint16):
+        white = int(peak(dtype))
+        half = alpha.astype(np.uint32) // 2 if dtype == np.uint16 else 0
         whole = (colors.astype(np.uint32) * white + half) // np.maximum(alpha, 1)
         whole = whole.clip(0, white)
-    return np.dstack([np.where(alpha == 0, colors, whole), alpha]).astype(samples.dtype)
+    else:
+        whole = np.rint(colors * (peak(dtype) / np.maximum(alpha, 1)))
+        whole = whole.clip(least_of(dtype), largest_of(dtype))
+    return np.dstack([np.where(alpha == 0, colors, whole), alpha]).astype(dtype)
 
 
-def deflate(parts: Sequence[np.ndarray]) -> list[bytes]:
-    """Compress strips or tiles (H, W, C) as DEFLATE; of integers their DIFFERENCES."""
-    result = [b""] * len(parts)
-
-    def compress(i: int) -> None:
-        part = parts[i].astype(parts[i].dtype.newbyteorder("<"))
-        if part.dtype.kind == "u":
-            part[:, 1:] -= part[:, :-1].copy()
-        result[i] = zlib.compress(part.tobytes(), 4)
-
-    parallel(compress, len(result))
-    return result
-
-
-def encode(pixels: np.ndarray, tags: dict[int, object]) -> bytes:
-    """Return a deflated TIFF file of ``pixels`` (H, W, C), uint8, uint16 or float32.
-
-    C is 1 for grey, 3 for RGB, one more with alpha; ``tags`` are what else to store.
-    """
-    height, width, channels = pixels.shape
-    rows = max(1, STRIP_BYTES // (width * channels * pixels.itemsize))
-    parts = deflate([pixels[start : start + rows] for start in range(0, height, rows)])
-    integer = pixels.dtype.kind == "u"
-    if sum(map(len, parts)) > LARGEST - (1 << 24):
-        raise UserError("too large for TIFF (4 GiB): write PNG")
-    directory = Directory(HEADERS[0] + bytes(4))
-    for tag, value in tags.items():
-        if isinstance(value, str):  # of which Pillow writes ASCII alone, but reads Latin-1
-            directory.tagtype[tag], value = ASCII, value.encode("latin-1", "replace")
-        directory[tag] = value
-    directory[WIDTH], directory[LENGTH] = width, height
-    directory[BITS] = (8 * pixels.itemsize,) * channels
-    directory[COMPRESSION], directory[PREDICTOR] = DEFLATE, DIFFERENCES if integer else 1
-    directory[PHOTOMETRIC] = RGB if channels > 2 else GREY
-    directory[SAMPLES], directory[STRIP_ROWS] = channels, rows
-    directory[SAMPLE_FORMAT] = (1 if integer else FLOAT,) * channels
-    if channels in (2, 4):
-        directory[EXTRA] = UNASSOCIATED
-    return _file(directory, parts)
-
-
-def _file(tags: Directory, strips: Sequence[bytes]) -> bytes:
-    """Return a TIFF file of one picture."""
-    tags[STRIP_COUNTS] = tuple(map(len, strips))
-    tags[STRIP_OFFSETS] = tuple(map(int, np.cumsum([0, *map(len, strips[:-1])])))  # save() adds
-    file = io.BytesIO()
-    tags.save(file)
-    return file.getvalue() + b"".join(strips)
+def _file(tags: ifd.Directory, strips: Sequence[bytes]) -> bytes:
+    """Return a TIFF file of one picture, of less than 4 GiB."""
+    start = len(ifd.header(0))
+    places = start + np.cumsum([0, *map(len, strips)])
+    tags = tags | {
+        STRIP_OFFSETS: ifd.entry(ifd.LONG, places[:-1].tolist()),
+        STRIP_COUNTS: ifd.entry(ifd.LONG, list(map(len, strips))),
+    }
+    end = int(places[-1])
+    gap = bytes(end % 2)
+    parts = [ifd.header(end + end % 2), *strips, gap, ifd.serialize(tags, end + end % 2)]
+    return b"".join(parts)

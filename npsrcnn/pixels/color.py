@@ -71,8 +71,8 @@ def luma(image: np.ndarray) -> np.ndarray:
 
 
 def peak(dtype: np.dtype) -> float:
-    """Return the value of white: the largest of an unsigned integer type, 1 for a float type."""
-    return float(np.iinfo(dtype).max) if np.dtype(dtype).kind == "u" else 1.0
+    """Return the value of white: the largest of an integer type, 1 for a float type."""
+    return 1.0 if np.dtype(dtype).kind == "f" else float(np.iinfo(dtype).max)
 
 
 def to_ycbcr(white: float) -> tuple[np.ndarray, np.ndarray]:

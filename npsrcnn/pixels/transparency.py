@@ -1,4 +1,4 @@
-"""Fill in the colour behind transparency, so that it does not show in neighbours."""
+"""Fill in the colour behind transparency and where there is none, so that it does not show."""
 
 from __future__ import annotations
 
@@ -11,34 +11,65 @@ from npsrcnn.runtime.threads import parallel
 PIECE_ROWS = 64  # that one thread takes at a time
 
 
-def fill(pixels: np.ndarray, alpha: np.ndarray, reach: int) -> np.ndarray:
-    """Continue the visible colours into the transparent pixels around them.
+def fill(
+    pixels: np.ndarray, alpha: np.ndarray | None, reach: int, missing: np.ndarray | None = None
+) -> np.ndarray:
+    """Continue the visible colours into the pixels around them that have none.
 
     Enlarging mixes neighbours, and the colour stored where alpha is 0, often black, would show as
-    a fringe. So it is replaced, ``reach`` pixels deep, by the average of the neighbours that have
-    a colour already, each as much as it is visible. Visible pixels stay as they are.
+    a fringe, and so would what stands for no value. So it is replaced, ``reach`` pixels deep, by
+    the average of the neighbours that have a colour already, each as much as it is visible.
+    Visible pixels stay as they are.
 
     Parameters
     ----------
     pixels : ndarray, (H, W) or (H, W, 3)
-    alpha : ndarray, (H, W)
+    alpha : ndarray, (H, W), or None
         Zero where a pixel cannot be seen.
     reach : int
         In pixels.
+    missing : ndarray of the shape of ``pixels``, optional
+        Where there is no value, of a pixel or of some of its channels.
 
     Returns
     -------
     ndarray
         Of the shape and dtype of ``pixels``, which are left alone.
     """
-    hidden = alpha == 0
+    if missing is None:
+        return pixels if alpha is None else _filled(pixels, _visible(alpha), reach)
+    visible = np.ones(pixels.shape[:2], np.float32) if alpha is None else _visible(alpha)
+    if pixels.ndim == 2:
+        return _filled(pixels, np.where(missing, np.float32(0), visible), reach)
+    channels = [
+        _filled(pixels[..., c], np.where(missing[..., c], np.float32(0), visible), reach)
+        for c in range(pixels.shape[2])
+    ]
+    return np.stack(channels, axis=2)
+
+
+def without_nan(alpha: np.ndarray) -> np.ndarray:
+    """Return alpha with pixels hidden of which it is not finite."""
+    if alpha.dtype.kind != "f" or np.isfinite(alpha).all():
+        return alpha
+    return np.where(np.isfinite(alpha), alpha, alpha.dtype.type(0))
+
+
+def _visible(alpha: np.ndarray) -> np.ndarray:
+    """Return as how much each pixel is visible, float32: 1 is opaque."""
+    return (alpha / np.float32(peak(alpha.dtype))).astype(np.float32)
+
+
+def _filled(pixels: np.ndarray, visible: np.ndarray, reach: int) -> np.ndarray:
+    """Fill in pixels where ``visible``, float32 (H, W), is 0."""
+    hidden = visible == 0
     if not hidden.any() or hidden.all():
         return pixels
-    color = pixels.astype(np.float32).reshape(*alpha.shape, -1)
-    weight = (alpha / np.float32(peak(alpha.dtype))).astype(np.float32)
+    color = pixels.astype(np.float32).reshape(*visible.shape, -1)
+    weight = np.ascontiguousarray(visible)
     for _ in range(reach):
         new_color, new_weight = np.empty_like(color), np.empty_like(weight)
-        pieces = -(-len(alpha) // PIECE_ROWS)
+        pieces = -(-len(visible) // PIECE_ROWS)
         parallel(_spread, pieces, color, weight, new_color, new_weight)
         color, weight = new_color, new_weight
     filled = hidden & (weight > 0)  # all else stays to the last bit, whatever lies farther away

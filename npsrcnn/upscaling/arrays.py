@@ -14,8 +14,11 @@ import numpy as np
 
 from npsrcnn.errors import UserError
 from npsrcnn.model.network import SRCNN
+from npsrcnn.pixels.values import Values, extent
 from npsrcnn.upscaling.choice import Automatic, choose
 from npsrcnn.upscaling.strips import enlarge, join, split
+
+LEAST_FLOAT, LARGEST_FLOAT = -0.5, 1.5  # beyond, floats are plainly not in 0..1
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -51,8 +54,8 @@ def upscale(
     ----------
     image : ndarray, (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4)
         Grey, grey with alpha, RGB, or RGBA, of any size from 1 x 1 on. uint8, uint16, or a float
-        type with black at 0 and white at 1. Of a Dask array, in any chunks, the result is one
-        too, not yet computed, and the same to the last bit.
+        type with black at 0 and white at 1; NaN and infinity are pixels without a value. Of a Dask
+        array, in any chunks, the result is one too, not yet computed, and the same to the last bit.
     scale : float
         How much larger; what the model was trained for. May be left out where the model says it.
         Without a model any number above 1: what no shipped weights were trained for is reached
@@ -72,13 +75,14 @@ def upscale(
         ``ceil(scale * H)`` by ``ceil(scale * W)``, channels and dtype as given. Integers are
         rounded and limited to their range. Floats are not limited: at sharp edges they go a
         little below 0 and above 1. Alpha is enlarged by bicubic interpolation within its range,
-        and the colour of transparent pixels does not show in visible ones.
+        and the colour of transparent pixels does not show in visible ones. Where a pixel has no
+        value, the result has none, and its neighbours do not see that.
 
     Raises
     ------
     UserError
-        No model for the scale or the quality, or one trained for another scale; values that are
-        not finite; "auto" of a Dask array; at scale 1, an image that was not compressed.
+        No model for the scale or the quality, or one trained for another scale; floats that are
+        plainly not in 0..1; "auto" of a Dask array; at scale 1, an image that was not compressed.
     TypeError, ValueError
         No image: another dtype or shape.
     """
@@ -98,5 +102,29 @@ def upscale(
             raise UserError('source_quality="auto" looks at pixels, and a Dask array has none yet')
         return upscale_lazily(image, choice.nets, scale)
     pixels, alpha = split(image)
+    _check_range(pixels, alpha)
     chosen = choice.chosen(pixels, None) if isinstance(choice, Automatic) else choice
     return join(*enlarge(pixels, alpha, chosen.nets, scale), image.shape[2:])
+
+
+def _check_range(pixels: np.ndarray, alpha: np.ndarray | None) -> None:
+    """Raise UserError where floats are plainly in another range than 0..1, and say what to do.
+
+    A little less and more than that is what enlarging makes of edges.
+    """
+    if pixels.dtype.kind != "f":
+        return
+    low, high = extent([(pixels, alpha)], Values.of_type(pixels.dtype))
+    if not np.isfinite(pixels).any():
+        raise UserError("an image whose values are all not finite (NaN or infinity)")
+    if low > high or (low >= LEAST_FLOAT and high <= LARGEST_FLOAT):
+        return
+    if low >= 0 and high <= 255:
+        advice = "divide by 255"
+    elif low >= 0 and high <= 65535:
+        advice = "divide by 65535"
+    elif low >= -1 and high <= 1:
+        advice = "give (image + 1) / 2, and take 2 * result - 1"
+    else:
+        advice = "give (image - low) / (high - low), and take low + (high - low) * result"
+    raise UserError(f"floats from {low:.6g} to {high:.6g}, and black is 0, white 1: {advice}")

@@ -17,7 +17,8 @@ import numpy as np
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.color import Y_BLACK, Y_RANGE, convert, peak, to_rgb, to_ycbcr
 from npsrcnn.pixels.resize import Resizer, Span
-from npsrcnn.pixels.transparency import fill
+from npsrcnn.pixels.transparency import fill, without_nan
+from npsrcnn.pixels.values import IN_NETWORK, Values, keep_missing
 from npsrcnn.upscaling.flat import subtract_flat_error
 
 COLOR_STRIP = 1 << 18  # pixels that get their colour at a time: their planes stay in the cache
@@ -47,6 +48,8 @@ class Enlarger:
         One, or several in turn: see :func:`steps_of`. None: bicubic interpolation alone, of
         integers rounded after each axis, as :func:`npsrcnn.pixels.resize.imresize` does.
     scale : float
+    values : Values, optional
+        What the numbers of the images mean; default: black and white by their type.
 
     Attributes
     ----------
@@ -54,7 +57,14 @@ class Enlarger:
         Of the image, and of the result.
     """
 
-    def __init__(self, size: tuple[int, int], nets: Sequence[SRCNN], scale: float) -> None:
+    def __init__(
+        self,
+        size: tuple[int, int],
+        nets: Sequence[SRCNN],
+        scale: float,
+        values: Values | None = None,
+    ) -> None:
+        self._scale, self._values = scale, values
         self._alpha = Resizer(size, scale)
         self.size, self.shape = self._alpha.size, self._alpha.shape
         factors = steps_of(nets, scale)
@@ -115,13 +125,34 @@ class Enlarger:
         """
         (top, bottom), (left, right) = self.needs(rows, columns)
         part = np.s_[top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]]
-        pixels, corner = pixels[part], (top, left)
-        if alpha is not None:
-            pixels = fill(pixels, alpha[part], self._reach)
-            opacity = self._alpha.window(alpha[part], corner, rows, columns)
-            alpha = opacity.clip(0, alpha.dtype.type(peak(alpha.dtype)))
+        image, corner = pixels[part], (top, left)
+        opacity = None if alpha is None else without_nan(alpha[part])
+        values = self._values or Values.of_type(image.dtype)
+        missing = values.missing(image)
+        pixels = fill(values.to_network(image, missing), opacity, self._reach, missing)
+        result = values.from_network(self._pixels(pixels, corner, rows, columns), image.dtype)
+        if missing is not None:
+            keep_missing(result, image, missing, (rows, columns), corner, self._scale)
+        if opacity is not None:
+            opacity = self._opacity(opacity, corner, rows, columns)
+        return result, opacity
+
+    def _opacity(
+        self, alpha: np.ndarray, corner: tuple[int, int], rows: Span, columns: Span
+    ) -> np.ndarray:
+        """Enlarge a window of alpha within its range."""
+        white, dtype = peak(alpha.dtype), alpha.dtype
+        if dtype.kind == "f" or dtype in IN_NETWORK:
+            return self._alpha.window(alpha, corner, rows, columns).clip(0, dtype.type(white))
+        share = self._alpha.window(alpha / white, corner, rows, columns)
+        return np.rint(share.clip(0, 1) * white).astype(dtype)
+
+    def _pixels(
+        self, pixels: np.ndarray, corner: tuple[int, int], rows: Span, columns: Span
+    ) -> np.ndarray:
+        """Compute a window of the result's pixels, of a type that networks take."""
         if self._alone:
-            return self._steps[0].window(pixels, corner, rows, columns), alpha
+            return self._steps[0].window(pixels, corner, rows, columns)
         white, dtype = peak(pixels.dtype), pixels.dtype
         pixels = pixels.astype(np.float32) / np.float32(white)  # not rounded between steps
         windows = [(rows, columns)]
@@ -132,7 +163,7 @@ class Enlarger:
             corner = window[0][0], window[1][0]
         if dtype.kind == "u":
             pixels = np.floor(pixels * white + 0.5).clip(0, white)
-        return pixels.astype(dtype), alpha
+        return pixels.astype(dtype)
 
 
 class _Step(NamedTuple):

@@ -11,8 +11,9 @@ import errno
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,12 +23,14 @@ from npsrcnn import images
 from npsrcnn.errors import UserError
 from npsrcnn.images import Picture, tiff, webp
 from npsrcnn.images.compression import strength_of_file
+from npsrcnn.images.tiff_writer import LARGEST
 from npsrcnn.model.network import SRCNN
+from npsrcnn.pixels.values import Values
 from npsrcnn.runtime import memory
 from npsrcnn.upscaling.choice import Automatic, Choice, Chosen
 from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome
 from npsrcnn.upscaling.source_quality import BY_HEADER, BY_TABLE, middle
-from npsrcnn.upscaling.streaming import BASE, FLOATS, Compute, enlarge_scene
+from npsrcnn.upscaling.streaming import BASE, FLOATS, Compute, Scene, enlarge_scene
 from npsrcnn.upscaling.strips import STRIP, enlarge
 
 MEMORY = 900 * 10**6  # bytes that the command takes, about, if it is not told otherwise
@@ -94,12 +97,15 @@ class EnlargeOptions:
         Bytes, for all that is in work in this process.
     resume : bool
         Go on with scenes that were begun.
+    page : int or None
+        The only page to enlarge of files of several, from 1 on.
     """
 
     choice: Choice
     scale: float
     memory: int = MEMORY
     resume: bool = False
+    page: int | None = None
 
 
 class Need(NamedTuple):
@@ -120,12 +126,14 @@ def need_of(job: Job, options: EnlargeOptions) -> Need:
     layout = None
     if job.source.suffix.lower() in tiff.SUFFIXES:
         layout = tiff.read_layout(job.source)
-    height, width, channels, bytes_each = layout or images.read_layout(job.source)
+    height, width, channels, bytes_each, pages = layout or images.read_layout(job.source)
     rows, columns = math.ceil(options.scale * height), math.ceil(options.scale * width)
     small, large = (n * channels * bytes_each for n in (height * width, rows * columns))
     in_work = min(rows * columns, max(STRIP, 64 * columns)) * FLOATS * 4
     needed = 3 * small + large + max(in_work, ENCODING * large)
-    too_large = BASE + needed > options.memory or large > tiff.LARGEST // 2
+    if pages > 1 and options.page is None:
+        needed += (pages - 1) * (small + large)  # before all are written
+    too_large = BASE + needed > options.memory or pages * large > LARGEST // 2
     if too_large and layout and job.target.suffix.lower() in tiff.SUFFIXES:
         return Need(options.memory - BASE, True)
     return Need(int(needed), False)
@@ -158,11 +166,11 @@ def enlarge_file(
     need = need_of(job, options)
     if need.by_blocks:
         target = job.target
-        chosen, size, enlarged = _enlarge_by_blocks(job, options, compute, progress)
+        chosen, (size, enlarged, values) = _enlarge_by_blocks(job, options, compute, progress)
     else:
         if BASE + need.memory > options.memory:
             say(_too_much(job, BASE + need.memory))
-        chosen, target, size, enlarged = _enlarge_whole(job, options)
+        chosen, target, (size, enlarged, values) = _enlarge_whole(job, options)
     return Enlarged(
         source=job.source,
         target=target.resolve(),
@@ -177,6 +185,7 @@ def enlarge_file(
             (path.resolve() for path, restored in job.outputs(target) if not restored), None
         ),
         peak_memory=memory.peak_resident_bytes() if need.by_blocks else None,
+        values=tuple(values),
     )
 
 
@@ -202,28 +211,39 @@ def _too_much(job: Job, needed: int) -> str:
     return text
 
 
-def _enlarge_whole(
-    job: Job, options: EnlargeOptions
-) -> tuple[Chosen, Path, tuple[int, int], tuple[int, int]]:
-    """Enlarge a picture in memory; return by what, where it went, rows and columns of both."""
-    small = images.read(job.source)
+def _enlarge_whole(job: Job, options: EnlargeOptions) -> tuple[Chosen, Path, Scene]:
+    """Enlarge the pages of a file in memory; return by what, where they went, and their sizes."""
+    pages = list(images.read_pages(job.source, options.page))
+    values = [page.values() for page in pages]
     chosen = options.choice
     if isinstance(chosen, Automatic):
         strength, said_by = strength_of_file(job.source), BY_TABLE
         if strength is None:
             strength, said_by = webp.read_strength(job.source), BY_HEADER
-        chosen = _chosen(chosen, job, small.pixels, strength, said_by)
-    large = _enlarged(small, chosen.nets, options.scale)
+        first = _in_network(pages[0].pixels, values[0])
+        chosen = _chosen(chosen, job, first, strength, said_by)
+
+    def enlarged(nets: Sequence[SRCNN]) -> Iterator[Picture]:
+        for page, meaning in zip(pages, values, strict=True):
+            yield _enlarged(page, nets, options.scale, meaning)
+
+    larger = enlarged(chosen.nets)
+    first_larger = next(larger)
     target = job.target
-    if not job.fixed_format and images.misfit(large, images.writable(target.suffix)):
+    if not job.fixed_format and images.misfit(first_larger, images.writable(target.suffix)):
         if job.fallback is None:
             raise UserError(
                 f"{job.source}: no room for {target.with_suffix('.png')}: give --format tif"
             )
         target = job.fallback
     for path, restored in job.outputs(target):
-        images.write(path, large if restored else _enlarged(small, (), options.scale))
-    return chosen, target, _size(small), _size(large)
+        images.write_pages(path, chain([first_larger], larger) if restored else enlarged(()))
+    return chosen, target, Scene(_size(pages[0]), _size(first_larger), values)
+
+
+def _in_network(pixels: np.ndarray, values: Values) -> np.ndarray:
+    """Return pixels as networks take them."""
+    return values.to_network(pixels, values.missing(pixels))
 
 
 def _chosen(
@@ -239,8 +259,8 @@ def _chosen(
         raise UserError(f"{job.source}: {error}") from error
 
 
-def _enlarged(picture: Picture, nets: Sequence[SRCNN], scale: float) -> Picture:
-    pixels, alpha = enlarge(picture.pixels, picture.alpha, nets, scale)
+def _enlarged(picture: Picture, nets: Sequence[SRCNN], scale: float, values: Values) -> Picture:
+    pixels, alpha = enlarge(picture.pixels, picture.alpha, nets, scale, values)
     return Picture(pixels, alpha, picture.metadata.enlarged(scale, pixels.shape[:2]))
 
 
@@ -254,25 +274,27 @@ def _enlarge_by_blocks(
     options: EnlargeOptions,
     compute: Compute | None,
     progress: Callable[[int, int], None],
-) -> tuple[Chosen, tuple[int, int], tuple[int, int]]:
-    """Enlarge a TIFF file into another, block by block; return by what, rows and columns of both.
+) -> tuple[Chosen, Scene]:
+    """Enlarge a TIFF file into another, block by block; return by what, and the sizes.
 
-    What was compressed shows in its middle.
+    What was compressed shows in the middle of its first page.
     """
     chosen = options.choice
     if isinstance(chosen, Automatic):
-        with contextlib.closing(tiff.TiffReader(job.source)) as reader:
-            pixels, _ = reader.read(*middle(reader.kind.size))
-        chosen = _chosen(chosen, job, pixels)
+        with contextlib.closing(tiff.TiffReader(job.source, (options.page or 1) - 1)) as reader:
+            pixels, alpha = reader.read(*middle(reader.kind.size))
+        values = Values.measured([(pixels, alpha)], pixels.dtype, reader.nodata)
+        chosen = _chosen(chosen, job, _in_network(pixels, values))
     for path, restored in job.outputs(job.target):
-        sizes = enlarge_scene(
+        scene = enlarge_scene(
             job.source,
             path,
             chosen.nets if restored else (),
             options.scale,
             memory=options.memory,
             resume=options.resume,
+            page=options.page,
             compute=compute,
             progress=progress,
         )
-    return chosen, *sizes
+    return chosen, scene

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from npsrcnn.errors import UserError, describe
+from npsrcnn.pixels.values import Values
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Enlarged:
         The picture enlarged by bicubic interpolation alone, if that was written too.
     peak_memory : int or None
         Bytes that the process has had resident at most, where the picture went block by block.
+    values : tuple of Values
+        What the numbers of each page mean: black and white, and what stands for no value.
     compiled : bool
         Kernels were compiled meanwhile, so that it took longer than it will again.
     """
@@ -47,6 +50,7 @@ class Enlarged:
     comment: str = ""
     bicubic: Path | None = None
     peak_memory: int | None = None
+    values: tuple[Values, ...] = ()
     compiled: bool = False
 
     def row(self) -> dict[str, object]:
@@ -57,6 +61,10 @@ class Enlarged:
         row |= {"size": self.size, "enlarged": self.enlarged}
         row |= {"source_quality": self.source_quality, "decided_by": self.decided_by}
         row["model"] = self.model
+        if len(self.values) > 1:
+            row["pages"] = len(self.values)
+        ranges = [(one.black, one.white) for one in self.values]
+        row["range"] = ranges[0] if len(ranges) == 1 else ranges
         if self.peak_memory is not None:
             row["peak_memory"] = self.peak_memory
         return row | {"seconds": round(self.seconds, 3)}

@@ -1,10 +1,10 @@
 """Enlarge TIFF files that memory does not hold: block by block, resumable.
 
-A block is a window of the result, whole tiles of the file that is written. While one is computed,
-the next is read and the last compressed. Beside the file OUT that is to be, OUT.part grows tile by
-tile, and OUT.journal says, a line for each block, which blocks are in it. A process that dies in
-the middle leaves both; ``resume`` cuts off what the journal does not know and goes on, and the
-file becomes, byte for byte, the one it would have become.
+A block is a window of a page of the result, whole tiles of the file that is written. While one is
+computed, the next is read and the last compressed. Beside the file OUT that is to be, OUT.part
+grows tile by tile, and OUT.journal says, a line for each block, which blocks are in it. A process
+that dies in the middle leaves both; ``resume`` cuts off what the journal does not know and goes on,
+and the file becomes, byte for byte, the one it would have become.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from npsrcnn.errors import UserError
+from npsrcnn.images import ifd, tiff_metadata, tiff_tags
+from npsrcnn.images.ifd import Directory
 from npsrcnn.images.scenes import TILE, TiledFile, compress
 from npsrcnn.images.tiff import TiffReader
+from npsrcnn.images.tiff_pages import TiffPages
 from npsrcnn.model.network import SRCNN
+from npsrcnn.pixels.values import Values
 from npsrcnn.upscaling.enlarger import Enlarger, Window
 
 PART, JOURNAL = ".part", ".journal"  # appended to a file's name
@@ -34,26 +39,65 @@ COPIES = 4  # of the result's own samples: as computed, with alpha, in tiles, co
 BLOCKS_IN_WORK = 2
 LARGEST, SMALLEST = 2048, TILE  # side of a block
 
-Compute = Callable[["BlockJob", Sequence[Window]], Generator[list[bytes], None, None]]
+Compute = Callable[["BlockJob", "Sequence[Block]"], Generator[list[bytes], None, None]]
+
+
+class Block(NamedTuple):
+    """A window of the result, of a page that is counted from 0 on."""
+
+    page: int
+    window: Window
+
+
+class ScenePage(NamedTuple):
+    """A page to enlarge, and what its numbers mean."""
+
+    reader: TiffReader
+    values: Values
+
+    def enlarger(self, nets: Sequence[SRCNN], scale: float) -> Enlarger:
+        """Return the enlargement of the page."""
+        return Enlarger(self.reader.kind.size, nets, scale, self.values)
+
+    def enlarged_tags(self, scale: float, shape: tuple[int, int], *, alone: bool) -> Directory:
+        """Return what to store with the enlarged page: as a picture in memory gets it.
+
+        It stays as it is stored, and keeps its orientation. ``alone``: it is taken out of others.
+        """
+        metadata = self.reader.metadata(upright=False)
+        metadata = tiff_metadata.of_one_page(metadata) if alone else metadata
+        tags = tiff_metadata.to_directory(metadata.enlarged(scale, shape), shape)
+        if self.reader.orientation != 1:
+            tags[tiff_tags.ORIENTATION] = ifd.entry(ifd.SHORT, [self.reader.orientation])
+        return tags
+
+
+class Scene(NamedTuple):
+    """What became of a file: rows and columns of its first page before and after, and values."""
+
+    size: tuple[int, int]
+    enlarged: tuple[int, int]
+    values: list[Values]  # of each page
 
 
 @dataclass(frozen=True)
 class BlockJob:
     """Compute the tiles of a block, when called with it; goes to other processes as it is."""
 
-    scene: TiffReader
+    pages: Sequence[ScenePage]
     nets: Sequence[SRCNN]
     scale: float
 
-    def __call__(self, block: Window) -> list[bytes]:
-        """Return the compressed tiles of one block, a window of the result."""
-        enlarger = Enlarger(self.scene.kind.size, self.nets, self.scale)
-        rows, columns = enlarger.needs(*block)
-        pixels, alpha = self.scene.read(rows, columns)
-        return compress(*enlarger(pixels, alpha, *block, corner=(rows[0], columns[0])))
+    def __call__(self, block: Block) -> list[bytes]:
+        """Return the compressed tiles of one block."""
+        page, window = self.pages[block.page], block.window
+        enlarger = page.enlarger(self.nets, self.scale)
+        rows, columns = enlarger.needs(*window)
+        pixels, alpha = page.reader.read(rows, columns)
+        return compress(*enlarger(pixels, alpha, *window, corner=(rows[0], columns[0])))
 
 
-def in_threads(job: BlockJob, blocks: Sequence[Window]) -> Generator[list[bytes], None, None]:
+def in_threads(job: BlockJob, blocks: Sequence[Block]) -> Generator[list[bytes], None, None]:
     """Yield ``job(block)`` for each block, in their order, some at a time."""
     waiting: deque[Future[list[bytes]]] = deque()
     with ThreadPoolExecutor(BLOCKS_IN_WORK) as pool:
@@ -73,10 +117,11 @@ def enlarge_scene(
     *,
     memory: int,
     resume: bool = False,
+    page: int | None = None,
     compute: Compute | None = None,
     progress: Callable[[int, int], None] = lambda done, blocks: None,
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Enlarge a TIFF file into a BigTIFF file, in bounded memory.
+) -> Scene:
+    """Enlarge a TIFF file into a BigTIFF file, page by page, in bounded memory.
 
     Parameters
     ----------
@@ -87,16 +132,13 @@ def enlarge_scene(
         Bytes that the process may have resident, about.
     resume : bool
         Go on where an interrupted call has stopped, if one has.
+    page : int, optional
+        The only page to enlarge, from 1 on; default: all.
     compute
         A generator: ``compute(job, blocks)`` yields ``job(block)`` for each block, in their
         order; default: two at a time on threads of this process.
     progress
         Called with the number of blocks done, and of all.
-
-    Returns
-    -------
-    size, enlarged : (rows, columns)
-        Of the image, and of the result.
 
     Raises
     ------
@@ -106,10 +148,9 @@ def enlarge_scene(
     OSError
         The disk is full, a folder is gone. What was done is kept for ``resume``.
     """
-    scene = TiffReader(source)
-    enlarger = Enlarger(scene.kind.size, nets, scale)
-    kind = scene.kind._replace(size=enlarger.shape)
-    facts = _facts(source, nets, scale)
+    pages = _opened(source, page)
+    enlargers = [one.enlarger(nets, scale) for one in pages]
+    facts = _facts(source, nets, scale) | ({} if page is None else {"page": page})
     journal = Journal(target)
     try:
         if journal.exists():
@@ -120,20 +161,32 @@ def enlarge_scene(
                 )
             journal.read(facts)
         else:
-            side = _side(scene, enlarger, memory)
-            file = TiledFile.begin(journal.part, kind, scene.tags(scale), scene.resolution())
+            side = min(
+                _side(one.reader, enlarger, memory)
+                for one, enlarger in zip(pages, enlargers, strict=True)
+            )
+            begun = []
+            for one, enlarger in zip(pages, enlargers, strict=True):
+                kind = one.reader.kind._replace(size=enlarger.shape)
+                tags = one.enlarged_tags(scale, enlarger.shape, alone=page is not None)
+                begun.append((kind, tags))
+            file = TiledFile.begin(journal.part, begun)
             journal.begin(facts, side, file.end)
         file = TiledFile(journal.part, journal.end)
-        blocks = list(enlarger.windows(journal.side, journal.side))
+        blocks = [
+            Block(i, window)
+            for i, enlarger in enumerate(enlargers)
+            for window in enlarger.windows(journal.side, journal.side)
+        ]
         done = len(journal.sizes)
-        results = (compute or in_threads)(BlockJob(scene, nets, scale), blocks[done:])
+        results = (compute or in_threads)(BlockJob(pages, nets, scale), blocks[done:])
         with contextlib.closing(results):
             for tiles in results:
                 file.append(tiles)
                 journal.add([len(tile) for tile in tiles])
                 done += 1
                 progress(done, len(blocks))
-        file.finish(*_tile_table(kind.size, blocks, journal))
+        file.finish(_tile_tables([enlarger.shape for enlarger in enlargers], blocks, journal))
         os.replace(journal.part, target)
         journal.path.unlink()
     except OSError as error:
@@ -141,8 +194,22 @@ def enlarge_scene(
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
     finally:
-        scene.close()
-    return scene.kind.size, kind.size
+        pages[0].reader.close()
+    values = [one.values for one in pages]
+    return Scene(pages[0].reader.kind.size, enlargers[0].shape, values)
+
+
+def _opened(source: Path, page: int | None) -> list[ScenePage]:
+    """Open a file's pages, or one of them, and find out what their numbers mean."""
+    pages = TiffPages(source)
+    count = len(pages.places)
+    if page is not None and not 1 <= page <= count:
+        raise UserError(f"{source}: no page {page}: the file holds {count}")
+    readers = [
+        TiffReader(source, number, pages)
+        for number in (range(count) if page is None else [page - 1])
+    ]
+    return [ScenePage(reader, reader.values()) for reader in readers]
 
 
 class Journal:
@@ -256,17 +323,19 @@ def memory_of(scene: TiffReader, enlarger: Enlarger, side: int) -> int:
     return BASE + BLOCKS_IN_WORK * (block + read) + scene.held_bytes(bottom - top)
 
 
-def _tile_table(
-    size: tuple[int, int], blocks: Sequence[Window], journal: Journal
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return offset and length of each tile, row by row of tiles, in the order of TIFF."""
-    down, across = (-(-length // TILE) for length in size)
-    counts = np.zeros((down, across), np.uint64)
-    offsets = np.zeros((down, across), np.uint64)
+def _tile_tables(
+    sizes: Sequence[tuple[int, int]], blocks: Sequence[Block], journal: Journal
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return offset and length of each tile of each page, row by row of tiles, as TIFF has them."""
+    tables = []
+    for size in sizes:
+        shape = tuple(-(-length // TILE) for length in size)
+        tables.append((np.zeros(shape, np.uint64), np.zeros(shape, np.uint64)))
     end = journal.start
-    for window, sizes in zip(blocks, journal.sizes, strict=True):
-        part = tuple(slice(start // TILE, -(-stop // TILE)) for start, stop in window)
-        counts[part] = np.reshape(sizes, counts[part].shape)
-        offsets[part] = np.reshape(end + np.cumsum([0, *sizes[:-1]]), counts[part].shape)
-        end += sum(sizes)
-    return offsets.ravel(), counts.ravel()
+    for block, lengths in zip(blocks, journal.sizes, strict=True):
+        offsets, counts = tables[block.page]
+        part = tuple(slice(start // TILE, -(-stop // TILE)) for start, stop in block.window)
+        counts[part] = np.reshape(lengths, counts[part].shape)
+        offsets[part] = np.reshape(end + np.cumsum([0, *lengths[:-1]]), counts[part].shape)
+        end += sum(lengths)
+    return [(offsets.ravel(), counts.ravel()) for offsets, counts in tables]

@@ -12,6 +12,7 @@ import numpy as np
 
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.resize import Span
+from npsrcnn.pixels.values import Values
 from npsrcnn.upscaling.enlarger import Enlarger
 
 STRIP = 1 << 23  # pixels of the result that are in work at a time: 4 x 32 MiB in floats
@@ -34,11 +35,18 @@ def join(pixels: np.ndarray, alpha: np.ndarray | None, channels: tuple[int, ...]
 
 
 def enlarge(
-    pixels: np.ndarray, alpha: np.ndarray | None, nets: Sequence[SRCNN], scale: float
+    pixels: np.ndarray,
+    alpha: np.ndarray | None,
+    nets: Sequence[SRCNN],
+    scale: float,
+    values: Values | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Enlarge pixels (H, W) or (H, W, 3) and alpha (H, W); see :func:`upscale`."""
+    """Enlarge pixels (H, W) or (H, W, 3) and alpha (H, W).
+
+    See :func:`npsrcnn.upscale`, and :class:`npsrcnn.upscaling.enlarger.Enlarger` for ``values``.
+    """
     height, width = pixels.shape[:2]
-    enlarger = Enlarger((height, width), nets, scale)
+    enlarger = Enlarger((height, width), nets, scale, values)
     height, width = enlarger.shape
     return enlarge_window(enlarger, pixels, alpha, (0, height), (0, width))
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 from random_inputs import random_samples, smooth_samples
+from tiff_files import directory_of, tiff_of
 
 from npsrcnn.errors import UserError
 from npsrcnn.images import (
@@ -25,6 +27,7 @@ from npsrcnn.images import (
     read_array,
     read_size,
     tiff,
+    tiff_writer,
     writable,
     write,
 )
@@ -194,7 +197,7 @@ def encoded(suffix, dtype=np.uint8):
         file = io.BytesIO()
         Image.fromarray(samples).save(file, Image.registered_extensions()[suffix])
         return file.getvalue()
-    return png.encode(samples, []) if suffix == ".png" else tiff.encode(samples, {})
+    return png.encode(samples, []) if suffix == ".png" else tiff_of(samples)
 
 
 def giant_png():
@@ -258,52 +261,62 @@ def test_what_is_no_file_is_named(tmp_path):
         read(tmp_path / "pipe.png")
 
 
-def test_floats_without_a_known_white_are_no_training_image(tmp_path):
-    write(tmp_path / "a.tif", np.zeros((3, 3), np.float32))
-    with pytest.raises(UserError, match="floats"):
-        read_array(tmp_path / "a.tif")
-    Image.fromarray(np.full((3, 3), np.nan, np.float32)).save(tmp_path / "b.tif")
-    with pytest.raises(UserError, match="not finite"):
-        read(tmp_path / "b.tif")
+@pytest.mark.parametrize(
+    "dtype", [np.int8, np.int16, np.uint32, np.int32, np.float16, np.float32, np.float64]
+)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_every_type_of_tiff(tmp_path, rng, dtype, channels):
+    if np.dtype(dtype).kind == "f":
+        samples = (50 * rng.standard_normal((31, 23, channels))).astype(dtype)
+    else:
+        info = np.iinfo(dtype)
+        samples = rng.integers(info.min, info.max, (31, 23, channels), dtype, endpoint=True)
+    write(tmp_path / "a.tif", samples)
+    np.testing.assert_array_equal(read(tmp_path / "a.tif").samples(), samples)
+    if channels in (1, 3):
+        stored = tifffile.imread(tmp_path / "a.tif")
+        np.testing.assert_array_equal(np.atleast_3d(stored), samples)
+
+
+def test_measured_values_become_training_images_of_16_bits(tmp_path):
+    """Black and white are the least and the largest value; what has none is like its neighbours."""
+    heights = np.full((9, 9), -20, np.int16)
+    heights[:, 5:], heights[0, 0] = 80, -32768
+    directory = directory_of({42113: "-32768"})
+    (tmp_path / "a.tif").write_bytes(tiff_writer.encode(heights[..., None], directory))
+    expected = np.where(heights == 80, 65535, 0)
+    np.testing.assert_array_equal(read_array(tmp_path / "a.tif"), expected)
+    write(tmp_path / "b.tif", np.array([[0, 0.25, 1, np.nan]], np.float32))
+    found = read_array(tmp_path / "b.tif")
+    np.testing.assert_array_equal(found, [[0, 16384, 65535, 65535]])
+    assert found.dtype == np.uint16
 
 
 def test_integers_of_32_bits(tmp_path):
-    Image.fromarray(np.array([[0, 65535]], np.int32)).save(tmp_path / "a.tif")
-    np.testing.assert_array_equal(read_array(tmp_path / "a.tif"), [[0, 65535]])
     Image.fromarray(np.array([[0, 65536]], np.int32)).save(tmp_path / "b.tif")
-    with pytest.raises(UserError, match="from 0 to 65536: taken are unsigned ones of 16 bits"):
-        read(tmp_path / "b.tif")
-    signed = struct.pack("<hh", -5, 7)
-    Image.frombytes("I", (2, 1), signed, "raw", "I;16S").save(tmp_path / "c.tif")
-    with pytest.raises(UserError, match="integers from -5 to 7"):
-        read(tmp_path / "c.tif")
+    np.testing.assert_array_equal(read(tmp_path / "b.tif").pixels, [[0, 65536]])
+    Image.fromarray(np.array([[-5, 7]], np.int32)).save(tmp_path / "c.tif")
+    np.testing.assert_array_equal(read(tmp_path / "c.tif").pixels, [[-5, 7]])
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("samples", "message"),
     [
-        (lambda: tiff.encode(np.zeros((9, 9, 5), np.uint16), {}), "RGB, 5 channels of uint16"),
-        (lambda: tiff.encode(np.zeros((9, 9, 1)), {}), "grey, 1 channel of float64"),
-        (lambda: tiff.encode(np.zeros((9, 9, 3)), {}), "RGB, 3 channels of float64"),
-        (
-            lambda: tiff.encode(np.zeros((9, 9, 1), np.uint8), {}).replace(
-                struct.pack("<HHIH", tiff.SAMPLE_FORMAT, 3, 1, 1),
-                struct.pack("<HHIH", tiff.SAMPLE_FORMAT, 3, 1, 2),
-            ),
-            "grey, 1 channel of int8",
-        ),
+        (np.zeros((9, 9, 5), np.uint16), "RGB, 5 channels of uint16"),
+        (np.zeros((9, 9), np.int64), "grey, 1 channel of int64"),
     ],
 )
-def test_a_tiff_that_is_not_taken_is_told_what_it_is(tmp_path, data, message):
-    (tmp_path / "a.tif").write_bytes(data())
-    with pytest.raises(UserError, match=f"a TIFF of {message}: taken are grey and RGB of uint8"):
+def test_a_tiff_that_is_not_taken_is_told_what_it_is(tmp_path, samples, message):
+    kind = "rgb" if samples.ndim == 3 else "minisblack"
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric=kind)
+    with pytest.raises(UserError, match=f"a TIFF of {message}: taken are grey and RGB of 8, 16"):
         read(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_fourth_band_is_no_transparency(tmp_path, dtype):
     """Infrared, say: ExtraSamples is 0 instead of 2."""
-    data = tiff.encode(np.zeros((9, 9, 4), dtype), {})
+    data = tiff_of(np.zeros((9, 9, 4), dtype))
     entry = struct.pack("<HHI", tiff.EXTRA, 3, 1)
     assert entry in data
     (tmp_path / "a.tif").write_bytes(data.replace(entry + b"\2", entry + b"\0"))
@@ -316,6 +329,7 @@ def test_a_fourth_band_is_no_transparency(tmp_path, dtype):
     [
         ("a.jpg", np.uint16, (4, 4, 3), "JPEG holds no 16 bits a channel: write PNG or TIFF"),
         ("a.png", np.float32, (4, 4, 3), "PNG holds no 32 bits a channel: write TIFF"),
+        ("a.png", np.int16, (4, 4), "PNG holds no int16: write TIFF"),
         ("a.jpg", np.uint8, (4, 4, 4), "JPEG holds no transparency"),
         ("a.webp", np.uint8, (1, 16384), "at most 16383 pixels a side"),
         ("a.gif", np.uint8, (4, 4), r"cannot write \.gif: use \.png, "),
@@ -372,8 +386,8 @@ def test_arrays_that_are_no_picture(samples):
 
 
 def test_array_types_that_are_no_picture():
-    with pytest.raises(TypeError, match="float64"):
-        Picture.from_samples(np.zeros((4, 4)))
+    with pytest.raises(TypeError, match="int64"):
+        Picture.from_samples(np.zeros((4, 4), np.int64))
 
 
 def test_list_images(tmp_path):

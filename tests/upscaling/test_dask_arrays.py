@@ -146,6 +146,13 @@ def test_what_a_lazy_array_cannot_be(rng):
         npsrcnn.upscale(da.zeros((4, 4), dtype=np.int64), 2, random_net())
     with pytest.raises(UserError, match="trained for scale 2, not 3"):
         npsrcnn.upscale(da.zeros((4, 4)), 3, random_net())
-    lazy = npsrcnn.upscale(da.full((4, 4), np.nan), 2, random_net())
-    with pytest.raises(UserError, match="not finite"):
-        lazy.compute()
+
+
+def test_pixels_without_a_value(rng):
+    samples = random_image(rng, (150, 140), np.float32)
+    samples[60:75, 50:90] = np.nan
+    samples[120:, 100:] = np.inf
+    expected = npsrcnn.upscale(samples, 2, random_net())
+    lazy = npsrcnn.upscale(da.from_array(samples, 64), 2, random_net())
+    np.testing.assert_array_equal(lazy.compute(), expected)
+    np.testing.assert_array_equal(np.isfinite(expected)[::2, ::2], np.isfinite(samples))

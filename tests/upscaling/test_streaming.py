@@ -62,7 +62,7 @@ LAYOUTS = [
 def test_a_scene_is_as_in_memory(tmp_path, rng, small_blocks, layout, shape):
     samples = scene_file(tmp_path / "a.tif", rng, shape, np.uint16, **layout)
     nets = [random_net("3-1-3")]
-    size, enlarged = enlarge_scene(tmp_path / "a.tif", tmp_path / "b.tif", nets, 2, memory=10**9)
+    size, enlarged, _ = enlarge_scene(tmp_path / "a.tif", tmp_path / "b.tif", nets, 2, memory=10**9)
     result = tifffile.imread(tmp_path / "b.tif")
     assert size == (230, 310) and enlarged == result.shape[:2] == (460, 620)
     np.testing.assert_array_equal(np.atleast_3d(result), in_memory(samples, nets))
@@ -335,18 +335,14 @@ def test_scenes_that_are_not_taken(tmp_path, rng, monkeypatch):
     path, grey = tmp_path / "a.tif", rng.integers(0, 256, (40, 50), np.uint8)
     path.write_bytes(b"no picture at all")
     assert "no TIFF file" in refusal(path)
-    tifffile.imwrite(path, np.stack([grey] * 3), photometric="minisblack", metadata=None)
-    assert "3 pages" in refusal(path)
-    tifffile.imwrite(path, grey.astype(np.int32), metadata=None)
-    assert "too large for a TIFF of grey, 1 channel of int32: save it as grey" in refusal(path)
+    tifffile.imwrite(path, grey.astype(np.int64), metadata=None)
+    assert "too large for a TIFF of grey, 1 channel of int64: save it as grey" in refusal(path)
     tifffile.imwrite(path, grey, photometric="palette", metadata=None,
                      colormap=np.zeros((3, 256), np.uint16))  # fmt: skip
     assert "too large for a TIFF of palette" in refusal(path)
     five = np.dstack([grey] * 5)
     tifffile.imwrite(path, five, photometric="rgb", metadata=None)
     assert "5 channels" in refusal(path)
-    tifffile.imwrite(path, np.full((40, 50), np.nan, np.float32), metadata=None)
-    assert "not finite" in refusal(path)
     for options in ({}, {"compression": "zlib"}):
         tifffile.imwrite(path, rng.integers(0, 256, (90, 90), np.uint8), metadata=None, **options)
         path.write_bytes(path.read_bytes()[:-200])

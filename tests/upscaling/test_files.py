@@ -1,0 +1,296 @@
+"""Files of every kind, enlarged in memory and block by block: the same pixels, the same tags."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from random_inputs import random_image, random_net
+
+from npsrcnn import images
+from npsrcnn.errors import UserError
+from npsrcnn.images import ifd, tiff_writer
+from npsrcnn.images.scenes import TILE
+from npsrcnn.pixels.resize import imresize
+from npsrcnn.upscaling import streaming
+from npsrcnn.upscaling.choice import Chosen
+from npsrcnn.upscaling.files import EnlargeOptions, Job, enlarge_file
+
+LAYOUT = {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339}
+HILL = np.exp(-(np.linspace(-2, 2, 70)[:, None] ** 2) - np.linspace(-2, 2, 90) ** 2)
+
+
+@pytest.fixture
+def enlarged(tmp_path, monkeypatch):
+    """Enlarge a.tif both ways; its pages as arrays, and the outcome."""
+
+    def both(scale=2, nets=None, page=None):
+        nets = [random_net("3-1-3")] if nets is None else nets
+        source, memory, blocks = (tmp_path / name for name in ("a.tif", "b.tif", "c.tif"))
+        options = EnlargeOptions(Chosen(nets), scale, page=page)
+        outcome = enlarge_file(Job(source, memory, fixed_format=True), options)
+        monkeypatch.setattr(streaming, "LARGEST", TILE)
+        streaming.enlarge_scene(source, blocks, nets, scale, memory=10**9, page=page)
+        with tifffile.TiffFile(memory) as one, tifffile.TiffFile(blocks) as other:
+            assert len(one.pages) == len(other.pages)
+            pages = [page.asarray() for page in one.pages]
+            for mine, theirs, samples in zip(one.pages, other.pages, pages, strict=True):
+                np.testing.assert_array_equal(theirs.asarray(), samples)
+                assert theirs.dtype == mine.dtype
+                tags = [
+                    {tag.code: tag.value for tag in page.tags if tag.code not in LAYOUT}
+                    for page in (mine, theirs)
+                ]
+                assert tags[0] == tags[1]
+        return pages, outcome
+
+    return both
+
+
+def tiff_file(path, samples, nodata=None, **options):
+    tags = [(42113, 2, len(nodata) + 1, nodata, True)] if nodata else []
+    tifffile.imwrite(path, samples, extratags=tags, metadata=None, **options)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [
+        (-20, 20, np.float32), (101300, 101400, np.float32), (-20, 20, np.float16),
+        (1e-7, 3e-7, np.float64), (-1, 1, np.float32), (0, 255, np.float32),
+        (-400, 8800, np.int16), (0, 4294967295, np.uint32), (-(2**31), 2**31 - 1, np.int32),
+        (-128, 127, np.int8),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("channels", [1, 3])
+def test_units_of_the_world(tmp_path, enlarged, low, high, dtype, channels):
+    """As the picture in 0..1 is enlarged, with the range put back."""
+    share = (HILL - HILL.min()) / (HILL.max() - HILL.min())
+    samples = np.dstack([share, share[::-1], 1 - share])[..., :channels]
+    stored = (low + (high - low) * samples).astype(dtype)
+    kind = "rgb" if channels == 3 else "minisblack"
+    tiff_file(tmp_path / "a.tif", stored if channels == 3 else stored[..., 0], photometric=kind)
+    (result,), outcome = enlarged(nets=())
+    assert outcome.row()["range"] == (float(stored.min()), float(stored.max()))
+    assert result.dtype == dtype
+    expected = imresize(stored.astype(float), 2)
+    allowed = (high - low) * 2e-6
+    if np.dtype(dtype).kind == "f":
+        allowed += np.spacing(np.abs(stored).max())
+    else:
+        allowed += 1
+        expected = expected.clip(np.iinfo(dtype).min, np.iinfo(dtype).max)
+    assert np.abs(np.atleast_3d(result) - expected).max() <= allowed
+    (restored,), _ = enlarged()
+    assert np.ptp(restored.astype(float)) < 3 * (float(high) - low)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "fill"),
+    [
+        (np.float32, "-9999", -9999), (np.float32, None, np.nan), (np.float64, "nan", np.nan),
+        (np.int16, "-32768", -32768), (np.uint8, "0", 0), (np.uint16, "65535", 65535),
+        (np.float32, "-3.4028234663852886e+38", -3.4028234663852886e38), (np.float32, None, np.inf),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("shape", ["grey", "one band of three", "all bands"])
+def test_no_value_stays_none_and_does_not_spread(tmp_path, enlarged, dtype, nodata, fill, shape):
+    samples = (40 + 100 * HILL).astype(dtype)
+    hole = np.zeros(samples.shape, bool)
+    hole[20:40, 30:], hole[0, 0] = True, True
+    if shape != "grey":
+        samples, hole = np.dstack([samples] * 3), np.dstack([hole] * 3)
+        if shape == "one band of three":
+            hole[..., 1:] = False
+    samples[hole] = fill
+    kind = "minisblack" if shape == "grey" else "rgb"
+    tiff_file(tmp_path / "a.tif", samples, nodata, photometric=kind)
+    (result,), _ = enlarged(nets=())
+    larger = hole.repeat(2, 0).repeat(2, 1)
+    np.testing.assert_array_equal(result[larger], np.full(larger.sum(), fill, dtype))
+    assert result[~larger].min() > 30 and result[~larger].max() < 150
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert file.pages[0].tags.valueof(42113) == nodata
+    (restored,), _ = enlarged(scale=2)
+    finite = restored[~larger].astype(float)
+    assert np.isfinite(finite).all() and np.abs(finite).max() < 1e3
+    np.testing.assert_array_equal(restored[larger], result[larger])
+
+
+def test_what_lies_far_from_a_hole_does_not_know_of_it(tmp_path, enlarged):
+    samples = (100 * HILL).astype(np.float32) - 50
+    tiff_file(tmp_path / "a.tif", samples)
+    (whole,), _ = enlarged()
+    samples[:12, :12] = np.nan
+    tiff_file(tmp_path / "a.tif", samples)
+    (result,), _ = enlarged()
+    np.testing.assert_array_equal(result[40:], whole[40:])
+    assert np.abs(result[24:, 24:] - whole[24:, 24:]).max() < 100
+
+
+def test_values_under_alpha_0_do_not_set_the_range(tmp_path, enlarged):
+    samples = np.dstack([100 * HILL, np.ones_like(HILL)]).astype(np.float32)
+    samples[10:20, 10:20] = -9999, 0
+    tiff_file(tmp_path / "a.tif", samples, photometric="minisblack", extrasamples=["unassalpha"])
+    (result,), outcome = enlarged()
+    assert outcome.row()["range"][0] >= 0
+    seen = result[..., 1] == 1
+    assert np.abs(result[seen][:, 0]).max() < 1e3
+
+
+def write_cog(path, samples, mask=None):
+    with tifffile.TiffWriter(path) as writer:
+        options = {"photometric": "rgb", "tile": (32, 32), "metadata": None}
+        writer.write(samples, **options)
+        if mask is not None:
+            writer.write(mask, subfiletype=4, photometric="mask", tile=(32, 32), metadata=None,
+                         compression="zlib")  # fmt: skip
+        writer.write(np.ascontiguousarray(samples[::2, ::2]), subfiletype=1, **options)
+        if mask is not None:
+            writer.write(np.ascontiguousarray(mask[::2, ::2]), subfiletype=5, photometric="mask",
+                         tile=(32, 32), metadata=None, compression="zlib")  # fmt: skip
+
+
+def test_overviews_are_no_pages(tmp_path, rng, enlarged):
+    samples = random_image(rng, (70, 90, 3), np.uint8)
+    write_cog(tmp_path / "a.tif", samples)
+    pages, _ = enlarged()
+    tiff_file(tmp_path / "a.tif", samples, photometric="rgb")
+    plain, _ = enlarged()
+    assert len(pages) == len(plain) == 1
+    np.testing.assert_array_equal(pages[0], plain[0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_a_mask_becomes_alpha(tmp_path, rng, enlarged, dtype):
+    samples = random_image(rng, (70, 90, 3), np.uint8).astype(dtype)
+    valid = np.ones((70, 90), bool)
+    valid[20:50, 30:60] = False
+    write_cog(tmp_path / "a.tif", samples, valid)
+    (pages,), _ = enlarged()
+    alpha = np.where(valid, np.iinfo(dtype).max if dtype != np.float32 else 1, 0).astype(dtype)
+    tiff_file(tmp_path / "a.tif", np.dstack([samples, alpha]), photometric="rgb",
+              extrasamples=["unassalpha"])  # fmt: skip
+    (plain,), _ = enlarged()
+    np.testing.assert_array_equal(pages, plain)
+    picture = images.read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(picture.alpha, alpha)
+
+
+def stack_of(kind, path, stack):
+    if kind == "imagej":
+        tifffile.imwrite(path, stack, imagej=True, resolution=(2.0, 2.0),
+                         metadata={"unit": "um", "axes": "ZYX", "spacing": 3.0})  # fmt: skip
+    elif kind == "first page alone":  # as ImageJ writes more than 4 GB
+        text = f"ImageJ=1.54f\nimages={len(stack)}\nslices={len(stack)}\n"
+        tifffile.imwrite(path, stack, description=text, metadata=None, photometric="minisblack")
+        with tifffile.TiffFile(path, mode="r+") as file:
+            handle, page = file.filehandle, file.pages[0]
+            end = page.offset + 2 + 12 * len(page.tags)
+            handle.seek(end)
+            handle.write(bytes(4))
+            page.tags[270].overwrite(text)
+    elif kind == "ome":
+        metadata = {"axes": "ZYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "PhysicalSizeZ": 2.0}
+        tifffile.imwrite(path, stack, ome=True, metadata=metadata)
+    elif kind == "shaped":
+        tifffile.imwrite(path, stack, photometric="minisblack")
+    else:
+        tifffile.imwrite(path, stack, metadata=None, photometric="minisblack", compression="zlib")
+
+
+STACKS = ["imagej", "first page alone", "ome", "shaped", "pages"]
+
+
+@pytest.mark.parametrize("kind", STACKS)
+def test_every_page_of_a_stack(tmp_path, rng, enlarged, kind):
+    stack = random_image(rng, (4, 40, 50), np.uint16)
+    stack_of(kind, tmp_path / "a.tif", stack)
+    pages, outcome = enlarged()
+    assert outcome.row()["pages"] == 4
+    for page, result in zip(stack, pages, strict=True):
+        tiff_file(tmp_path / "a.tif", page)
+        ((expected,), _) = enlarged()
+        np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("kind", STACKS)
+def test_the_result_is_a_stack_again(tmp_path, rng, enlarged, kind):
+    stack_of(kind, tmp_path / "a.tif", random_image(rng, (4, 40, 50), np.uint16))
+    enlarged()
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert [series.shape for series in file.series] == (
+            [(80, 100)] * 4 if kind == "pages" else [(4, 80, 100)]
+        ) or file.series[0].shape == (4, 80, 100)
+        if kind == "imagej":
+            assert file.imagej_metadata["unit"] == "um" and file.imagej_metadata["spacing"] == 3.0
+            assert file.pages[0].tags[282].value == (4, 1)
+        if kind == "ome":
+            assert 'SizeX="100" SizeY="80"' in file.ome_metadata
+            assert 'PhysicalSizeX="0.25" PhysicalSizeY="0.25"' in file.ome_metadata
+            assert 'PhysicalSizeZ="2.0"' in file.ome_metadata
+
+
+@pytest.mark.parametrize("kind", STACKS)
+def test_one_page_of_a_stack(tmp_path, rng, enlarged, kind):
+    stack = random_image(rng, (4, 40, 50), np.uint16)
+    stack_of(kind, tmp_path / "a.tif", stack)
+    (result,), outcome = enlarged(page=3)
+    assert "pages" not in outcome.row()
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert file.series[0].shape == (80, 100)
+    stack_of(kind, tmp_path / "a.tif", stack)
+    every, _ = enlarged()
+    np.testing.assert_array_equal(result, every[2])
+    for wrong in (0, 5):
+        with pytest.raises(UserError, match=f"no page {wrong}: the file holds 4"):
+            enlarged(page=wrong)
+
+
+def test_pages_of_different_sizes_and_kinds(tmp_path, rng, enlarged):
+    pages = [
+        random_image(rng, (40, 50, 3), np.uint8),
+        random_image(rng, (30, 20), np.uint16),
+        (-50 * HILL).astype(np.float32),
+    ]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for i, page in enumerate(pages):
+            writer.write(page, photometric="rgb" if page.ndim == 3 else "minisblack",
+                         description=f"page {i}", metadata=None)  # fmt: skip
+    results, outcome = enlarged()
+    assert [page.shape[:2] for page in results] == [(80, 100), (60, 40), (140, 180)]
+    assert len(outcome.row()["range"]) == 3
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert [page.description for page in file.pages] == ["page 0", "page 1", "page 2"]
+
+
+def test_pages_of_a_fax(tmp_path, rng):
+    pages = [Image.fromarray(rng.integers(0, 2, (40, 50)).astype(bool)) for _ in range(3)]
+    path, out = tmp_path / "fax.tif", tmp_path / "out.tif"
+    pages[0].save(path, save_all=True, append_images=pages[1:], compression="group4")
+    options = EnlargeOptions(Chosen([random_net("3-1-3")]), 2)
+    enlarge_file(Job(path, out), options)
+    results = tifffile.imread(out)
+    for page, result in zip(pages, results, strict=True):
+        page.save(tmp_path / "one.png")
+        enlarge_file(Job(tmp_path / "one.png", tmp_path / "one_x2.png"), options)
+        np.testing.assert_array_equal(result, images.read(tmp_path / "one_x2.png").pixels)
+
+
+def test_a_format_of_one_picture_cannot_hold_pages(tmp_path, rng):
+    stack_of("pages", tmp_path / "a.tif", random_image(rng, (2, 20, 30), np.uint8))
+    job = Job(tmp_path / "a.tif", tmp_path / "a.png", fixed_format=True)
+    nets = Chosen([random_net("3-1-3")])
+    with pytest.raises(UserError, match=r"PNG holds one picture: write TIFF, or .* \(--page\)"):
+        enlarge_file(job, EnlargeOptions(nets, 2))
+    assert not job.target.exists()
+    enlarge_file(job, EnlargeOptions(nets, 2, page=2))
+    assert images.read(job.target).pixels.shape == (40, 60)
+
+
+def test_a_picture_that_is_not_the_first_page_is_told(tmp_path, rng):
+    tags = {254: ifd.entry(ifd.LONG, [1]), 330: ifd.entry(ifd.LONG, [8])}
+    samples = random_image(rng, (20, 30, 1), np.uint8)
+    (tmp_path / "a.tif").write_bytes(tiff_writer.encode(samples, tags))
+    with pytest.raises(UserError, match="its first page is a thumbnail"):
+        images.read(tmp_path / "a.tif")
