@@ -22,6 +22,7 @@ FOCAL_PLANE = (0xA20E, 0xA20F)  # pixels on a unit of length of the sensor, alon
 SUBJECT_AREA, SUBJECT_LOCATION = 0x9214, 0xA214
 THUMBNAIL, THUMBNAIL_LENGTH = 0x0201, 0x0202
 THUMBNAIL_QUALITY = 85  # of one that is turned
+THUMBNAIL_PIXELS = 1 << 22  # at most; more is damage, or an attack
 PREFIX = b"Exif\0\0"
 LARGEST_SHORT = 65535
 
@@ -136,9 +137,8 @@ def _turn_thumbnail(block: _Block, orientation: int) -> None:
     second = block.second()
     if not second:
         return
-    if place := second.get(ORIENTATION):
-        if block.number(place) == 1:
-            return  # which says that the thumbnail is upright already
+    if place := second.get(ORIENTATION):  # its own
+        orientation = block.number(place)
         block.set_number(place, 1)
     start, length = second.get(THUMBNAIL), second.get(THUMBNAIL_LENGTH)
     if orientation not in UPRIGHT:
@@ -150,6 +150,8 @@ def _turn_thumbnail(block: _Block, orientation: int) -> None:
     data = bytes(block.data[first : first + block.number(length)])
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            if image.width * image.height > THUMBNAIL_PIXELS:
+                raise ValueError("no thumbnail")
             pixels = UPRIGHT[orientation](np.asarray(image.convert("RGB")))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         block.drop_thumbnail()

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 
 NAME = b"Photoshop 3.0\0"  # before the resources in JPEG
 MARK = b"8BIM"
-IPTC = 1028
+IPTC, EXIF, XMP = 1028, 1058, 1060
 ABOUT_PIXELS = (1033, 1036)  # thumbnails
 IPTC_BEGINS = 0x1C
+SEGMENT_BYTES = 65533  # that a segment of JPEG holds
 
 
 def resources(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -60,6 +61,17 @@ def as_resources(data: bytes) -> bytes:
     if data[:1] == bytes([IPTC_BEGINS]):
         return resource(IPTC, data)
     return b"".join(whole for _, whole in resources(data))
+
+
+def segments(data: bytes) -> bytes:
+    """Return the segment APP13 of a JPEG file: of what is too long for it, IPTC alone, or nothing.
+
+    One segment holds 65533 bytes.
+    """
+    for body in (data, resource(IPTC, iptc_of(data))):
+        if data and len(NAME + body) <= SEGMENT_BYTES:
+            return b"\xff\xed" + struct.pack(">H", len(NAME + body) + 2) + NAME + body
+    return b""
 
 
 def turned(data: bytes, orientation: int) -> bytes:

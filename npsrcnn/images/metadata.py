@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
-from npsrcnn.images import exif, iptc, png, tiff_tags, xmp
+from npsrcnn.images import exif, icc, iptc, png, tiff_tags, xmp
 from npsrcnn.images.ifd import Directory
 
 XMP_IN_PNG = "XML:com.adobe.xmp"
@@ -36,6 +36,11 @@ class Metadata:
     color: dict[bytes, bytes] = field(default_factory=dict)  # PNG's chunks that tell of colours
     tags: Directory = field(default_factory=dict)  # TIFF's, of what no other format has
     placed: tuple[int, int] | None = None  # rows and columns that a place in ``tags`` is for
+
+    def for_profiles(self, grey: bool) -> Metadata:
+        """Return the metadata for a format that knows no colours but by a profile."""
+        profile = self.icc_profile or icc.profile_of(self.color, self.gamma, grey)
+        return replace(self, icc_profile=profile)
 
     def enlarged(self, scale: float, size: tuple[int, int]) -> Metadata:
         """Return the metadata of the picture ``scale`` times as large, of ``size`` (H, W)."""
@@ -60,10 +65,14 @@ def metadata_of(image: Image.Image, data: bytes) -> tuple[Metadata, int]:
     texts = {key: str(text) for key, text in getattr(image, "text", {}).items()}
     profiles = _raw_profiles(texts)
     block = info.get("exif") or profiles.get("exif") or profiles.get("APP1") or b""
+    if image.format == "PSD":
+        block = _resources_of_psd(image).get(iptc.EXIF, b"")
     if not block.startswith((exif.PREFIX, b"II", b"MM")):  # APP1 may hold XMP
         block = profiles.get("exif", b"")
     orientation, block = exif.turned(block.removeprefix(exif.PREFIX))
     known_xmp = info.get("xmp") or info.get(XMP_IN_PNG) or profiles.get("xmp")
+    if image.format == "PSD":
+        known_xmp = _resources_of_psd(image).get(iptc.XMP)
     # JPEG 2000 has its encoder's name there
     comment = info.get("comment") if image.format in ("JPEG", "MPO", "GIF") else None
     return Metadata(
@@ -87,11 +96,20 @@ def _photoshop(image: Image.Image, profiles: dict[str, bytes]) -> bytes:
     """Return Photoshop's image resources, in which IPTC is."""
     if image.format in ("JPEG", "MPO"):
         segments = [body for name, body in getattr(image, "applist", []) if name == "APP13"]
-        return b"".join(iptc.as_resources(body) for body in segments if body.startswith(iptc.NAME))
+        bodies = [body[len(iptc.NAME) :] for body in segments if body.startswith(iptc.NAME)]
+        return iptc.as_resources(b"".join(bodies))
+    if image.format == "PSD":
+        body = _resources_of_psd(image).get(iptc.IPTC, b"")
+        return iptc.resource(iptc.IPTC, body) if body else b""
     for name in ("iptc", "8bim", "APP13"):
         if found := iptc.as_resources(profiles.get(name, b"")):
             return found
     return b""
+
+
+def _resources_of_psd(image: Image.Image) -> dict[int, bytes]:
+    """Return Photoshop's image resources of its own files, by their numbers."""
+    return {number: body for number, _, body in getattr(image, "resources", [])}
 
 
 def _raw_profiles(texts: dict[str, str]) -> dict[str, bytes]:
@@ -135,7 +153,11 @@ def png_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
         chunks.append((b"iCCP", b"ICC\0\0" + zlib.compress(metadata.icc_profile)))
     elif metadata.gamma:
         chunks.append((b"gAMA", struct.pack(">I", round(metadata.gamma * 100000))))
-    chunks += metadata.color.items()
+    chunks += [
+        (name, body)
+        for name, body in metadata.color.items()
+        if not (name == b"sRGB" and metadata.icc_profile)
+    ]
     if metadata.dpi:
         x, y = (round(value / 0.0254) for value in metadata.dpi)
         chunks.append((b"pHYs", struct.pack(">IIB", x, y, 1)))

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import png, tiff, tiff_metadata, tiff_writer
+from npsrcnn.images import icc, iptc, png, tiff, tiff_metadata, tiff_writer
 from npsrcnn.images.exif import UPRIGHT
 from npsrcnn.images.metadata import Metadata, exif_with_prefix, metadata_of, png_chunks
 from npsrcnn.images.tiff_pages import DAMAGED, HEADERS, TiffPages
@@ -329,7 +329,8 @@ def write_pages(path: str | Path, pictures: Iterable[Picture]) -> None:
             picture = dataclasses.replace(picture, alpha=None)
         try:
             if kind.name == "TIFF":
-                tags = tiff_metadata.to_directory(picture.metadata, picture.pixels.shape[:2])
+                metadata = picture.metadata.for_profiles(picture.pixels.ndim == 2)
+                tags = tiff_metadata.to_directory(metadata, picture.pixels.shape[:2])
                 pages.append(tiff_writer.encode_page(picture.samples(), tags))
             else:
                 parts.append(_encode(picture, kind))
@@ -376,6 +377,9 @@ def misfit(picture: Picture, kind: Format, number: int = 1) -> str | None:
         bits = 8 * picture.pixels.itemsize
         other = "PNG or TIFF" if bits == 16 else "TIFF"
         return f"{kind.name} holds no {bits} bits a channel: write {other}"
+    hdr = icc.hdr_name(picture.metadata.color)
+    if hdr and kind.name != "PNG":
+        return f"{kind.name} cannot say that colours are HDR ({hdr}): write PNG"
     if not (kind.alpha or picture.is_opaque()):
         return f"{kind.name} holds no transparency: write PNG, TIFF or WebP"
     if max(picture.pixels.shape[:2]) > kind.max_side:
@@ -516,6 +520,7 @@ def _encode(picture: Picture, kind: Format) -> bytes:
     metadata = picture.metadata
     if kind.name == "PNG":
         return png.encode(picture.samples(), png_chunks(metadata))
+    metadata = metadata.for_profiles(picture.pixels.ndim == 2)
     samples = picture.samples()
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     known = {
@@ -530,6 +535,8 @@ def _encode(picture: Picture, kind: Format) -> bytes:
         for key, value in known.items()
         if value and len(value) <= kind.limits.get(key, len(value))
     }
+    if kind.name == "JPEG":
+        options["extra"] = iptc.segments(metadata.photoshop)
     file = io.BytesIO()
     image.save(file, kind.name, **options)
     return file.getvalue()

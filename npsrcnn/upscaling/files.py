@@ -237,7 +237,11 @@ def _enlarge_whole(job: Job, options: EnlargeOptions) -> tuple[Chosen, Path, Sce
             )
         target = job.fallback
     for path, restored in job.outputs(target):
-        images.write_pages(path, chain([first_larger], larger) if restored else enlarged(()))
+        results = chain([first_larger], larger) if restored else enlarged(())
+        if len(pages) == 1:
+            images.write(path, next(results))
+        else:
+            images.write_pages(path, results)
     return chosen, target, Scene(_size(pages[0]), _size(first_larger), values)
 
 

@@ -138,6 +138,33 @@ def test_values_under_alpha_0_do_not_set_the_range(tmp_path, enlarged):
     assert np.abs(result[seen][:, 0]).max() < 1e3
 
 
+def test_what_a_file_says_is_the_same_both_ways(tmp_path, enlarged):
+    proper = {0x9003: ifd.entry(ifd.ASCII, "2024:05:06 07:08:09"),
+              0xA002: ifd.entry(ifd.LONG, [90]), 0xA003: ifd.entry(ifd.LONG, [70])}  # fmt: skip
+    place = {1: ifd.entry(ifd.ASCII, "N"), 2: ifd.entry(ifd.RATIONAL, [1, 30, 12.5])}
+    tags = {
+        271: ifd.entry(ifd.ASCII, "a maker ä"), ifd.EXIF: proper, ifd.GPS: place,
+        34675: ifd.entry(ifd.UNDEFINED, b"profile"), 33723: ifd.entry(ifd.UNDEFINED, b"\x1c\2\5\0\5Title"),
+        700: ifd.entry(ifd.BYTE, b'<x tiff:ImageWidth="90"/>'),
+        282: ifd.entry(ifd.RATIONAL, [300]), 283: ifd.entry(ifd.RATIONAL, [300.5]),
+        296: ifd.entry(ifd.SHORT, [2]), 33550: ifd.entry(ifd.DOUBLE, [10, 20, 0]),
+        42112: ifd.entry(ifd.ASCII, "<GDALMetadata>ü</GDALMetadata>"),
+    }  # fmt: skip
+    samples = (100 * HILL).astype(np.uint8)[..., None]
+    (tmp_path / "a.tif").write_bytes(tiff_writer.encode(samples, tags))
+    enlarged()
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        found = {tag.code: tag.value for tag in file.pages[0].tags}
+    assert found[271] == "a maker ä" and found[700] == b'<x tiff:ImageWidth="180"/>'
+    assert found[33723] == b"\x1c\2\5\0\5Title" and found[34675] == b"profile"
+    assert found[ifd.EXIF]["DateTimeOriginal"] == "2024:05:06 07:08:09"
+    assert (found[ifd.EXIF]["PixelXDimension"], found[ifd.EXIF]["PixelYDimension"]) == (180, 140)
+    assert found[ifd.GPS]["GPSLatitude"] == (1, 1, 30, 1, 25, 2)
+    assert found[33550] == (5, 10, 0) and found[282] == (300, 1) and found[283] == (601, 2)
+    assert found[42112] == "<GDALMetadata>ü</GDALMetadata>"
+    assert images.read(tmp_path / "c.tif").metadata == images.read(tmp_path / "b.tif").metadata
+
+
 def write_cog(path, samples, mask=None):
     with tifffile.TiffWriter(path) as writer:
         options = {"photometric": "rgb", "tile": (32, 32), "metadata": None}

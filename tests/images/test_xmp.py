@@ -1,0 +1,54 @@
+"""XMP of pictures that are turned or enlarged."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from npsrcnn.images import xmp
+
+HEAD = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description '
+
+
+def written(values, form):
+    """As attributes, or as elements."""
+    if form == "attributes":
+        return HEAD + b" ".join(b'%s="%d"' % pair for pair in values.items()) + b"/>"
+    return HEAD + b">" + b"".join(b"<%s>%d</%s>" % (k, v, k) for k, v in values.items())
+
+
+SIZES = {
+    b"tiff:ImageWidth": (96, 144), b"tiff:ImageLength": (81, 122),
+    b"exif:PixelXDimension": (96, 144), b"exif:PixelYDimension": (81, 122),
+    b"GPano:CroppedAreaImageWidthPixels": (96, 144),
+    b"GPano:CroppedAreaImageHeightPixels": (81, 122),
+    b"GPano:FullPanoWidthPixels": (200, 300), b"GPano:FullPanoHeightPixels": (101, 152),
+    b"GPano:CroppedAreaLeftPixels": (0, 0), b"GPano:CroppedAreaTopPixels": (10, 15),
+    b"stDim:w": (96, 144), b"stDim:h": (81, 122),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["attributes", "elements"])
+def test_sizes_are_those_of_the_larger_picture(form):
+    before = written({key: old for key, (old, _) in SIZES.items()}, form)
+    after = xmp.resized(before, 1.5, (122, 144))
+    assert after == written({key: new for key, (_, new) in SIZES.items()}, form)
+
+
+def test_all_else_stays():
+    other = HEAD + b'GPano:ProjectionType="equirectangular" my:tiff:ImageWidths="5" a="96">'
+    assert xmp.resized(other, 2, (2, 2)) == other
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_turned_picture_is_upright_and_has_no_thumbnail_of_before(orientation):
+    thumbnail = b"<xmp:Thumbnails><rdf:Alt>\nsecret</rdf:Alt></xmp:Thumbnails>"
+    before = HEAD + b"tiff:Orientation='%d'>" % orientation + thumbnail
+    after = xmp.turned(before, orientation)
+    assert b"tiff:Orientation='1'" in after
+    assert (b"secret" in after) == (orientation == 1)
+    assert xmp.turned(None, 3) is None and xmp.turned("text", 1) == b"text"
+    assert re.sub(b"\\d", b"", after.replace(thumbnail, b"")) == re.sub(
+        b"\\d", b"", before.replace(thumbnail, b"")
+    )
