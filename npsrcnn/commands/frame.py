@@ -15,7 +15,7 @@ from typing import NoReturn
 from npsrcnn.errors import UsageError, UserError, describe
 
 COMMANDS = {  # name: what it does, and the arguments of an example
-    "upscale": ("Enlarge pictures", "photo.jpg --scale 3"),
+    "upscale": ("Enlarge pictures and clips", "photo.jpg --scale 3"),
     "train": ("Train a network", "--data pictures --scale 2"),
     "evaluate": ("Measure by the paper's protocol", "--data set5 --scale 3"),
     "app": ("All of it in a browser", ""),

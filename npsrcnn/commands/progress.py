@@ -4,11 +4,55 @@ from __future__ import annotations
 
 import sys
 import threading
+from fractions import Fraction
 from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
 LOG_INTERVAL = 60  # seconds between updates of a bar that goes to a log
+
+
+class ClipProgress:
+    """A bar of a clip: time of its picture, frames a second and time left, on standard error.
+
+    Parameters
+    ----------
+    total : int
+        Frames.
+    rate : Fraction
+        Frames a second of the clip.
+    """
+
+    def __init__(self, total: int, rate: Fraction) -> None:
+        self._rate, self._begun = rate, False
+        pause = 0.1 if sys.stderr.isatty() else LOG_INTERVAL
+        self._length = _clock(Fraction(total) / rate)
+        self._bar: tqdm[NoReturn] = tqdm(
+            total=total, unit="frame", leave=False, mininterval=pause, delay=pause
+        )
+
+    def __enter__(self) -> ClipProgress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def frames(self, more: int) -> None:
+        """Show that so many more frames are done; the first call says how many were before."""
+        if not self._begun:
+            self._begun = True
+            self._bar.initial = self._bar.n = more
+            return
+        self._bar.set_description_str(
+            f"{_clock(Fraction(self._bar.n + more) / self._rate)} of {self._length}", refresh=False
+        )
+        self._bar.update(more)
+
+
+def _clock(seconds: Fraction) -> str:
+    """Return 1:02:03."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 class Progress:

@@ -1,10 +1,13 @@
-"""`npsrcnn upscale photo.jpg`: enlarge pictures with SRCNN.
+"""`npsrcnn upscale photo.jpg`: enlarge pictures and clips with SRCNN.
 
 A picture is written beside its source as NAME_x3, those of a folder into FOLDER_x3, or where -o
 says. The format stays where it can hold the result, else it is PNG. A result of another format
 keeps the old suffix in its name: photo.gif becomes photo_gif_x3.png. Transparency, 16 bits, colour
 profile and metadata are kept, CMYK becomes sRGB, and the picture is upright. A picture or a folder
 that cannot be read or written is named and counted, and the others go on.
+
+Of a clip the picture is enlarged and all else is copied; what its container cannot hold is said
+before the first frame. A run that was interrupted goes on with --resume.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from npsrcnn.commands import frame
+from npsrcnn.commands import clips, frame
 from npsrcnn.commands.progress import Progress
 from npsrcnn.errors import UserError
 from npsrcnn.kernels import DEVICES
@@ -38,8 +41,10 @@ DEFAULT_SCALE = 2.0
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = frame.parser("upscale", "Enlarge pictures with SRCNN.", __doc__)
-    parser.add_argument("sources", nargs="+", type=Path, metavar="IN", help="pictures and folders")
+    parser = frame.parser("upscale", "Enlarge pictures and clips with SRCNN.", __doc__)
+    parser.add_argument(
+        "sources", nargs="+", type=Path, metavar="IN", help="pictures, folders, clips"
+    )
     parser.add_argument(
         "--scale",
         type=frame.positive_float,
@@ -87,7 +92,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--page", type=frame.positive_int, metavar="N", help="of TIFF files of several pages one"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on with large TIFF files that were begun"
+        "--resume",
+        action="store_true",
+        help="go on with clips and large TIFF files that were begun",
     )
     parser.add_argument(
         "--dask",
@@ -106,6 +113,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the mean over eight orientations: better, and eight times as slow",
     )
+    clips.add_options(parser)
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument(
         "--cuda",
@@ -126,6 +134,9 @@ def run(options: argparse.Namespace) -> int:
     """Enlarge picture by picture, print as it goes, and return 1 if any failed."""
     if options.model is None and options.scale is None:
         options.scale = DEFAULT_SCALE
+    if clips.among(options.sources):
+        return clips.run(options)
+    clips.check_no_clip_options(options)
     format_suffix = chosen_format(options.output, options.format)
     if options.output is not None and is_file_name(options.output):
         check_writable(options.output)

@@ -138,8 +138,8 @@ def _name_results(
     jobs = []
     for path, folder in pictures:
         kind = path.suffix if path.suffix.lower() in images.WRITABLE else ".png"
-        target = folder / _result_name(path, suffix, format_suffix or kind)
-        fallback = None if format_suffix else folder / _result_name(path, suffix, ".png")
+        target = folder / result_name(path, suffix, format_suffix or kind)
+        fallback = None if format_suffix else folder / result_name(path, suffix, ".png")
         jobs.append(Job(path, target, bool(format_suffix), fallback, also_bicubic))
     uses = Counter(path for job in jobs for path in set(job.targets))
     known = {os.path.realpath(job.source) for job in jobs}
@@ -151,7 +151,7 @@ def _name_results(
     ]
 
 
-def _result_name(path: Path, suffix: str, kind: str) -> str:
+def result_name(path: Path, suffix: str, kind: str) -> str:
     """Return photo_x2.png for photo.png, and photo_jpg_x2.png for photo.jpg."""
     changed = kind.lower() != path.suffix.lower()
     return f"{path.stem}{path.suffix.replace('.', '_') if changed else ''}{suffix}{kind}"

@@ -1,0 +1,1 @@
+"""Enlarge clips, by the extra ``video``, and animated pictures."""

@@ -1,0 +1,349 @@
+"""Look through a clip before anything is written: what it holds, and the time of each frame.
+
+All packets of the picture are read, which costs what reading the file costs, and of each second
+the first key frame is decoded: what changes halfway is known before the first frame is enlarged.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+from av.container import InputContainer
+from av.sidedata.sidedata import SideDataContainer, Type
+from av.stream import Discard, Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from npsrcnn.errors import UserError, describe
+
+RAW = {"h264", "hevc", "m4v", "mpegvideo", "obu", "vvc", "avs2", "avs3"}
+"""FFmpeg's names of streams without a container, and so without times."""
+OWN_CLOCK = {"mpegts", "mpeg", "flv", "asf"}
+"""Containers whose first frame may have any time, of no meaning to who watches."""
+DOLBY_VISION_DATA = {Type.DOVI_RPU_BUFFER, Type.DOVI_METADATA}
+DOLBY_VISION_TAGS = {"dvh1", "dvhe", "dva1", "dvav"}
+LOOK_SECONDS = 1  # between two key frames that are decoded
+FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
+MASTERING_RATIONALS = 10  # of AVMasteringDisplayMetadata: R, G, B, white (x, y), least, most
+
+
+@dataclass(frozen=True)
+class Companion:
+    """Another stream of a clip's file.
+
+    Attributes
+    ----------
+    index : int
+    kind : str
+        "audio", "subtitles", "attachments", "cover", "video" or "data".
+    words : str
+        What it is, for messages: "stream 2 (subtitles, subrip, eng)".
+    """
+
+    index: int
+    kind: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What must not change within a clip, of one frame."""
+
+    size: tuple[int, int]  # width, height
+    pixel_format: str
+    interlaced: bool
+    full_range: bool
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip, and all that is decided by.
+
+    Attributes
+    ----------
+    path : Path
+    container : str
+        FFmpeg's name, as "mov,mp4,m4a,3gp,3g2,mj2".
+    index : int
+        Of the stream of the picture.
+    codec, profile : str
+        As "prores" and "HQ".
+    first : Look
+    changes : float or None
+        The second at which size, format or range is another than that of ``first``.
+    interlaced : bool
+        In any place that was looked at.
+    pts : tuple of int
+        Time of each frame, in ``time_base``, in the order in which they are shown.
+    time_base, rate, start : Fraction
+        In seconds; in frames a second; seconds at which the file begins.
+    seconds : Fraction
+        How long the picture lasts.
+    data_bytes : int
+        Of the packets of the picture.
+    hdr : str
+        Mastering display and light levels in the words of x265, or nothing.
+    has_alpha, has_dolby_vision, has_dynamic_hdr : bool
+        Alpha is VP8's and VP9's, which lies beside the picture.
+    companions : tuple of Companion
+    """
+
+    path: Path
+    container: str
+    index: int
+    codec: str
+    profile: str
+    first: Look
+    changes: float | None
+    interlaced: bool
+    pts: tuple[int, ...]
+    time_base: Fraction
+    rate: Fraction
+    start: Fraction
+    seconds: Fraction
+    data_bytes: int
+    hdr: str
+    has_alpha: bool
+    has_dolby_vision: bool
+    has_dynamic_hdr: bool
+    companions: tuple[Companion, ...]
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """How many bits a pixel takes on average."""
+        width, height = self.first.size
+        return 8 * self.data_bytes / (width * height * len(self.pts))
+
+
+def open_clip(path: Path) -> InputContainer:
+    """Open a file; times that it leaves out are made up from the order of its packets.
+
+    Raises
+    ------
+    UserError, OSError
+        Not a clip, damaged, missing; in one line.
+    """
+    try:
+        return av.open(str(path), options={"fflags": "+genpts"})
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError):  # missing, forbidden
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise UserError(f"{path}: {_why_not(path)}") from error
+
+
+def video_stream(container: InputContainer, index: int) -> VideoStream:
+    """Return the stream of the picture, which decodes on all cores."""
+    stream = container.streams.video[
+        [stream.index for stream in container.streams.video].index(index)
+    ]
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def look_through(path: Path) -> Clip:
+    """Read a clip through, and return what it holds.
+
+    Raises
+    ------
+    UserError, OSError
+        No clip, no picture in it, nothing that can be decoded, or no times.
+    """
+    with open_clip(path) as container:
+        stream = _picture(container, path)
+        if container.format.name in RAW:
+            raise UserError(
+                f"{path}: a raw stream says no times: give it a container, and its rate "
+                f"(ffmpeg -r 25 -i {path.name} -c copy {path.stem}.mkv)"
+            )
+        try:
+            found = _Findings(stream)
+            for packet in container.demux(stream):
+                found.take(packet)
+        except av.error.FFmpegError as error:
+            raise UserError(f"{path}: cannot be read ({describe(error)})") from error
+        if found.timeless:
+            raise UserError(
+                f"{path}: {found.timeless} packets of the picture have no time: repair it first "
+                f"(ffmpeg -fflags +genpts -i {path.name} -c copy {path.stem}_times.mkv)"
+            )
+        if not found.looks:
+            raise UserError(f"{path}: no frame of stream {stream.index} can be decoded")
+        return _clip(path, container, stream, found)
+
+
+class _Findings:
+    """What packets and key frames have shown so far."""
+
+    def __init__(self, stream: VideoStream) -> None:
+        self.stream = stream
+        self.pts: list[int] = []
+        self.timeless = self.data_bytes = self.last_duration = 0
+        self.looks: list[tuple[float, Look]] = []
+        self.first: VideoFrame | None = None
+        self.has_alpha = stream.metadata.get("alpha_mode") == "1"
+        self.has_dolby_vision = stream.codec_tag.lower() in DOLBY_VISION_TAGS
+        self.has_dynamic_hdr = False
+        self._next_look = float("-inf")
+
+    def take(self, packet: av.Packet[VideoStream]) -> None:
+        """Note a packet; decode it if it is time to look."""
+        if packet.size == 0:  # the last: what the decoder still holds
+            self._look(None)
+            return
+        if packet.is_discard:  # cut off by the file's own edit list: it is not shown
+            return
+        if packet.pts is None:
+            self.timeless += 1
+            return
+        self.pts.append(packet.pts)
+        self.data_bytes += packet.size
+        if self.pts[-1] == max(self.pts[-1], self.pts[0]):
+            self.last_duration = packet.duration or self.last_duration
+        if self.stream.codec.name in ("vp8", "vp9", "libvpx", "libvpx-vp9"):
+            self.has_alpha |= packet.has_sidedata("matroska_block_additional")
+        time = float(packet.pts * packet.time_base)
+        if packet.is_keyframe and time >= self._next_look:
+            self._next_look = time + LOOK_SECONDS
+            self._look(packet)
+
+    def _look(self, packet: av.Packet[VideoStream] | None) -> None:
+        try:
+            frames = self.stream.decode(packet)
+        except av.error.InvalidDataError:  # the run counts what cannot be decoded
+            return
+        for frame in frames:
+            if self.first is None:
+                self.first = frame
+            kinds = _side_data(frame).keys()
+            self.has_dolby_vision |= not kinds.isdisjoint(DOLBY_VISION_DATA)
+            self.has_dynamic_hdr |= Type.DYNAMIC_HDR_PLUS in kinds
+            self.looks.append((frame.time, look_at(frame)))
+
+
+def look_at(frame: VideoFrame) -> Look:
+    """Return what must not change, of a frame."""
+    full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
+    return Look((frame.width, frame.height), frame.format.name, frame.interlaced_frame, full)
+
+
+def _clip(path: Path, container: InputContainer, stream: VideoStream, found: _Findings) -> Clip:
+    assert found.first is not None and stream.time_base is not None
+    first = found.looks[0][1]
+    changes = (
+        time
+        for time, look in found.looks
+        if (look.size, look.pixel_format, look.full_range)
+        != (first.size, first.pixel_format, first.full_range)
+    )
+    pts = tuple(sorted(found.pts))
+    if len(set(pts)) < len(pts):
+        twice = next(a for a, b in itertools.pairwise(pts) if a == b)
+        raise UserError(
+            f"{path}: two frames have the time {float(twice * stream.time_base):.3f} s: repair it "
+            f"first (ffmpeg -i {path.name} -fps_mode cfr {path.stem}_times.mkv)"
+        )
+    return Clip(
+        path=path,
+        container=container.format.name,
+        index=stream.index,
+        codec=stream.codec_context.codec.canonical_name,
+        profile=stream.profile or "",
+        first=first,
+        changes=next(changes, None),
+        interlaced=any(look.interlaced for _, look in found.looks),
+        pts=pts,
+        time_base=stream.time_base,
+        rate=Fraction(stream.guessed_rate or stream.average_rate or 25),
+        start=Fraction(container.start_time or 0, av.time_base),
+        seconds=(pts[-1] - pts[0] + found.last_duration) * stream.time_base,
+        data_bytes=found.data_bytes,
+        hdr=_hdr_words(found.first),
+        has_alpha=found.has_alpha,
+        has_dolby_vision=found.has_dolby_vision,
+        has_dynamic_hdr=found.has_dynamic_hdr,
+        companions=tuple(_companions(container, stream)),
+    )
+
+
+def _picture(container: InputContainer, path: Path) -> VideoStream:
+    """Return the stream to enlarge: the first of pictures that move, no cover."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise UserError(
+                    f"{path}: stream {stream.index} has a codec that this PyAV does not know"
+                )
+            return stream
+    raise UserError(f"{path}: holds no moving picture")
+
+
+def _companions(container: InputContainer, picture: Stream) -> Iterator[Companion]:
+    for stream in container.streams:
+        if stream.index == picture.index:
+            continue
+        if stream.type == "data" and stream.discard == Discard.all:
+            continue  # the chapters, as QuickTime has them once more
+        kind = {"subtitle": "subtitles", "attachment": "attachments"}.get(stream.type, stream.type)
+        if stream.disposition & Disposition.attached_pic:
+            kind = "cover"
+        codec = stream.codec_context.name if stream.codec_context else ""
+        words = ", ".join(word for word in (kind, codec, stream.language) if word)
+        yield Companion(stream.index, kind, f"stream {stream.index} ({words})")
+
+
+def _hdr_words(frame: VideoFrame) -> str:
+    """Return x265's parameters for the HDR10 data of a frame, which PyAV hands to no encoder."""
+    data = _side_data(frame)
+    words = []
+    if mastering := data.get(Type.MASTERING_DISPLAY_METADATA):
+        values = struct.unpack_from(f"{2 * MASTERING_RATIONALS}i", mastering)
+        ratios = [n / d if d else 0.0 for n, d in zip(values[::2], values[1::2], strict=True)]
+        rx, ry, gx, gy, bx, by, wx, wy = (round(50000 * ratio) for ratio in ratios[:8])
+        least, most = (round(10000 * ratio) for ratio in ratios[8:])
+        words.append(
+            f"master-display=G({gx},{gy})B({bx},{by})R({rx},{ry})WP({wx},{wy})L({most},{least})"
+        )
+    if levels := data.get(Type.CONTENT_LIGHT_LEVEL):
+        words.append("max-cll={},{}".format(*struct.unpack_from("2I", levels)))
+    return ":".join(["hdr10=1", "repeat-headers=1", *words]) if words else ""
+
+
+def _side_data(frame: VideoFrame) -> dict[Type, bytes]:
+    """Return what lies beside the planes of a frame."""
+    found = cast(SideDataContainer, frame.side_data)
+    return {found[i].type: bytes(found[i]) for i in range(len(found))}
+
+
+def _why_not(path: Path) -> str:
+    """Say why a file cannot be opened: MP4 and MOV without their index are the commonest case."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+        if not head:
+            return "empty (0 bytes)"
+        if head[4:8] != b"ftyp":
+            return "not a clip, or of an unknown format"
+        position, names = 0, set()
+        while len(head) >= 8:
+            size = int.from_bytes(head[:4], "big")
+            names.add(head[4:8])
+            if size == 1:  # a long one, in 64 bits
+                size = int.from_bytes(file.read(4) if len(head) < 12 else head[8:12], "big") << 32
+                size += int.from_bytes(file.read(4), "big")
+            if size < 8:
+                break
+            position += size
+            file.seek(position)
+            head = file.read(12)
+    if b"moov" in names:
+        return "damaged: it cannot be opened"
+    return (
+        "has no index (moov): the recording was cut off, or the copy; copy it again, or let a "
+        "tool such as untrunc rebuild it"
+    )

@@ -1,0 +1,125 @@
+"""Decode the frames of a clip from any time on, deinterlaced if that is asked for."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Generator, Iterable, Iterator
+
+import av
+from av.container import InputContainer
+from av.filter import Graph
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from npsrcnn.errors import UserError
+from npsrcnn.video.clips import Clip, open_clip, video_stream
+
+FRAMES_BEFORE = 2  # of the first one, that a deinterlacer wants to see
+DEINTERLACER = "mode=send_frame:deint=interlaced"  # a frame for each, and progressive ones as is
+
+
+class DamageCount:
+    """How many packets could not be decoded."""
+
+    packets = 0
+
+
+def read_frames(
+    clip: Clip, start: int, end: int | None, deinterlace: bool, damage: DamageCount
+) -> Generator[VideoFrame, None, None]:
+    """Yield the frames with ``start <= pts < end``, in the order in which they are shown.
+
+    What cannot be decoded is left out, and counted. A file that cannot be entered in the middle is
+    decoded from its first frame on: the frames are the same.
+
+    Raises
+    ------
+    UserError
+        A frame of another size or format than the first.
+    """
+    place = bisect.bisect_left(clip.pts, start) - FRAMES_BEFORE
+    if place > 0:
+        with open_clip(clip.path) as container:
+            stream = video_stream(container, clip.index)
+            container.seek(clip.pts[place], stream=stream)
+            frames = _frames(clip, container, stream, deinterlace, damage)
+            first = next(frames, None)
+            if first is not None and _time(first) <= clip.pts[place]:
+                yield from _between(clip, frames, start, end)
+                return
+    with open_clip(clip.path) as container:
+        stream = video_stream(container, clip.index)
+        frames = _frames(clip, container, stream, deinterlace, damage)
+        yield from _between(clip, frames, start, end)
+
+
+def _frames(
+    clip: Clip,
+    container: InputContainer,
+    stream: VideoStream,
+    deinterlace: bool,
+    damage: DamageCount,
+) -> Iterator[VideoFrame]:
+    frames = _decoded(container, stream, damage)
+    return _deinterlaced(frames, stream, clip) if deinterlace else frames
+
+
+def _between(
+    clip: Clip, frames: Iterable[VideoFrame], start: int, end: int | None
+) -> Iterator[VideoFrame]:
+    for frame in frames:
+        if end is not None and _time(frame) >= end:
+            return
+        if _time(frame) < start:
+            continue
+        look = (frame.width, frame.height), frame.format.name
+        if look != (clip.first.size, clip.first.pixel_format):
+            raise UserError(
+                f"{clip.path}: the picture changes to {frame.width} x {frame.height} "
+                f"{frame.format.name} at {frame.time:.2f} s: enlarge what is before it with "
+                f"--frames 0:{bisect.bisect_left(clip.pts, _time(frame))}"
+            )
+        yield frame
+
+
+def _time(frame: VideoFrame) -> int:
+    assert frame.pts is not None  # packets without a time are refused before
+    return frame.pts
+
+
+def _decoded(
+    container: InputContainer, stream: VideoStream, damage: DamageCount
+) -> Iterator[VideoFrame]:
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            damage.packets += 1
+            continue
+        yield from frames
+
+
+def _deinterlaced(
+    frames: Iterable[VideoFrame], stream: VideoStream, clip: Clip
+) -> Iterator[VideoFrame]:
+    graph = Graph()
+    source = graph.add_buffer(template=stream, time_base=clip.time_base)
+    graph.link_nodes(source, graph.add("bwdif", DEINTERLACER), graph.add("buffersink"))
+    graph.configure()
+    for frame in frames:
+        graph.vpush(frame)
+        yield from _pulled(graph, clip)
+    graph.vpush(None)
+    yield from _pulled(graph, clip)
+
+
+def _pulled(graph: Graph, clip: Clip) -> Iterator[VideoFrame]:
+    while True:
+        try:
+            frame = graph.vpull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
+        assert frame.time_base is not None
+        frame.pts = round(_time(frame) * frame.time_base / clip.time_base)
+        frame.time_base = clip.time_base
+        yield frame

@@ -1,0 +1,127 @@
+"""`npsrcnn upscale clip.mp4`: files, messages, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from moving import frames_of, make_clip, times_of
+from PIL import Image
+from random_inputs import random_net
+
+from npsrcnn.commands.upscale import main
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Be in a folder with weights and a clip."""
+    random_net(scale=2).save(tmp_path / "model.npz")
+    make_clip(tmp_path / "a.mp4", 20)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def command(*words):
+    return main([*words, "--model", "model.npz"])
+
+
+def test_a_clip_goes_beside_its_source(folder, capsys):
+    assert command("a.mp4") == 0
+    out = capsys.readouterr().out.splitlines()[-1]
+    assert out.startswith("a_x2.mp4  48 x 32 -> 96 x 64  20 frames, ")
+    assert times_of(folder / "a_x2.mp4") == times_of(folder / "a.mp4")
+    assert sorted(path.name for path in folder.iterdir()) == ["a.mp4", "a_x2.mp4", "model.npz"]
+
+
+def test_many_clips_into_a_folder_and_one_that_fails(folder, capsys):
+    make_clip(folder / "b.avi", 3, codec="mpeg4", time_base=Fraction(1, 25), pts=[0, 1, 2],
+              last_duration=1)  # fmt: skip
+    (folder / "none.mkv").write_text("no clip")
+    assert command("a.mp4", "none.mkv", "b.avi", "-o", "out", "--json", "report.json") == 1
+    errors = capsys.readouterr().err
+    assert "npsrcnn upscale: none.mkv: not a clip, or of an unknown format\n" in errors
+    assert sorted(path.name for path in (folder / "out").iterdir()) == [
+        "a_x2.mp4", "b_avi_x2.mkv"
+    ]  # fmt: skip
+    report = json.loads((folder / "report.json").read_text())
+    assert report["failed"] == 1
+    assert [clip.get("frames") for clip in report["clips"]] == [20, None, 3]
+    assert command("a.mp4", "-o", "out", "--skip-existing") == 0
+    assert "a_x2.mp4 is there, skipped" in capsys.readouterr().out
+
+
+def test_an_animated_picture(folder, capsys):
+    frames = [Image.fromarray(np.full((6, 8, 3), 60 * i, np.uint8)) for i in range(3)]
+    frames[0].save("a.gif", save_all=True, append_images=frames[1:], duration=40)
+    assert command("a.gif") == 0
+    assert "GIF has 256 colours a frame" in capsys.readouterr().out
+    assert command("a.gif", "--format", "webp") == 0
+    with Image.open("a_gif_x2.webp") as image:
+        assert (image.n_frames, image.size) == (3, (16, 12))
+    assert command("a.gif", "--crf", "20") == 2
+    assert "--crf is for clips, and a.gif is an animated picture" in capsys.readouterr().err
+
+
+def test_a_preview_and_a_comparison(folder):
+    assert command("a.mp4", "--preview", "0.2s", "--compare", "side") == 0
+    frames = frames_of(folder / "a_x2_preview_side.mp4")
+    assert len(frames) == 5 and (frames[0].width, frames[0].height) == (192, 64)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["a.mp4", "x.png"], "a.mp4 is a clip, and x.png is not"),
+        (["a.mp4", "--also-bicubic"], "give --compare side, or split"),
+        (["a.mp4", "-o", "a.mp4"], "a.mp4 would be overwritten"),
+        (["a.mp4", "-o", "b.gif"], "cannot write b.gif: use .mp4"),
+        (["a.mp4", "a.mp4", "-o", "b.mp4"], "-o b.mp4 names one file"),
+        (["a.mp4", "--format", "jpg"], "cannot write a_mp4_x2.jpg"),
+        (["a.mp4", "--drop", "cats"], "--drop cats: give some of audio, subtitles"),
+        (["a.mp4", "--frames", "7"], "'7' is not A:B"),
+        (["a.mp4", "--frames", "9:3"], "has 20 frames"),
+        (["a.mp4", "--preview", "no"], "'no' is not a number above 0"),
+        (["a.mp4", "--codec", "theora"], "no codec 'theora'"),
+        (["a.mp4", "--codec", "ffv1", "--crf", "3", "-o", "b.mkv"], "--crf: ffv1 has none"),
+        (["x.png", "--crf", "20"], "--crf is for clips, and x.png is none"),
+    ],
+)
+def test_a_command_that_is_wrong_says_so_in_one_line(folder, capsys, words, line):
+    assert command(*words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("npsrcnn upscale: ") and line in error and error.count("\n") == 1
+    assert sorted(path.name for path in folder.iterdir()) == ["a.mp4", "model.npz"]
+
+
+def test_of_clips_at_their_size_the_quality_is_said(folder, capsys):
+    assert main(["a.mp4", "--scale", "1"]) == 2
+    assert "give --source-quality" in capsys.readouterr().err
+
+
+def test_without_pyav_the_extra_is_named(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert command("a.mp4") == 1
+    assert 'pip install "npsrcnn[video]"' in capsys.readouterr().err
+
+
+def test_an_interrupted_run_says_how_to_go_on(folder, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("npsrcnn.video.making.make_clip", interrupted)
+    assert command("a.mp4") == 130
+    assert "a_x2.mp4.parts keeps the segments that are done: go on with --resume" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_run_goes_on_with_resume(folder, capsys):
+    (folder / "a_x2.mp4.parts").mkdir()
+    (folder / "a_x2.mp4.parts" / "00000.json").write_text("{}")
+    assert command("a.mp4") == 1
+    assert "holds 1 of 1 segments of a run that was interrupted" in capsys.readouterr().err
+    (folder / "a_x2.mp4.parts" / "00000.json").unlink()
+    assert command("a.mp4", "--resume") == 0

@@ -1,0 +1,150 @@
+"""What is seen of a clip before anything is written, and files that are none."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from moving import INTERLACED, STEP, TICK, make_clip
+
+from npsrcnn.errors import UserError
+from npsrcnn.video.clips import look_through
+
+
+def test_times_sizes_and_streams_of_a_clip(tmp_path):
+    pts = [0, 700, 900, 2000, 2001, 5000, 5500]
+    path = make_clip(
+        tmp_path / "a.mkv",
+        pts=pts,
+        time_base=Fraction(1, 1000),
+        sound=2,
+        subtitles=True,
+        cover=True,
+        font=True,
+        size=(50, 34),
+        last_duration=300,
+    )
+    clip = look_through(path)
+    assert (clip.pts, clip.time_base) == (tuple(pts), Fraction(1, 1000))
+    assert clip.first.size == (50, 34) and clip.first.pixel_format == "yuv420p"
+    assert (clip.codec, clip.changes, clip.interlaced) == ("h264", None, False)
+    kinds = [companion.kind for companion in clip.companions]
+    assert kinds == ["audio", "audio", "subtitles", "cover", "attachments"]
+    assert clip.companions[1].words == "stream 2 (audio, aac, fra)"
+    assert clip.bits_per_pixel == 8 * clip.data_bytes / (50 * 34 * 7) > 0
+
+
+def test_frames_without_and_with_b_frames_are_all_counted(tmp_path):
+    for name, options in (("no.mp4", {"bf": "0"}), ("b.mp4", {"bf": "3", "preset": "medium"})):
+        clip = look_through(make_clip(tmp_path / name, frames=31, options=options))
+        assert clip.pts == tuple(range(0, 31 * STEP, STEP))
+        assert (clip.rate, clip.seconds) == (25, 31 * STEP * TICK)
+
+
+def test_a_transport_stream_has_its_own_clock(tmp_path):
+    pts = [900000 + 3600 * i for i in range(10)]
+    path = make_clip(tmp_path / "a.ts", pts=pts, time_base=Fraction(1, 90000), last_duration=3600)
+    clip = look_through(path)
+    assert clip.pts == tuple(pts) and clip.start == 10
+
+
+def test_old_containers_get_their_times(tmp_path):
+    clip = look_through(
+        make_clip(
+            tmp_path / "a.avi",
+            codec="mpeg4",
+            time_base=Fraction(1, 25),
+            pts=range(9),
+            last_duration=1,
+            options={"bf": "2"},
+        )
+    )
+    assert len(clip.pts) == 9 and len(set(np.diff(clip.pts))) == 1
+
+
+def test_interlaced_is_seen(tmp_path):
+    assert look_through(make_clip(tmp_path / "a.mp4", options=INTERLACED)).interlaced
+
+
+def test_a_change_of_size_is_seen_and_when(tmp_path):
+    parts = []
+    for i, size in enumerate([(48, 32), (64, 32)]):
+        pts = [90000 * 2 * i + 3600 * j for j in range(50)]
+        parts.append(
+            make_clip(
+                tmp_path / f"{i}.ts",
+                pts=pts,
+                time_base=Fraction(1, 90000),
+                size=size,
+                last_duration=3600,
+                options={"g": "25"},
+            )
+        )
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    clip = look_through(path)
+    assert clip.changes == pytest.approx(2, abs=0.2) and clip.first.size == (48, 32)
+
+
+def test_hdr10_in_the_words_of_x265(tmp_path):
+    words = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+    path = make_clip(
+        tmp_path / "a.mkv",
+        codec="libx265",
+        size=(64, 64),
+        pixel_format="yuv420p10le",
+        color=(9, 9, 16),
+        options={
+            "x265-params": f"log-level=none:hdr10=1:repeat-headers=1:{words}:max-cll=1000,400"
+        },
+    )
+    assert look_through(path).hdr == f"hdr10=1:repeat-headers=1:{words}:max-cll=1000,400"
+
+
+def test_alpha_beside_vp9_is_seen(tmp_path):
+    path = make_clip(
+        tmp_path / "a.webm",
+        codec="libvpx-vp9",
+        pixel_format="yuva420p",
+        options={"auto-alt-ref": "0"},
+        frames=3,
+    )
+    assert look_through(path).has_alpha
+    plain = make_clip(tmp_path / "b.webm", codec="libvpx-vp9", frames=3)
+    assert not look_through(plain).has_alpha
+
+
+def test_files_that_are_no_clips(tmp_path):
+    whole = make_clip(tmp_path / "whole.mp4", sound=1).read_bytes()
+    moov = whole.index(b"moov") - 4
+    cases = {
+        "empty.mp4": (b"", "empty"),
+        "text.mp4": (b"no clip at all" * 99, "not a clip"),
+        "cut.mp4": (whole[:moov], r"has no index \(moov\)"),
+    }
+    for name, (content, reason) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name}: {reason}"):
+            look_through(tmp_path / name)
+    with pytest.raises(FileNotFoundError) as missing:
+        look_through(tmp_path / "missing.mp4")
+    assert missing.value.filename == str(tmp_path / "missing.mp4")
+
+
+def test_sound_alone_is_no_clip(tmp_path):
+    with av.open(str(tmp_path / "a.m4a"), "w", format="mp4") as out:
+        voice = out.add_stream("aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+        frame.sample_rate, frame.pts = 48000, 0
+        out.mux(voice.encode(frame))
+        out.mux(voice.encode(None))
+    with pytest.raises(UserError, match="holds no moving picture"):
+        look_through(tmp_path / "a.m4a")
+
+
+def test_a_raw_stream_has_no_times(tmp_path):
+    path = make_clip(tmp_path / "a.h264")
+    with pytest.raises(UserError, match=r"raw stream says no times.*ffmpeg -r 25 -i a\.h264"):
+        look_through(path)
