@@ -1,7 +1,8 @@
 """`npsrcnn convert A B`: convert weights from one format to another.
 
-Reads .npz, .mat (the authors'), .pth and .pt (a PyTorch state_dict; nothing in it is run) and the
-names of weights that ship; writes .npz, .mat and .onnx.
+Reads .npz, .mat (the authors'), PyTorch's .pth, .pt, .ckpt and .pth.tar (a state_dict, a checkpoint
+or a whole module; nothing in it is run) and the names of weights that ship; writes .npz, .mat, .pth
+and .onnx.
 """
 
 from __future__ import annotations

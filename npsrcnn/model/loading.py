@@ -18,7 +18,7 @@ def load(path_or_name: str | Path, device: str = "cpu", padding: str | None = No
     Parameters
     ----------
     path_or_name
-        A file, .npz, .mat, .pth or .pt; or a name, such as "9-1-5-x3": see
+        A file, .npz, .mat, .pth, .pt, .ckpt or .pth.tar; or a name, such as "9-1-5-x3": see
         :func:`npsrcnn.models`. "9-5-5-x2-q62" is for pictures that were JPEG files of quality 62:
         any quality from 1 to 100. Where a file does not say its scale, a name that ends in x1,
         x2, x3 or x4 does, as the authors' do.
@@ -27,7 +27,7 @@ def load(path_or_name: str | Path, device: str = "cpu", padding: str | None = No
     padding
         "replicate" or "zeros", what is put around the image before every layer. Default: what
         the file says; where it does not, "replicate" for .mat (as in the authors' code) and
-        "zeros" for .pth (as in most PyTorch ports).
+        "zeros" for a state_dict (as in most PyTorch ports).
 
     Raises
     ------

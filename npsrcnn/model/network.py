@@ -279,7 +279,7 @@ class SRCNN:
     def save(self, path: str | Path) -> None:
         """Write the weights and what is known of them; the suffix names the format.
 
-        See :func:`npsrcnn.model_files.write`: .npz (npsrcnn's own), .mat, .onnx.
+        See :func:`npsrcnn.model_files.write`: .npz (npsrcnn's own), .mat, .pth, .onnx.
         """
         model_files.write(path, self.layers, self.facts)
 

@@ -1,11 +1,12 @@
 """Weights as files: npsrcnn's own .npz, the authors' .mat, PyTorch's .pth, and ONNX.
 
-==============  =============  =============================================================
-``.npz``        read, written  npsrcnn's own: arrays, and one JSON text of what is known
-``.mat``        read, written  the layout of the files that the paper's authors released
-``.pth .pt``    read           the ``state_dict`` of a PyTorch port; nothing in it is executed
-``.onnx``       written        for other runtimes; needs the package ``onnx``
-==============  =============  =============================================================
+=====================  =============  ===========================================================
+``.npz``               read, written  npsrcnn's own: arrays, and one JSON text of what is known
+``.mat``               read, written  the layout of the files that the paper's authors released
+``.pth .pt``           read, written  PyTorch's: a ``state_dict``, a checkpoint or a whole module
+``.ckpt .pth.tar``     read           the same by other names; nothing in them is executed
+``.onnx``              written        for other runtimes; needs the package ``onnx``
+=====================  =============  ===========================================================
 
 Files come from strangers. Whatever a file holds, reading it runs no code, takes little memory, and
 ends in a network or in one line that says what is wrong.

@@ -10,9 +10,16 @@ from npsrcnn.layers import Layers
 from npsrcnn.model_files import mat, npz, onnx, pth
 from npsrcnn.model_files.facts import Facts
 
-READERS = {".npz": npz.read, ".mat": mat.read, ".pth": pth.read, ".pt": pth.read}
+PYTORCH = (".pth", ".pt", ".ckpt", ".tar")  # checkpoint.pth.tar is no archive of tar
+READERS = {".npz": npz.read, ".mat": mat.read, **dict.fromkeys(PYTORCH, pth.read)}
 SCALE_IN_NAME = re.compile(r"(?<![^\W_])x([1234])$")  # as in the authors' 9-1-5_91-images_x3.mat
-WRITERS = {".npz": npz.write, ".mat": mat.write, ".onnx": onnx.write}
+WRITERS = {
+    ".npz": npz.write,
+    ".mat": mat.write,
+    ".pth": pth.write,
+    ".pt": pth.write,
+    ".onnx": onnx.write,
+}
 
 
 def write(path: str | Path, layers: Layers, facts: Facts) -> None:
@@ -23,7 +30,7 @@ def write(path: str | Path, layers: Layers, facts: Facts) -> None:
     Parameters
     ----------
     path
-        A file to write: .npz, .mat or .onnx.
+        A file to write: .npz, .mat, .pth or .onnx.
     layers
         [(w, b), ...], w (O, C, K, K) and b (O,), float32.
     facts
@@ -65,9 +72,16 @@ def read(path: Path) -> tuple[Layers, Facts]:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     facts.setdefault("padding", "zeros" if reader is pth.read else "replicate")
-    if facts.get("scale") is None and (named := SCALE_IN_NAME.search(path.stem)):
+    if facts.get("scale") is None and (named := SCALE_IN_NAME.search(_stem(path))):
         facts["scale"] = int(named[1])
     return layers, facts
+
+
+def _stem(path: Path) -> str:
+    """Return "srcnn_x3" of srcnn_x3.pth.tar."""
+    while path.suffix.lower() in READERS:
+        path = path.with_suffix("")
+    return path.name
 
 
 def _kind(path: Path) -> str:

@@ -21,7 +21,7 @@ from npsrcnn.errors import UserError
 NETWORKS = [("9-1-5", 1), ("9-5-5", 1), ("9-3-1-5", 1), ("3-3", 1), ("5-1-3", 1), ("9-1-5", 3)]
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".mat", ".MAT", ".NPZ"])
+@pytest.mark.parametrize("suffix", [".npz", ".mat", ".MAT", ".NPZ", ".pth"])
 @pytest.mark.parametrize(("name", "channels"), NETWORKS)
 def test_a_network_is_read_as_it_was_written(suffix, name, channels, rng, tmp_path):
     color = "y" if channels == 1 else "ycbcr"
@@ -75,7 +75,7 @@ def networks(draw):
 
 
 @settings(deadline=None, max_examples=40)
-@given(net=networks(), suffix=st.sampled_from([".npz", ".mat"]))
+@given(net=networks(), suffix=st.sampled_from([".npz", ".mat", ".pt"]))
 def test_any_network_comes_back_bit_for_bit(net, suffix, tmp_path_factory):
     path = tmp_path_factory.mktemp("files") / f"net{suffix}"
     net.save(path)

@@ -1,0 +1,55 @@
+"""Pair named arrays, ``conv1.weight`` and ``conv1.bias``, to the layers of a network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from npsrcnn.errors import UserError
+from npsrcnn.layers import Layers
+
+
+def layers_of(arrays: Mapping[str, np.ndarray]) -> Layers:
+    """Pair weights and biases: by number if only that tells layers apart, else as stored.
+
+    Keys do not matter, only pairs of ``<layer>.weight`` and ``<layer>.bias``: conv1, conv2, conv3;
+    features.0, map.0, reconstruction; with or without "module." before them.
+
+    Raises
+    ------
+    UserError
+        There are arrays of another network, or of other numbers.
+    """
+    names = [
+        name.removesuffix(".weight")
+        for name, array in arrays.items()
+        if name.endswith(".weight") and array.ndim == 4
+    ]
+    used = {f"{name}.{part}" for name in names for part in ("weight", "bias")}
+    for name in arrays:
+        if name not in used:
+            raise UserError(
+                f"{name[:80]} {arrays[name].shape} is no part of an SRCNN, which is convolutions "
+                "and ReLUs alone: these are weights of another network"
+            )
+    if len({re.sub(r"\d+", "", name) for name in names}) == 1:
+        names.sort(key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
+    layers = []
+    for name in names:
+        w = arrays[f"{name}.weight"]
+        b = arrays.get(f"{name}.bias", np.zeros(len(w)))
+        if w.dtype.kind != "f" or b.dtype.kind != "f":
+            raise UserError(f"{name} is of {w.dtype} and {b.dtype}, not of real numbers")
+        layers.append((w, b))
+    return layers
+
+
+def arrays_of(layers: Layers) -> dict[str, np.ndarray]:
+    """Name the arrays of layers conv1.weight, conv1.bias, ..., contiguous float32."""
+    return {
+        f"conv{i}.{part}": np.ascontiguousarray(array, np.float32)
+        for i, layer in enumerate(layers, 1)
+        for part, array in zip(("weight", "bias"), layer, strict=True)
+    }
