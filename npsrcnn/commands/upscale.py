@@ -92,6 +92,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--page", type=frame.positive_int, metavar="N", help="of TIFF files of several pages one"
     )
     parser.add_argument(
+        "--times",
+        choices=("keep", "now"),
+        default="keep",
+        help="the date of a result: its picture's, or today's (default: keep)",
+    )
+    parser.add_argument(
         "--resume",
         action="store_true",
         help="go on with clips and large TIFF files that were begun",
@@ -162,7 +168,14 @@ def run(options: argparse.Namespace) -> int:
     stream = sys.stderr if options.json == "-" else sys.stdout
     if len(steps) > 1:
         print(_steps_line(likely, steps, scale), file=stream)
-    how = EnlargeOptions(choice, scale, options.memory, options.resume, options.page)
+    how = EnlargeOptions(
+        choice,
+        scale,
+        options.memory,
+        options.resume,
+        options.page,
+        keep_times=options.times == "keep",
+    )
     started = time.perf_counter()
     done = _enlarge(jobs, how, options, stream)
     seconds = time.perf_counter() - started

@@ -99,6 +99,8 @@ class EnlargeOptions:
         Go on with scenes that were begun.
     page : int or None
         The only page to enlarge of files of several, from 1 on.
+    keep_times : bool
+        Give results the dates of their sources.
     """
 
     choice: Choice
@@ -106,6 +108,7 @@ class EnlargeOptions:
     memory: int = MEMORY
     resume: bool = False
     page: int | None = None
+    keep_times: bool = True
 
 
 class Need(NamedTuple):
@@ -171,6 +174,8 @@ def enlarge_file(
         if BASE + need.memory > options.memory:
             say(_too_much(job, BASE + need.memory))
         chosen, target, (size, enlarged, values) = _enlarge_whole(job, options)
+    for path, _ in job.outputs(target):
+        _like(job.source, path, options.keep_times)
     return Enlarged(
         source=job.source,
         target=target.resolve(),
@@ -187,6 +192,14 @@ def enlarge_file(
         peak_memory=memory.peak_resident_bytes() if need.by_blocks else None,
         values=tuple(values),
     )
+
+
+def _like(source: Path, result: Path, keep_times: bool) -> None:
+    """Give a result the permissions of its source, and its dates if they are to be kept."""
+    status = source.stat()
+    result.chmod(status.st_mode & 0o777)
+    if keep_times:
+        os.utime(result, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def ends_run(job: Job, outcome: Outcome) -> bool:

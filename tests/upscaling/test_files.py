@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import tifffile
@@ -15,7 +17,7 @@ from npsrcnn.images.scenes import TILE
 from npsrcnn.pixels.resize import imresize
 from npsrcnn.upscaling import streaming
 from npsrcnn.upscaling.choice import Chosen
-from npsrcnn.upscaling.files import EnlargeOptions, Job, enlarge_file
+from npsrcnn.upscaling.files import EnlargeOptions, Job, Need, enlarge_file
 
 LAYOUT = {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339}
 HILL = np.exp(-(np.linspace(-2, 2, 70)[:, None] ** 2) - np.linspace(-2, 2, 90) ** 2)
@@ -144,7 +146,8 @@ def test_what_a_file_says_is_the_same_both_ways(tmp_path, enlarged):
     place = {1: ifd.entry(ifd.ASCII, "N"), 2: ifd.entry(ifd.RATIONAL, [1, 30, 12.5])}
     tags = {
         271: ifd.entry(ifd.ASCII, "a maker ä"), ifd.EXIF: proper, ifd.GPS: place,
-        34675: ifd.entry(ifd.UNDEFINED, b"profile"), 33723: ifd.entry(ifd.UNDEFINED, b"\x1c\2\5\0\5Title"),
+        34675: ifd.entry(ifd.UNDEFINED, b"profile"),
+        33723: ifd.entry(ifd.UNDEFINED, b"\x1c\2\5\0\5Title"),
         700: ifd.entry(ifd.BYTE, b'<x tiff:ImageWidth="90"/>'),
         282: ifd.entry(ifd.RATIONAL, [300]), 283: ifd.entry(ifd.RATIONAL, [300.5]),
         296: ifd.entry(ifd.SHORT, [2]), 33550: ifd.entry(ifd.DOUBLE, [10, 20, 0]),
@@ -321,3 +324,22 @@ def test_a_picture_that_is_not_the_first_page_is_told(tmp_path, rng):
     (tmp_path / "a.tif").write_bytes(tiff_writer.encode(samples, tags))
     with pytest.raises(UserError, match="its first page is a thumbnail"):
         images.read(tmp_path / "a.tif")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+@pytest.mark.parametrize("by_blocks", [False, True])
+@pytest.mark.parametrize("keep_times", [True, False])
+def test_date_and_permissions_are_the_sources(tmp_path, rng, monkeypatch, by_blocks, keep_times):
+    monkeypatch.setattr("npsrcnn.upscaling.files.need_of", lambda *_: Need(10**9, by_blocks))
+    source = tmp_path / "a.tif"
+    tiff_file(source, random_image(rng, (20, 30), np.uint8))
+    source.chmod(0o640)
+    long_ago = 1_000_000_000_123_456_789
+    os.utime(source, ns=(long_ago, long_ago))
+    nets = Chosen([random_net("3-1-3")])
+    job = Job(source, tmp_path / "b.tif", also_bicubic=True)
+    enlarge_file(job, EnlargeOptions(nets, 2, 10**9, keep_times=keep_times))
+    for name in ("b.tif", "b_bicubic.tif"):
+        status = (tmp_path / name).stat()
+        assert status.st_mode & 0o777 == 0o640
+        assert (status.st_mtime_ns == long_ago) == keep_times
