@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import icc, iptc, png, tiff, tiff_metadata, tiff_writer
+from npsrcnn.images import avif, icc, iptc, png, tiff, tiff_metadata, tiff_writer
 from npsrcnn.images.exif import UPRIGHT
 from npsrcnn.images.metadata import Metadata, exif_with_prefix, metadata_of, png_chunks
 from npsrcnn.images.tiff_pages import DAMAGED, HEADERS, TiffPages
@@ -434,6 +434,10 @@ def _decode(data: bytes) -> Picture:
         samples = _samples(image, metadata)
         if png.is_16_bit(data):
             samples = png.decode_16_bit(data)
+        if image.format == "AVIF":
+            metadata.color = {} if metadata.icc_profile else avif.color_chunks(data)
+            wide = avif.decode_wide(data) if avif.bits(data) > 8 else None
+            samples = samples if wide is None else wide
     return _upright(samples, orientation, metadata)
 
 
