@@ -9,9 +9,12 @@ from collections.abc import Iterator
 
 import gradio as gr
 
+from npsrcnn.app.coding_tab import coding_tab
 from npsrcnn.app.enlarge_tab import enlarge_tab
+from npsrcnn.app.inside_tab import inside_tab
 from npsrcnn.app.limits import MOST_FILE_BYTES
 from npsrcnn.app.sessions import KEPT_SECONDS, SWEEP_SECONDS, Sessions
+from npsrcnn.app.train_tab import train_tab
 from npsrcnn.report import compare
 from npsrcnn.upscaling.choice import choose
 from npsrcnn.upscaling.compiling import compile_kernels
@@ -23,6 +26,7 @@ STYLE = f"""
 :root {{ --mine: #0b61c4; --other: #b4491b; }}
 .dark {{ --mine: #6bb0ff; --other: #f09a6c; }}
 .gradio-container {{ max-width: 1400px !important; margin: 0 auto !important; }}
+.gradio-container .fillable {{ width: 100% !important; }}
 #ready:empty {{ display: none; }}
 """
 
@@ -61,8 +65,15 @@ def build(sessions: Sessions, kernels: Kernels) -> gr.Blocks:
             "Your pictures stay on this machine."
         )
         ready = gr.Markdown(elem_id="ready")
-        with gr.Tabs(), gr.Tab("Enlarge"):
-            enlarge_tab(sessions)
+        with gr.Tabs():
+            with gr.Tab("Enlarge"):
+                weights, own = enlarge_tab(sessions)
+            with gr.Tab("Look inside") as tab:
+                inside_tab(tab)
+            with gr.Tab("Train"):
+                train_tab(sessions, weights, own)
+            with gr.Tab("Sparse coding") as tab:
+                coding_tab(tab)
 
         def say() -> Iterator[str]:
             yield from kernels.lines()

@@ -78,7 +78,11 @@ def curve(
 
 
 def bars(
-    values: Sequence[float], *, title: str, labels: Sequence[str] = (), height: int = 180
+    values: Sequence[float] | np.ndarray,
+    *,
+    title: str,
+    labels: Sequence[str] = (),
+    height: int = 180,
 ) -> str:
     """Return bars from zero, up or down, as SVG; each says its value when it is pointed at."""
     numbers = np.asarray(values, np.float64)
@@ -87,7 +91,8 @@ def bars(
     zero, step = 24 + high * unit, (WIDTH - 60) / len(numbers)
     parts = [_text(WIDTH / 2, 14, title, "middle", "font-weight:600")]
     for edge in {low, 0.0, high}:
-        parts.append(_text(50, 24 + (high - edge) * unit + 4, f"{edge:.3g}", "end"))
+        if edge == 0 or abs(edge) * unit > 12:  # apart from that of zero
+            parts.append(_text(50, 24 + (high - edge) * unit + 4, f"{edge:.2g}", "end"))
     for i, value in enumerate(numbers):
         top = zero - max(0.0, value) * unit
         label = labels[i] if labels else str(i + 1)

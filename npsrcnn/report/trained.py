@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from npsrcnn.evaluation.methods import by_network
-from npsrcnn.evaluation.plots import filter_atlas
+from npsrcnn.evaluation.plots import as_filters, filter_atlas
 from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.evaluation.scores import score, summary
 from npsrcnn.model.network import SRCNN
@@ -117,7 +117,8 @@ def learning_curves(log: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def atlas(w: np.ndarray, alt: str) -> str:
-    """Return the filters of layer 1, each on its own scale, as a picture in HTML."""
+    """Return filters of layer 1, or a dictionary, each on its own scale, as HTML."""
+    w = as_filters(w)
     tiles = filter_atlas(w, None, columns=8 if len(w) <= 64 else 16)
     return picture(as_shown(tiles.squeeze()), alt)
 
