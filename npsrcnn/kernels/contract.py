@@ -10,6 +10,8 @@ Convolution is cross-correlation (nothing is flipped), as in the paper's code an
 ``relu(x)``, ``relu_grad(x, dy)``   max(0, x), and dy where x > 0
 ``mse(y, t)``, ``mse_grad(y, t)``   sum of (y - t)^2 / 2N (Caffe's EuclideanLoss), and (y - t)/N
 ``forward(layers, images, ...)``    the whole network, size kept
+``prepare(layers)``                 the function ``forward(images, ...)`` of these layers, for many
+                                    calls
 ``halo(layers)``                    the pixels around a part of an image that ``forward`` needs
 ``loss_and_grads(layers, ...)``     the whole training step, no padding
 ==================================  =====================================================
@@ -29,6 +31,17 @@ from npsrcnn.layers import Layers
 
 DEVICES = ("reference", "cpu", "cuda")
 PADDINGS = ("replicate", "zeros")
+
+
+class Forward(Protocol):
+    """:meth:`Kernels.forward` of layers that are given."""
+
+    def __call__(
+        self,
+        images: np.ndarray,
+        padding: str = "replicate",
+        origin: tuple[int, int] = (0, 0),
+    ) -> np.ndarray: ...
 
 
 class Kernels(Protocol):
@@ -65,6 +78,9 @@ class Kernels(Protocol):
         origin: tuple[int, int] = (0, 0),
     ) -> np.ndarray:
         """Restore images (N, C, H, W); of parts of images ``origin`` is where they begin."""
+
+    def prepare(self, layers: Layers) -> Forward:
+        """Return :meth:`forward` of ``layers`` as they are now, which keeps what it can reuse."""
 
     def loss_and_grads(
         self, layers: Layers, inputs: np.ndarray, labels: np.ndarray, l1: float = 0.0

@@ -5,6 +5,8 @@ N batch, C channels in, O channels out, H W height and width, K kernel size. Arr
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -89,6 +91,11 @@ def forward(
         if depth < len(layers) - 1:
             x = relu(x)
     return x
+
+
+def prepare(layers: Layers) -> functools.partial[np.ndarray]:
+    """Return :func:`forward` of ``layers``."""
+    return functools.partial(forward, layers)
 
 
 def loss_and_grads(

@@ -11,7 +11,7 @@ Dong, Loy, He, Tang: "Learning a deep convolutional network for image super-reso
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike
 from npsrcnn import kernels, model_files
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
+from npsrcnn.model.kept import Kept
 from npsrcnn.model_files import Facts, shape_of
 from npsrcnn.version import __version__
 
@@ -33,6 +34,7 @@ ODD = (
 
 
 Net = TypeVar("Net", bound="SRCNN")
+T = TypeVar("T")
 
 
 class SRCNN:
@@ -136,13 +138,15 @@ class SRCNN:
         self.kernels = kernels.choose(device)
         self.padding = padding
         self.metadata = dict(metadata or {})
+        self._kept = Kept()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy in another process is made from: all but the module of kernels."""
-        return {key: value for key, value in vars(self).items() if key != "kernels"}
+        """Return what a copy in another process is made from: all but kernels, and what is kept."""
+        made_again = ("kernels", "_kept")
+        return {key: value for key, value in vars(self).items() if key not in made_again}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, kernels=kernels.choose(state["device"]))
+        vars(self).update(state, kernels=kernels.choose(state["device"]), _kept=Kept())
 
     def grown(self, name: str) -> SRCNN:
         """Return this function as a network of larger filters, to go on training from.
@@ -237,8 +241,15 @@ class SRCNN:
         x = np.asarray(x)
         batch = x[None, None] if x.ndim == 2 else x
         self._check(batch, "image")
-        y = self.kernels.forward(self.layers, self._converted(batch), self.padding, origin)
+        y = self.derived(self.kernels.prepare)(self._converted(batch), self.padding, origin)
         return y[0, 0] if x.ndim == 2 else y
+
+    def derived(self, compute: Callable[[Layers], T]) -> T:
+        """Return ``compute(self.layers)``, which is kept until the layers change, also in place.
+
+        Keep to functions of modules: each new lambda is computed, and kept, for itself.
+        """
+        return self._kept.result(compute, self.layers)
 
     def loss_and_grads(
         self, inputs: np.ndarray, labels: np.ndarray, l1: float = 0.0

@@ -8,9 +8,6 @@ they went in, and PSNR is within 0.005 dB of what it was.
 
 from __future__ import annotations
 
-import hashlib
-from functools import lru_cache
-
 import numpy as np
 
 from npsrcnn.layers import Layers
@@ -39,14 +36,13 @@ def subtract_flat_error(net: SRCNN, blurred: np.ndarray, restored: np.ndarray) -
     -------
     ndarray, (c, H, W), float32
     """
-    weights = _Weights(net.layers)
     if net.channels > 1:
-        flat = SRCNN.from_layers(_on_flat_images(weights), device=net.device)
+        flat = SRCNN.from_layers(net.derived(_on_flat_images), device=net.device)
         colors = blurred.clip(0, 1)
         corrected: np.ndarray = restored - (flat.forward(colors[None])[0] - colors)
         return corrected
     result = np.require(restored, np.float32, ["C", "W"])
-    table = _table(weights)
+    table = net.derived(_table)
     height, width = result.shape[1:]
     block = max(1, PIECE_PIXELS // width)
     black, per_unit = np.float32(Y_BLACK), np.float32(STEPS / Y_RANGE)
@@ -59,41 +55,21 @@ def subtract_flat_error(net: SRCNN, blurred: np.ndarray, restored: np.ndarray) -
     return result
 
 
-class _Weights:
-    """Layers that are equal, and have one hash, if all their weights are."""
-
-    def __init__(self, layers: Layers) -> None:
-        self.layers = layers
-        digest = hashlib.blake2b()
-        for array in (array for layer in layers for array in layer):
-            digest.update(repr(array.shape).encode())
-            digest.update(array.tobytes())
-        self._digest = digest.digest()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Weights) and self._digest == other._digest
-
-    def __hash__(self) -> int:
-        return hash(self._digest)
-
-
-@lru_cache(maxsize=8)
-def _on_flat_images(weights: _Weights) -> Layers:
-    """Return the network of 1 x 1 filters that does to any image what ``weights`` do to flat ones.
+def _on_flat_images(layers: Layers) -> Layers:
+    """Return the network of 1 x 1 filters that does to any image what ``layers`` do to flat ones.
 
     Sums are float64.
     """
     return [
         (w.astype(np.float64).sum(axis=(2, 3), keepdims=True), b.astype(np.float64))
-        for w, b in weights.layers
+        for w, b in layers
     ]
 
 
-@lru_cache(maxsize=128)
-def _table(weights: _Weights) -> np.ndarray:
+def _table(layers: Layers) -> np.ndarray:
     """Tabulate the error on flat images of one channel, float32: of Y from black to white."""
     values = Y_BLACK + Y_RANGE * np.arange(STEPS + 1) / STEPS
-    return (flat_response(weights.layers, values) - values).astype(np.float32)
+    return (flat_response(layers, values) - values).astype(np.float32)
 
 
 @jit

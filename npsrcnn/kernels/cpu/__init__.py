@@ -24,6 +24,7 @@ from npsrcnn.kernels.cpu.passes import (
     loss_and_grads,
     mse,
     mse_grad,
+    prepare,
     relu,
     relu_grad,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "loss_and_grads",
     "mse",
     "mse_grad",
+    "prepare",
     "relu",
     "relu_grad",
 ]

@@ -14,6 +14,8 @@ compiles as functions of their own (a twentieth of the time).
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
+
 import numpy as np
 
 from npsrcnn.kernels.cpu.inference_plan import make_job, make_plan
@@ -23,6 +25,9 @@ from npsrcnn.kernels.cpu.winograd import STEP
 from npsrcnn.layers import Layers
 from npsrcnn.runtime.jit import inlined, jit
 from npsrcnn.runtime.threads import get_num_threads, parallel, work_space
+
+KEPT_JOBS = 8
+"""Layouts that a network keeps, for as many shapes: of 1080p one has some 100 kB."""
 
 
 def forward(
@@ -60,24 +65,48 @@ def forward(
     ValueError
         Images have another number of channels than the first layer takes.
     """
-    plan = make_plan(layers, use_winograd)
-    images = np.ascontiguousarray(images, np.float32)
-    if images.shape[1] != plan.stages[0].channels:
-        wanted = plan.stages[0].channels
-        raise ValueError(f"images have {images.shape[1]} channels, the first layer {wanted}")
-    out = np.empty((len(images), plan.outputs, *images.shape[2:]), np.float32)
-    if out.size:
-        job = make_job(plan, images.shape, padding, origin, get_num_threads())
+    return Prepared(layers, use_winograd=use_winograd)(images, padding, origin)
+
+
+class Prepared:
+    """:func:`forward` of ``layers`` as they are now, planned once for many calls.
+
+    Layouts for the last few shapes of images are kept too: each takes as long as a small image.
+    """
+
+    def __init__(self, layers: Layers, *, use_winograd: bool = True) -> None:
+        self._plan = make_plan(layers, use_winograd)
+        self._job = lru_cache(maxsize=KEPT_JOBS)(partial(make_job, self._plan))
+
+    @property
+    def kept_jobs(self) -> int:
+        """How many layouts are kept."""
+        return self._job.cache_info().currsize
+
+    def __call__(
+        self, images: np.ndarray, padding: str = "replicate", origin: tuple[int, int] = (0, 0)
+    ) -> np.ndarray:
+        """Return :func:`forward` of ``images``. May be called from several threads at once."""
+        plan = self._plan
+        images = np.ascontiguousarray(images, np.float32)
+        if images.shape[1] != plan.stages[0].channels:
+            wanted = plan.stages[0].channels
+            raise ValueError(f"images have {images.shape[1]} channels, the first layer {wanted}")
+        out = np.empty((len(images), plan.outputs, *images.shape[2:]), np.float32)
+        if not out.size:
+            return out
+        top, left = (start % STEP for start in origin)
+        job = self._job(images.shape, padding, (top, left), get_num_threads())
         size, taps, between = job.setup[["size", "taps", "maps_between"]][0]
-        code = addresses(plan)
+        spans, code = job.spans.copy(), addresses(plan)  # the kernel changes spans
 
         def work(i: int) -> None:
-            _run(i, images, out, job.pieces, job.spans, job.stages, job.levels, job.setup,
+            _run(i, images, out, job.pieces, spans, job.stages, job.levels, job.setup,
                  job.tables, plan.weights, plan.biases, code, work_space(size),
                  np.empty(taps, np.int64), np.empty(between, np.int64))  # fmt: skip
 
         parallel(work, len(job.pieces))
-    return out
+        return out
 
 
 def compile_common() -> None:

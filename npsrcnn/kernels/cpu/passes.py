@@ -183,6 +183,11 @@ def forward(
     return x
 
 
+def prepare(layers: Layers) -> inference.Prepared:
+    """Return :func:`forward` of ``layers``, of float32 images, planned once for all of them."""
+    return inference.Prepared(layers)
+
+
 def loss_and_grads(
     layers: Layers, inputs: np.ndarray, labels: np.ndarray, l1: float = 0.0
 ) -> tuple[float, Layers]:

@@ -30,6 +30,7 @@ from npsrcnn.kernels.cuda.passes import (
     loss_and_grads,
     mse,
     mse_grad,
+    prepare,
     relu,
     relu_grad,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "loss_and_grads",
     "mse",
     "mse_grad",
+    "prepare",
     "relu",
     "relu_grad",
     "require",

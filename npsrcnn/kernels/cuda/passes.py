@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from npsrcnn.errors import UserError
@@ -82,6 +84,11 @@ def forward(
     where parts of images begin, makes no difference here.
     """
     return inference.forward(layers, images, padding)
+
+
+def prepare(layers: Layers) -> functools.partial[np.ndarray]:
+    """Return :func:`forward` of ``layers``."""
+    return functools.partial(forward, layers)
 
 
 @one_line_errors()
