@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     run: Callable[[Sequence[str]], int] = importlib.import_module(f"npsrcnn.commands.{name}").main
     if argv is None:
-        frame.freeze_garbage_collector()
+        frame.start_lean()
     return run(arguments)
 
 

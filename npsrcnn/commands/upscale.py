@@ -29,11 +29,10 @@ from npsrcnn.kernels import DEVICES
 from npsrcnn.runtime.files import check_writable, write_atomically
 from npsrcnn.upscaling.batch import enlarge_all
 from npsrcnn.upscaling.choice import Chosen, choose
-from npsrcnn.upscaling.cluster import ClusterError
 from npsrcnn.upscaling.enlarger import steps_of
 from npsrcnn.upscaling.files import MEMORY, EnlargeOptions, Job
 from npsrcnn.upscaling.jobs import chosen_format, is_file_name, plan_jobs
-from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome, Skipped
+from npsrcnn.upscaling.outcomes import ClusterError, Enlarged, Failed, Outcome, Skipped
 from npsrcnn.upscaling.source_quality import AUTO, check_source_quality
 
 DEFAULT_SCALE = 2.0

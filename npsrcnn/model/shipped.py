@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from npsrcnn.errors import UserError
@@ -156,13 +156,20 @@ def models() -> Models:
     found = Models()
     for path in sorted(FOLDER.glob("[!.]*.npz"), key=lambda path: _natural(path.stem)):
         try:
-            facts = npz.read_facts(path)
+            file = path.stat()
+            facts = dict(_read_facts(path, file.st_mtime_ns, file.st_size))
             if missing := {"network", "channels", "n", "scale"} - facts.keys():
                 raise UserError(f"says nothing of {', '.join(sorted(missing))}")
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         found.append(Model(path, facts))
     return found
+
+
+@lru_cache(maxsize=256)
+def _read_facts(path: Path, _modified: int, _size: int) -> Facts:
+    """Read facts once, until the file changes: of all files that ship they take 12 ms."""
+    return npz.read_facts(path)
 
 
 def anchors(family: str) -> list[Model]:

@@ -13,32 +13,28 @@ So all 64 places of the grid are tried.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from npsrcnn.pixels.color import peak
 from npsrcnn.pixels.jpeg import LUMINANCE, quality_of_strength
 
 SIDE = 8  # pixels of a block
-FREQUENCIES = np.array([(u, v) for u in range(5) for v in range(5 - u) if u + v])  # low ones, AC
+LOWEST = 5  # frequencies along an axis
+FREQUENCIES = np.array([(u, v) for u in range(LOWEST) for v in range(LOWEST - u) if u + v])  # no DC
 SEARCH_BLOCKS = 1024  # blocks that are looked at for each place of the grid
 BLOCKS = 4096  # blocks that are looked at for the place that was found
 STEPS = np.arange(2, 160)  # candidates: 1 leaves no trace beside the rounding to 8 bits
-BIN = 0.25  # width of a histogram's bins
-SIZES = np.arange(BIN / 2, 2.5 * STEPS[-1], BIN)  # the middles of the bins
+BIN = 0.5  # width of a histogram's bins
+BINS = int(2.5 * STEPS[-1] / BIN)
 # A step counts if it is seen in so many coefficients, so clearly, and so improbably by chance (in
 # standard deviations of the mean cosine); an image counts if so many frequencies have a step.
 LEAST_COEFFICIENTS, LEAST_SCORE, LEAST_DEVIATIONS = 6, 0.35, 5.0
 LEAST_FREQUENCIES = 8
 NEAR_BEST = 0.75  # of divisors of the step, which score as well as it does, the largest is it
-
-# The cosines of these frequencies, (14, 8, 8).
-_ANGLES = np.pi / (2 * SIDE) * np.arange(SIDE)[:, None] * (2 * np.arange(SIDE) + 1)
-_DCT = np.cos(_ANGLES) / 2 * np.where(np.arange(SIDE) == 0, np.sqrt(0.5), 1)[:, None]
-_BASIS = np.array([np.outer(_DCT[u], _DCT[v]) for u, v in FREQUENCIES])
-_NOT_ZEROED = np.greater(SIZES, STEPS[:, None] / 2).astype(np.float64)
-_COSINES = np.cos(2 * np.pi * SIZES / STEPS[:, None]) * _NOT_ZEROED
 
 
 class Trace(NamedTuple):
@@ -67,42 +63,79 @@ def find_trace(image: np.ndarray) -> Trace | None:
         None where there is none, or too little to tell: the image is small, or smooth, was made
         smaller or larger since, or had a quality of 93 or more.
     """
-    # Corners from which at least one whole block lies inside.
-    rows, columns = (range(max(0, min(SIDE, side - SIDE + 1))) for side in image.shape[:2])
-    corners = [(row, column) for row in rows for column in columns]
-    if not corners:
+    # Places of the grid at which at least one whole block lies inside.
+    rows, columns = (max(0, min(SIDE, side - SIDE + 1)) for side in image.shape[:2])
+    if not rows or not columns:
         return None
-    strengths = _strengths([_histograms(image, corner, SEARCH_BLOCKS) for corner in corners])
-    strongest = corners[int(strengths.argmax())]
-    corners = list(dict.fromkeys([(0, 0), strongest]))
-    strengths = _strengths([_histograms(image, corner, BLOCKS) for corner in corners])
+    spots = _luma(_patches(image, (0, 0), (SIDE + rows - 1, SIDE + columns - 1), SEARCH_BLOCKS))
+    strengths = _strengths(_histograms(spots, (rows, columns)))
+    row, column = divmod(int(strengths.argmax()), columns)
+    corners = list(dict.fromkeys([(0, 0), (row, column)]))
+    blocks = [_luma(_patches(image, corner, (SIDE, SIDE), BLOCKS)) for corner in corners]
+    histograms = [_histograms(luma, (1, 1)) for luma in blocks]
+    strengths = _strengths(np.concatenate(histograms))
     best = int(strengths.argmax())
     return Trace(float(strengths[best]), corners[best]) if strengths[best] > 0 else None
 
 
-def _histograms(image: np.ndarray, corner: tuple[int, int], blocks: int) -> np.ndarray:
-    """Count coefficients of Y by their size: (14, bins), of blocks spread over the image."""
-    row, column = corner
-    height, width = (image.shape[0] - row) // SIDE, (image.shape[1] - column) // SIDE
-    inside = image[row : row + height * SIDE, column : column + width * SIDE]
-    tiles = inside.reshape(height, SIDE, width, SIDE, *image.shape[2:]).swapaxes(1, 2)
-    chosen = np.linspace(0, height * width - 1, min(blocks, height * width)).astype(np.intp)
-    samples = tiles[chosen // width, chosen % width] * (255 / peak(image.dtype))
-    # JPEG's own Y, in which the blocks were: full range, unlike MATLAB's.
-    y = samples if image.ndim == 2 else np.einsum("nijc,c->nij", samples, (0.299, 0.587, 0.114))
-    # Not by BLAS: its threads take longer to wake than these few products.
-    coefficients = np.einsum("nij,kij->nk", y, _BASIS)
-    bins = (np.abs(coefficients) / BIN).astype(np.intp).clip(0, len(SIZES))
-    bins += np.arange(len(FREQUENCIES)) * (len(SIZES) + 1)
-    counts = np.bincount(bins.ravel(), minlength=len(FREQUENCIES) * (len(SIZES) + 1))
-    return counts.reshape(len(FREQUENCIES), -1)[:, :-1]
+def _patches(
+    image: np.ndarray, corner: tuple[int, int], shape: tuple[int, int], count: int
+) -> np.ndarray:
+    """Take at most ``count`` patches, spread over the image, of pixels of 8 bits: (n, *shape, ...).
+
+    Each begins a multiple of 8 rows and columns from ``corner``. One of 15 x 15 pixels holds a
+    block of each place of the grid.
+    """
+    windows = sliding_window_view(image, shape, axis=(0, 1))[corner[0] :: SIDE, corner[1] :: SIDE]
+    height, width = windows.shape[:2]
+    chosen = np.linspace(0, height * width - 1, min(count, height * width)).astype(np.intp)
+    patches: np.ndarray = windows[chosen // width, chosen % width] * (255 / peak(image.dtype))
+    return patches if image.ndim == 2 else np.moveaxis(patches, 1, -1)
 
 
-def _strengths(histograms: list[np.ndarray]) -> np.ndarray:
+def _luma(pixels: np.ndarray) -> np.ndarray:
+    """Return JPEG's own Y, in which the blocks were: full range, unlike MATLAB's."""
+    return pixels if pixels.ndim == 3 else pixels @ np.array((0.299, 0.587, 0.114))
+
+
+def _histograms(luma: np.ndarray, places: tuple[int, int]) -> np.ndarray:
+    """Count the coefficients of blocks by their size.
+
+    Parameters
+    ----------
+    luma : ndarray, (n, 7 + rows, 7 + columns)
+        Patches.
+    places : (rows, columns)
+        A block begins at each of the first so many pixels of a patch.
+
+    Returns
+    -------
+    ndarray, (rows * columns, 14, BINS)
+    """
+    count, height, width = luma.shape
+    rows, columns = places
+    lines = luma.astype(np.float32).reshape(-1, width) @ _transforms(columns)
+    lines = lines.reshape(count, height, -1).transpose(2, 0, 1)  # (columns and v, count, height)
+    blocks = lines.reshape(-1, height) @ _transforms(rows)
+    coefficients = blocks.reshape(columns, LOWEST, count, rows, LOWEST)
+    result = np.empty((len(FREQUENCIES), columns, rows, BINS), np.int64)
+    starts = (BINS + 1) * np.arange(rows * columns).reshape(columns, 1, rows)
+    for counts, (u, v) in zip(result, FREQUENCIES, strict=True):
+        sizes = np.abs(coefficients[:, v, :, :, u]) * np.float32(1 / BIN)
+        bins = np.minimum(sizes, BINS).astype(np.intp) + starts
+        found = np.bincount(bins.ravel(), minlength=rows * columns * (BINS + 1))
+        counts[:] = found.reshape(columns, rows, BINS + 1)[..., :-1]
+    return result.transpose(2, 1, 0, 3).reshape(rows * columns, len(FREQUENCIES), BINS)
+
+
+def _strengths(histograms: np.ndarray) -> np.ndarray:
     """Return the strength that each place's histograms show; 0 where none."""
-    stacked = np.concatenate(histograms).astype(np.float64)
-    counts = stacked @ _NOT_ZEROED.T
-    scores = stacked @ _COSINES.T / np.maximum(counts, 1)
+    stacked = histograms.reshape(-1, BINS)
+    first_bins, cosines = _candidates()
+    larger = np.zeros((len(stacked), BINS + 1), np.int32)
+    np.cumsum(stacked[:, ::-1], axis=1, out=larger[:, 1:])
+    counts = larger[:, BINS - first_bins]
+    scores = stacked.astype(np.float32) @ cosines.T / np.maximum(counts, 1)
     seen = (counts >= LEAST_COEFFICIENTS) & (scores > LEAST_SCORE)
     seen &= scores * np.sqrt(2 * counts) > LEAST_DEVIATIONS
     seen &= scores > NEAR_BEST * np.where(seen, scores, 0).max(axis=1, keepdims=True)
@@ -112,3 +145,26 @@ def _strengths(histograms: list[np.ndarray]) -> np.ndarray:
     return np.array(
         [np.median(r[r > 0]) if (r > 0).sum() >= LEAST_FREQUENCIES else 0.0 for r in ratios]
     )
+
+
+@functools.cache
+def _transforms(places: int) -> np.ndarray:
+    """Return the matrix, (7 + places, places * LOWEST), that transforms a line at each place."""
+    angles = np.pi / (2 * SIDE) * np.arange(LOWEST) * (2 * np.arange(SIDE)[:, None] + 1)
+    cosines = np.cos(angles) / 2 * np.where(np.arange(LOWEST) == 0, np.sqrt(0.5), 1)
+    matrix = np.zeros((SIDE - 1 + places, places, LOWEST), np.float32)
+    for place in range(places):
+        matrix[place : place + SIDE, place] = cosines
+    return matrix.reshape(len(matrix), -1)
+
+
+@functools.cache
+def _candidates() -> tuple[np.ndarray, np.ndarray]:
+    """Return of each step the first bin that it does not round to zero, and cosines from there on.
+
+    Cosines (steps, bins) of the bins' middles; made when first asked for, as that takes 5 ms.
+    """
+    sizes = BIN * (np.arange(BINS) + 0.5)
+    kept = sizes > STEPS[:, None] / 2
+    cosines = np.cos(2 * np.pi * sizes / STEPS[:, None]) * kept
+    return kept.argmax(axis=1), cosines.astype(np.float32)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from npsrcnn.errors import UsageError, UserError
-from npsrcnn.model import load
+from npsrcnn.model import load, shipped
 from npsrcnn.model.ensemble import ensemble
 from npsrcnn.model.network import SRCNN
 from npsrcnn.model.shipped import anchors, chain_for
@@ -187,6 +188,12 @@ def choose_models(
 
 
 def _load(names: tuple[str, ...], device: str, orientations: bool) -> Chosen:
+    """Load weights that ship; the last few stay loaded, so that small pictures do not wait."""
+    return _load_from(shipped.FOLDER, names, device, orientations)
+
+
+@lru_cache(maxsize=4)
+def _load_from(_: Path, names: tuple[str, ...], device: str, orientations: bool) -> Chosen:
     nets = [load(name, device) for name in names]
     return Chosen([ensemble(net) for net in nets] if orientations else nets, names)
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.runtime.threads import get_num_threads, limited
+from npsrcnn.upscaling.outcomes import ClusterError
 from npsrcnn.version import __version__
 
 if TYPE_CHECKING:
@@ -34,10 +35,6 @@ AHEAD = 2  # pieces of work for each thread, so that none waits for the next
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
-
-
-class ClusterError(UserError):
-    """The scheduler, or the last worker, has gone: there is nobody left to do anything."""
 
 
 def threads_given() -> int:

@@ -17,9 +17,9 @@ from functools import partial
 from npsrcnn.errors import UserError
 from npsrcnn.images import tiff
 from npsrcnn.runtime.files import leftovers
-from npsrcnn.upscaling.cluster import Cluster, ClusterError, connect
+from npsrcnn.upscaling.cluster import Cluster, connect
 from npsrcnn.upscaling.files import EnlargeOptions, Job, ends_run, enlarge_file, need_of
-from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome, outcome_of
+from npsrcnn.upscaling.outcomes import ClusterError, Enlarged, Failed, Outcome, outcome_of
 
 SAME_FOLDERS = "workers need the same folders as the command, as from a network drive"
 

@@ -24,6 +24,7 @@ from npsrcnn.kernels.cpu.inference_plan import make_plan
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.resize import imresize
 from npsrcnn.runtime.jit import compilations, when_compiling
+from npsrcnn.runtime.lean_blas import import_blas_alone
 from npsrcnn.runtime.threads import get_num_threads
 from npsrcnn.upscaling.enlarger import pixels_of, planes_of
 from npsrcnn.upscaling.flat import subtract_flat_error
@@ -113,5 +114,6 @@ JOBS: dict[str, Callable[[], object]] = {
 
 
 if __name__ == "__main__":
+    import_blas_alone()
     for job in sys.argv[1:]:
         JOBS[job]()

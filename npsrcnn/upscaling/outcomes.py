@@ -10,6 +10,10 @@ from npsrcnn.errors import UserError, describe
 from npsrcnn.pixels.values import Values
 
 
+class ClusterError(UserError):
+    """The scheduler, or the last worker, has gone: there is nobody left to do anything."""
+
+
 @dataclass(frozen=True)
 class Enlarged:
     """A picture that was enlarged, and the files that were written.

@@ -217,7 +217,7 @@ def test_a_command_does_not_hide_the_function_of_its_name(name):
 def test_only_a_whole_process_spares_the_garbage_collector(argv, monkeypatch):
     """It saves a command 0.4 s at its end, and would cost a program that calls one memory."""
     frozen = []
-    monkeypatch.setattr(frame, "freeze_garbage_collector", lambda: frozen.append(True))
+    monkeypatch.setattr(frame, "start_lean", lambda: frozen.append(True))
     monkeypatch.setattr(sys, "argv", ["npsrcnn", "models"])
     assert __main__.main(argv) == 0
     assert bool(frozen) == (argv is None)

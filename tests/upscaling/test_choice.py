@@ -145,3 +145,10 @@ def test_of_dask_arrays(weights, clean):
         npsrcnn.upscale(lazy, 2, "y-x2", "auto").compute(scheduler="synchronous"),
         npsrcnn.upscale(clean, 2, "y-x2"),
     )
+
+
+def test_weights_that_ship_are_loaded_once():
+    first, _ = choose(None, 2)
+    again, _ = choose(None, 2)
+    other, _ = choose(None, 2, orientations=True)
+    assert again.likely.nets[0] is first.likely.nets[0] is not other.likely.nets[0]
