@@ -28,6 +28,7 @@ from npsrcnn.video import animations
 from npsrcnn.video.kinds import ANIMATIONS, CONTAINERS, is_animation, is_clip
 
 FOR_CLIPS = ("codec", "crf", "preset", "drop", "deinterlace", "frames", "preview", "compare")
+FOR_PICTURES = ("report", "page")
 NO_PYAV = 'clips need PyAV: pip install "npsrcnn[video]"'
 
 
@@ -117,6 +118,9 @@ def run(options: argparse.Namespace) -> int:
     """Enlarge clip by clip, print as it goes, and return 1 if any failed."""
     if options.also_bicubic:
         raise UsageError("--also-bicubic is for pictures: give --compare side, or split")
+    for name in FOR_PICTURES:
+        if getattr(options, name):
+            raise UsageError(f"--{name} is for pictures, and {options.sources[0]} is none")
     quality = options.source_quality
     if options.model is None and quality == AUTO:
         if options.scale == 1:

@@ -29,6 +29,8 @@ OWN_CLOCK = {"mpegts", "mpeg", "flv", "asf"}
 """Containers whose first frame may have any time, of no meaning to who watches."""
 DOLBY_VISION_DATA = {Type.DOVI_RPU_BUFFER, Type.DOVI_METADATA}
 DOLBY_VISION_TAGS = {"dvh1", "dvhe", "dva1", "dvav"}
+ALPHA_BESIDE = {"vp8", "vp9"}
+"""Codecs whose alpha lies beside the picture, where only libvpx's decoders look."""
 LOOK_SECONDS = 1  # between two key frames that are decoded
 FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 MASTERING_RATIONALS = 10  # of AVMasteringDisplayMetadata: R, G, B, white (x, y), least, most
@@ -140,9 +142,8 @@ def open_clip(path: Path) -> InputContainer:
 
 def video_stream(container: InputContainer, index: int) -> VideoStream:
     """Return the stream of the picture, which decodes on all cores."""
-    stream = container.streams.video[
-        [stream.index for stream in container.streams.video].index(index)
-    ]
+    stream = container.streams[index]
+    assert isinstance(stream, VideoStream)
     stream.thread_type = "AUTO"
     return stream
 
@@ -190,7 +191,7 @@ class _Findings:
         self.has_alpha = stream.metadata.get("alpha_mode") == "1"
         self.has_dolby_vision = stream.codec_tag.lower() in DOLBY_VISION_TAGS
         self.has_dynamic_hdr = False
-        self._next_look = float("-inf")
+        self._latest = self._next_look = float("-inf")
 
     def take(self, packet: av.Packet[VideoStream]) -> None:
         """Note a packet; decode it if it is time to look."""
@@ -204,9 +205,10 @@ class _Findings:
             return
         self.pts.append(packet.pts)
         self.data_bytes += packet.size
-        if self.pts[-1] == max(self.pts[-1], self.pts[0]):
+        if packet.pts >= self._latest:
+            self._latest = packet.pts
             self.last_duration = packet.duration or self.last_duration
-        if self.stream.codec.name in ("vp8", "vp9", "libvpx", "libvpx-vp9"):
+        if self.stream.codec_context.codec.canonical_name in ALPHA_BESIDE:
             self.has_alpha |= packet.has_sidedata("matroska_block_additional")
         time = float(packet.pts * packet.time_base)
         if packet.is_keyframe and time >= self._next_look:

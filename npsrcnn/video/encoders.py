@@ -50,7 +50,7 @@ CODECS = {
 """What ``--codec`` takes. CRF 17 of H.264 cannot be told from what was encoded by most eyes."""
 ALIASES = {"x264": "h264", "x265": "hevc", "h265": "hevc", "svtav1": "av1", "prores_ks": "prores"}
 PRORES_PROFILES = ["Proxy", "LT", "Standard", "HQ", "4444", "XQ"]
-LOSSLESS_SOURCES = {"prores", "ffv1"}  # stay what they are
+STAY_THEMSELVES = {"prores", "ffv1"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def default_codec(clip: Clip, container: str) -> str:
     """Return the codec for a clip where the user names none."""
     if container == "webm":
         return "vp9"
-    if clip.codec in LOSSLESS_SOURCES and container in ("mov", "matroska"):
+    if clip.codec in STAY_THEMSELVES and container in ("mov", "matroska"):
         return clip.codec
     return "hevc" if bits_of(clip.first.pixel_format) > 8 else "h264"
 

@@ -86,6 +86,7 @@ def test_a_preview_and_a_comparison(folder):
         (["a.mp4", "--preview", "no"], "'no' is not a number above 0"),
         (["a.mp4", "--codec", "theora"], "no codec 'theora'"),
         (["a.mp4", "--codec", "ffv1", "--crf", "3", "-o", "b.mkv"], "--crf: ffv1 has none"),
+        (["a.mp4", "--page", "2"], "--page is for pictures, and a.mp4 is none"),
         (["x.png", "--crf", "20"], "--crf is for clips, and x.png is none"),
     ],
 )
