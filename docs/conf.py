@@ -44,6 +44,7 @@ myst_enable_extensions = ["colon_fence", "dollarmath", "fieldlist"]
 myst_url_schemes = {"http": None, "https": None, "mailto": None, "repository": None}
 myst_heading_anchors = 4
 
+autodoc_mock_imports = ["av", "gradio"]  # extras that only their rooms need
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # docstrings say shapes and units, which types do not
 numpydoc_show_class_members = False

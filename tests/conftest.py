@@ -20,6 +20,36 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("busy machines")
 ROOT = Path(__file__).resolve().parents[1]
 
+# What `-m "not slow"` leaves out: tests that start other processes, train, open browsers or
+# simulate a GPU, and those that measure on the paper's images.
+SLOW = {
+    "app",
+    "commands/test_evaluate.py",
+    "commands/test_start.py",
+    "commands/test_train.py",
+    "evaluation/test_methods.py",
+    "kernels/cuda",
+    "model/test_weights.py",
+    "report/test_reports.py",
+    "test_benchmarks.py",
+    "test_notebooks.py",
+    "training/test_faults.py",
+    "training/test_mpi.py",
+    "upscaling/test_cluster.py",
+    "upscaling/test_folder.py",
+    "upscaling/test_streaming.py",
+    "video",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests."""
+    for item in items:
+        place = item.path.relative_to(ROOT / "tests")
+        whole = {path.as_posix() for path in (place, *place.parents)}
+        if whole & SLOW or "data_folder" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
 
 def _data_folder() -> Path | None:
     places = [os.environ.get("NPSRCNN_DATA"), ROOT.parent / "shared" / "data"]

@@ -18,6 +18,7 @@ from npsrcnn import SRCNN
 from npsrcnn.errors import UserError
 from npsrcnn.kernels import Kernels, reference
 from npsrcnn.model_files import formats
+from npsrcnn.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 API = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs/api").glob("*.rst"))
@@ -26,6 +27,7 @@ FACES = sorted(
     ".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("npsrcnn/**/__init__.py")
 )
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+CHECK_OF_TAG = 'grep -qxF "__version__ = \\"${GITHUB_REF_NAME#v}\\"" npsrcnn/version.py'
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
@@ -128,3 +130,16 @@ def test_recipe_of_a_backend():
     # Sums of some hundred products through FFT, rounded at 6e-8 of the largest.
     np.testing.assert_allclose(made["forward"](layers, images), expected, atol=1e-4)
     assert all(name in made for name in vars(Kernels) if not name.startswith("_"))
+
+
+def test_steps_of_workflows_are_commands_that_people_have():
+    told = "".join((ROOT / name).read_text("utf-8") for name in (".ci/run", "CONTRIBUTING.md"))
+    told += (ROOT / "README.md").read_text("utf-8")
+    for path in sorted((ROOT / ".github/workflows").glob("*.yml")):
+        steps = re.findall(r"^ +- run: (.*)$", path.read_text("utf-8"), re.MULTILINE)
+        missing = {step for step in steps if step not in told} - {".ci/run", CHECK_OF_TAG}
+        assert not missing and "run: |" not in path.read_text("utf-8"), path.name
+
+
+def test_the_citation_has_the_version():
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
