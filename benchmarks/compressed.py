@@ -26,6 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("data", nargs="?", default="set5", help="set5, set14, live1 or a folder")
     parser.add_argument("--scale", type=frame.positive_int, default=2)
     parser.add_argument("--quality", type=frame.positive_ints, default=QUALITIES, metavar="Q,Q,...")
+    parser.add_argument("--fast", action="store_true", help="the weights with few maps")
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("--threads", type=frame.positive_int)
     return parser
@@ -39,10 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(options: argparse.Namespace) -> None:
     """Print a row for each quality."""
     scale = options.scale
-    clean = npsrcnn.load(best_for(scale)) if scale > 1 else None
+    clean = npsrcnn.load(best_for(scale, fast=options.fast)) if scale > 1 else None
     print(f"{options.data} x{scale}  quality   input   clean   restored       by")
     for quality in options.quality:
-        name = best_for(scale, quality=quality)
+        name = best_for(scale, quality=quality, fast=options.fast)
         restored = evaluate(npsrcnn.load(name), options.data, scale, jpeg=quality)["mean"]
         before = restored["psnr_bicubic" if scale > 1 else "psnr_jpeg"]
         other = math.nan

@@ -22,6 +22,7 @@ def save_families(folder: Path) -> None:
                 net.metadata |= {"quality": quality, "jpeg": [quality, quality]}
             name = family if quality is None else f"{family}-q{quality}"
             net.save(folder / f"{name}.npz")
+    random_net("3-1-3", scale=2, seed=7).save(folder / "fast-x2.npz")
 
 
 def clean_picture() -> np.ndarray:

@@ -65,6 +65,9 @@ def make_parser() -> argparse.ArgumentParser:
         " taken as it is)",
     )
     parser.add_argument(
+        "--fast", action="store_true", help="with smaller networks: nearly as good, much sooner"
+    )
+    parser.add_argument(
         "-o",
         "--output",
         type=Path,
@@ -139,6 +142,8 @@ def run(options: argparse.Namespace) -> int:
     """Enlarge picture by picture, print as it goes, and return 1 if any failed."""
     if options.model is None and options.scale is None:
         options.scale = DEFAULT_SCALE
+    if options.model is not None and options.fast:
+        raise UsageError("--fast chooses among weights that ship: leave out --fast, or --model")
     if clips.among(options.sources):
         return clips.run(options)
     clips.check_no_clip_options(options)
@@ -152,6 +157,7 @@ def run(options: argparse.Namespace) -> int:
         options.model,
         options.scale,
         options.source_quality,
+        fast=options.fast,
         orientations=options.ensemble,
         device=options.device,
     )

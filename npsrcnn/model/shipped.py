@@ -20,6 +20,7 @@ CLEAN_SHARE = 0.4
 """Of the strength of the weakest compression that weights are for: up to which pictures are taken
 as never compressed. At x2 weights for quality 90 and clean ones are equal between 95 and 96, on
 Set5, Set14 and BSDS500; at x1 those for 82 gain 0.2 dB at 92, and lose 1.5 at 95, on LIVE1."""
+FAST = "fast-"  # begins the names of weights with few maps
 MOST_STEPS = 3  # of a chain: x4 three times is x64
 HOW_TO_TRAIN = "`npsrcnn train` trains one in minutes (see --help)"
 
@@ -197,7 +198,9 @@ def path_of(name: str) -> Path:
     raise UserError(f"no file and no model {name!r}: {there_are}; {HOW_TO_TRAIN}")
 
 
-def best_for(scale: float, color: str | None = None, quality: float | None = None) -> str:
+def best_for(
+    scale: float, color: str | None = None, quality: float | None = None, fast: bool = False
+) -> str:
     """Return the name of the weights for a scale that did best on their validation images.
 
     Parameters
@@ -208,6 +211,8 @@ def best_for(scale: float, color: str | None = None, quality: float | None = Non
         "y", "rgb" or "ycbcr"; None: any.
     quality
         JPEG quality of the pictures, 1 to 100; None: never compressed.
+    fast
+        Weights with few maps.
 
     Returns
     -------
@@ -219,14 +224,16 @@ def best_for(scale: float, color: str | None = None, quality: float | None = Non
     UserError
         None ship for that; says for which scales, and how to train one.
     """
-    there = [m for m in models() if (m.quality is None) == (quality is None)]
+    there = [m for m in models() if m.name.startswith(FAST) == fast]
+    there = [m for m in there if (m.quality is None) == (quality is None)]
     fitting = [m for m in there if m.scale == scale and color in (None, m.color)]
     if not fitting:
         scales = ", ".join(f"x{s}" for s in sorted({m.scale for m in there}))
         only = f" (only for {scales})" if scales else ""
+        kind = "fast weights" if fast else "weights"
         sources = "" if quality is None else " and compressed pictures"
         raise UserError(
-            f"no weights for x{scale:g}{sources} ship{only}: give --model FILE; "
+            f"no {kind} for x{scale:g}{sources} ship{only}: give --model FILE; "
             "`npsrcnn train` makes one in minutes (see --help)"
         )
     best = max(fitting, key=lambda m: m.psnr_validation)
@@ -235,7 +242,7 @@ def best_for(scale: float, color: str | None = None, quality: float | None = Non
     return f"{best.family}-q{min(100, max(1, round(quality)))}"
 
 
-def chain_for(scale: float, quality: float | None = None) -> list[str]:
+def chain_for(scale: float, quality: float | None = None, fast: bool = False) -> list[str]:
     """Return names of weights to enlarge with one after the other, for any scale from 1 on.
 
     The best for the scale, if there are; else those whose scales multiply to the scale, or to
@@ -261,9 +268,10 @@ def chain_for(scale: float, quality: float | None = None) -> list[str]:
                 f"scale 1 restores compressed pictures, and this was {was}: "
                 "give a larger scale, or --source-quality"
             )
-    scales = sorted({m.scale for m in models() if m.color == "y" and m.quality is None})
+    there = [m for m in models() if m.name.startswith(FAST) == fast and m.quality is None]
+    scales = sorted({m.scale for m in there if m.color == "y"})
     if scale == 1 or scale in scales or not scales:
-        return [best_for(scale, quality=quality)]
+        return [best_for(scale, quality=quality, fast=fast)]
     chains = [
         chain
         for steps in range(1, MOST_STEPS + 1)
@@ -275,7 +283,10 @@ def chain_for(scale: float, quality: float | None = None) -> list[str]:
     else:
         chain = max(chains, key=math.prod)
     first, *rest = chain
-    return [best_for(first, "y", quality), *(best_for(step, "y") for step in rest)]
+    return [
+        best_for(first, "y", quality, fast),
+        *(best_for(step, "y", fast=fast) for step in rest),
+    ]
 
 
 def _natural(name: str) -> list[int | str]:

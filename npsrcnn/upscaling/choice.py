@@ -73,6 +73,7 @@ class Automatic:
     """
 
     scale: float
+    fast: bool = False
     orientations: bool = False
     device: str = "cpu"
     _loaded: dict[int | None, Chosen] = field(default_factory=dict, repr=False, compare=False)
@@ -98,12 +99,13 @@ class Automatic:
         except UserError:
             if decision.quality is None or self.scale == 1:
                 raise
-        lacking = f"no weights for that at x{self.scale:g}"
+        kind = "fast weights" if self.fast else "weights"
+        lacking = f"no {kind} for that at x{self.scale:g}"
         return replace(self._chain(None), decision=decision, lacking=lacking)
 
     def _chain(self, quality: int | None) -> Chosen:
         if quality not in self._loaded:
-            names = tuple(chain_for(self.scale, quality))
+            names = tuple(chain_for(self.scale, quality, self.fast))
             self._loaded[quality] = _load(names, self.device, self.orientations)
         return self._loaded[quality]
 
@@ -116,6 +118,7 @@ def choose(
     scale: float | None,
     source_quality: str | int = CLEAN,
     *,
+    fast: bool = False,
     orientations: bool = False,
     device: str = "cpu",
 ) -> tuple[Choice, float]:
@@ -130,6 +133,8 @@ def choose(
     source_quality
         "auto": each picture's own, or the model as it is; "clean": never compressed; or a JPEG
         quality from 1 to 100.
+    fast
+        Weights with few maps, where no model is named.
     orientations
         Take the mean over eight orientations, see :mod:`npsrcnn.model.ensemble`.
     device
@@ -147,11 +152,11 @@ def choose(
         if scale is None:
             raise UserError("neither a scale nor a model is given")
         if source_quality == AUTO:
-            automatic = Automatic(scale, orientations, device)
+            automatic = Automatic(scale, fast, orientations, device)
             if scale != 1:
-                chain_for(scale)  # or it says what is wrong
+                chain_for(scale, fast=fast)  # or it says what is wrong
             return automatic, scale
-        names = tuple(chain_for(scale, quality))
+        names = tuple(chain_for(scale, quality, fast))
         return replace(_load(names, device, orientations), decision=told), scale
     if quality is not None:
         model = _of_quality(model, quality)

@@ -430,6 +430,9 @@ def test_where_no_weights_ship_for_compressed_pictures(compressed, capsys):
     assert code == 0 and rows["a.jpg"]["model"] == ["y-x3"]
     assert rows["a.jpg"]["source_quality"] == 74
     assert said.endswith("  JPEG of quality 74; no weights for that at x3\n")
+    code, said, rows = report_of([compressed / "a.jpg", "--scale", 2, "--fast"], capsys)
+    assert code == 0 and rows["a.jpg"]["model"] == ["fast-x2"]
+    assert said.endswith("  JPEG of quality 74; no fast weights for that at x2\n")
 
 
 def test_scale_1_restores_what_was_compressed_and_names_what_was_not(compressed, capsys):
@@ -472,6 +475,7 @@ def test_a_damaged_table_is_one_line_and_stops_no_other(compressed, capsys):
         (["--scale", "2", "--source-quality", "101"], "auto, clean, or 1 to 100"),
         (["--scale", "2", "--source-quality", "good"], "auto, clean, or 1 to 100"),
         (["--model", "y-x3", "--source-quality", "50"], "y-x3 has no weights for other qualities"),
+        (["--model", "y-x2", "--fast"], "--fast"),
     ],
 )
 def test_qualities_that_cannot_be_are_one_line(compressed, capsys, argv, message):

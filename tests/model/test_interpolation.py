@@ -131,3 +131,12 @@ def test_at_scale_1_what_lost_little_is_left_alone(weights):
     assert shipped.chain_for(1, quality=74) == ["9-1-5-x1-q74"]
     with pytest.raises(UserError, match="compressed at quality 75 only"):
         shipped.chain_for(1, quality=75)
+
+
+def test_fast_weights_are_chosen_only_where_asked_for(weights, rng):
+    asymmetric(rng, scale=2, psnr_validation=99.0).save(weights / "fast-x2.npz")
+    assert shipped.best_for(2) == "9-1-5-x2"
+    assert shipped.best_for(2, fast=True) == "fast-x2"
+    assert shipped.chain_for(4, fast=True) == ["fast-x2", "fast-x2"]
+    with pytest.raises(UserError, match="no fast weights for x2 and compressed pictures"):
+        shipped.best_for(2, quality=50, fast=True)

@@ -64,6 +64,9 @@ def test_where_no_weights_ship_for_a_quality_it_takes_those_for_clean_and_says_s
     chosen = Automatic(3).chosen(clean, Q60)
     assert chosen.names == ("y-x3",) and chosen.decision == Decision(60, BY_TABLE)
     assert chosen.comment == "JPEG of quality 60; no weights for that at x3"
+    chosen = Automatic(2, fast=True).chosen(clean, Q60)
+    assert chosen.names == ("fast-x2",)
+    assert chosen.comment == "JPEG of quality 60; no fast weights for that at x2"
 
 
 def test_in_steps_only_the_first_restores(weights, clean):
