@@ -16,6 +16,7 @@ from npsrcnn.commands import frame as commands
 from npsrcnn.datasets.paths import paths_of
 from npsrcnn.evaluation.scores import evaluate
 from npsrcnn.model.interpolation import MIXES_WITH
+from npsrcnn.model.shipped import CHROMA
 
 WEIGHTS = Path(npsrcnn.__file__).parent / "weights"
 
@@ -37,6 +38,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="weights for stronger compression that ship: between the two, means of both were "
         "measured, and restore better than either",
     )
+    parser.add_argument(
+        "--chroma",
+        action="store_true",
+        help="take Cb and Cr alone of the run's last network, of Y, Cb and Cr",
+    )
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("--threads", type=commands.positive_int)
     return parser
@@ -49,12 +55,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def ship(options: argparse.Namespace) -> None:
     """Measure, describe, and write; on compressed pictures what was trained for these."""
-    net = npsrcnn.load(options.run / "best.npz")
+    # A run chooses its best by Y.
+    net = npsrcnn.load(options.run / ("last.npz" if options.chroma else "best.npz"))
     quality = net.metadata.get("quality")
     net.metadata["psnr"], net.metadata["ssim"] = {}, {}
-    for name in ("Set5", "Set14", *(["LIVE1"] if net.scale == 1 else [])):
+    data = ["Set5", "Set14"] if net.scale > 1 else ["Set5", "Set14", "LIVE1"]
+    if options.chroma:
+        net.metadata["restores"] = CHROMA
+        data = ["Set5"]  # the others have grey images
+    for name in data:
         folder = paths_of(name.lower())[0].parent
         mean = evaluate(net, folder, net.scale, jpeg=quality)["mean"]
+        if net.keeps_y:
+            gains = {key: round(mean[f"psnr_{key}"], 3) for key in ("cb", "cr")}
+            net.metadata.setdefault("psnr_chroma", {})[name] = gains
+            continue
         net.metadata["psnr"][name] = round(mean["psnr"], 3)
         net.metadata["ssim"][name] = round(mean["ssim"], 4)
     net.metadata["licence"] = options.licence

@@ -161,7 +161,7 @@ def run(options: argparse.Namespace) -> int:
         orientations=options.ensemble,
         device=options.device,
     )
-    likely = choice.likely
+    likely = choice.likely.without_chroma()
     steps = steps_of(likely.nets, scale)
     jobs, failures = plan_jobs(
         options.sources,

@@ -52,6 +52,8 @@ def by_network(net: SRCNN) -> Method:
         if mapped and net.color == "ycbcr":
             blurred = np.concatenate([_mapped(blurred[..., :1]), blurred[..., 1:]], axis=2)
         restored = net.forward(blurred.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0)
+        if net.keeps_y:
+            restored[..., 0] = blurred[..., 0]
         if net.color == "rgb" and image.picture.ndim == 2:
             grey: np.ndarray = restored.mean(axis=2)
             return grey

@@ -27,7 +27,15 @@ from npsrcnn.pixels.jpeg import strength_of_quality
 
 MIXES_WITH = "mixes_with"  # the fact: stronger weights whose mean with these is a network
 LUMA_LEVELS = np.arange(16, 236)  # of 255: the range of Y
-INHERITED = ("scale", "color", "padding", "data", "licence", "jpeg")  # from the nearer neighbour
+INHERITED = (
+    "scale",
+    "color",
+    "padding",
+    "data",
+    "licence",
+    "jpeg",
+    "restores",
+)  # from the nearer neighbour
 
 
 def read_between(name: str) -> tuple[Layers, Facts]:
@@ -68,7 +76,9 @@ def read_between(name: str) -> tuple[Layers, Facts]:
             ((1 - share) * w + share * v, (1 - share) * b + share * c)
             for (w, b), (v, c) in zip(layers, others, strict=True)
         ]
-        layers = keep_brightness(mean) if 0 < share < 1 else others
+        layers = mean if share < 1 else others
+        if share < 1 and len(layers[-1][1]) == 1:
+            layers = keep_brightness(layers)
         facts = other_facts if share > 0.5 else facts
     facts = {key: facts[key] for key in INHERITED if key in facts}
     neighbours = [weaker.name, stronger.name]

@@ -195,6 +195,11 @@ class SRCNN:
         return str(self.metadata.get("color", "y" if self.channels == 1 else "rgb"))
 
     @property
+    def keeps_y(self) -> bool:
+        """Whether only its Cb and Cr are to be taken, and Y as it was."""
+        return self.metadata.get("restores") == "chroma"
+
+    @property
     def scale(self) -> int | None:
         """The enlargement the weights were trained for, where that is known."""
         return self.metadata.get("scale")

@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ CLEAN_SHARE = 0.4
 as never compressed. At x2 weights for quality 90 and clean ones are equal between 95 and 96, on
 Set5, Set14 and BSDS500; at x1 those for 82 gain 0.2 dB at 92, and lose 1.5 at 95, on LIVE1."""
 FAST = "fast-"  # begins the names of weights with few maps
+CHROMA = "chroma"  # the family that restores Cb and Cr, and leaves Y as it is
 MOST_STEPS = 3  # of a chain: x4 three times is x64
 HOW_TO_TRAIN = "`npsrcnn train` trains one in minutes (see --help)"
 
@@ -224,8 +226,7 @@ def best_for(
     UserError
         None ship for that; says for which scales, and how to train one.
     """
-    there = [m for m in models() if m.name.startswith(FAST) == fast]
-    there = [m for m in there if (m.quality is None) == (quality is None)]
+    there = [m for m in _restoring_y(fast) if (m.quality is None) == (quality is None)]
     fitting = [m for m in there if m.scale == scale and color in (None, m.color)]
     if not fitting:
         scales = ", ".join(f"x{s}" for s in sorted({m.scale for m in there}))
@@ -258,18 +259,15 @@ def chain_for(scale: float, quality: float | None = None, fast: bool = False) ->
     """
     if not 1 <= scale < math.inf:
         raise UserError(f"scale {scale:g}: to enlarge, it is a number above 1")
-    if scale == 1:
-        weakest = min((m.strength for m in models() if m.scale == 1), default=0.0)
-        if quality is None or strength_of_quality(quality) <= CLEAN_SHARE * weakest:
-            was = (
-                "not compressed" if quality is None else f"compressed at quality {quality:.0f} only"
-            )
-            raise UserError(
-                f"scale 1 restores compressed pictures, and this was {was}: "
-                "give a larger scale, or --source-quality"
-            )
-    there = [m for m in models() if m.name.startswith(FAST) == fast and m.quality is None]
-    scales = sorted({m.scale for m in there if m.color == "y"})
+    restorers = [m for m in _restoring_y(fast) if m.scale == 1]
+    if scale == 1 and (quality is None or not _is_worth_restoring(quality, restorers)):
+        was = "not compressed" if quality is None else f"compressed at quality {quality:.0f} only"
+        raise UserError(
+            f"scale 1 restores compressed pictures, and this was {was}: "
+            "give a larger scale, or --source-quality"
+        )
+    clean = [m for m in _restoring_y(fast) if m.quality is None]
+    scales = sorted({m.scale for m in clean if m.color == "y"})
     if scale == 1 or scale in scales or not scales:
         return [best_for(scale, quality=quality, fast=fast)]
     chains = [
@@ -287,6 +285,29 @@ def chain_for(scale: float, quality: float | None = None, fast: bool = False) ->
         best_for(first, "y", quality, fast),
         *(best_for(step, "y", fast=fast) for step in rest),
     ]
+
+
+def chroma_for(quality: float) -> list[str]:
+    """Return the name of the weights that restore Cb and Cr at the picture's own size, if any do.
+
+    They see Y beside them, and leave it to the network for the scale. On Set5, quality 75, x2, RGB
+    gains 0.25 dB by them.
+    """
+    there = anchors(CHROMA)
+    if not there or not _is_worth_restoring(quality, there):
+        return []
+    return [f"{CHROMA}-q{min(100, max(1, round(quality)))}"]
+
+
+def _restoring_y(fast: bool) -> list[Model]:
+    """List the weights that enlarge, or restore at scale 1."""
+    return [m for m in models() if m.family != CHROMA and m.name.startswith(FAST) == fast]
+
+
+def _is_worth_restoring(quality: float, there: Sequence[Model]) -> bool:
+    """Whether a picture of that quality gains by the weights for compressed ones."""
+    weakest = min((m.strength for m in there), default=0.0)
+    return strength_of_quality(quality) > CLEAN_SHARE * weakest
 
 
 def _natural(name: str) -> list[int | str]:

@@ -100,10 +100,14 @@ def upscale(
 
         if isinstance(choice, Automatic):
             raise UserError('source_quality="auto" looks at pixels, and a Dask array has none yet')
-        return upscale_lazily(image, choice.nets, scale)
+        chosen = choice if channels > 2 else choice.without_chroma()
+        return upscale_lazily(image, chosen.nets, scale)
     pixels, alpha = split(image)
     _check_range(pixels, alpha)
-    chosen = choice.chosen(pixels, None) if isinstance(choice, Automatic) else choice
+    if isinstance(choice, Automatic):
+        chosen = choice.chosen(pixels, None)
+    else:
+        chosen = choice if channels > 2 else choice.without_chroma()
     return join(*enlarge(pixels, alpha, chosen.nets, scale), image.shape[2:])
 
 

@@ -14,7 +14,7 @@ from npsrcnn.errors import UsageError, UserError
 from npsrcnn.model import load, shipped
 from npsrcnn.model.ensemble import ensemble
 from npsrcnn.model.network import SRCNN
-from npsrcnn.model.shipped import anchors, chain_for
+from npsrcnn.model.shipped import NAME_WITH_QUALITY, anchors, chain_for, chroma_for
 from npsrcnn.upscaling.source_quality import (
     AS_TOLD,
     AUTO,
@@ -62,7 +62,14 @@ class Chosen:
             return ""
         if self.lacking:
             return f"{self.decision}; {self.lacking}"
-        return f"{self.decision}: restored with {self.names[0]}"
+        names = [name for name in self.names if NAME_WITH_QUALITY.fullmatch(name)]
+        return f"{self.decision}: restored with {' and '.join(names or self.names[:1])}"
+
+    def without_chroma(self) -> Chosen:
+        """Leave out what restores Cb and Cr: grey pictures have none."""
+        if not self.nets[0].keeps_y:
+            return self
+        return replace(self, nets=self.nets[1:], names=self.names[1:])
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,8 @@ class Automatic:
         """
         decision = decide(pixels, strength, said_by)
         try:
-            return replace(self._chain(decision.quality), decision=decision)
+            chosen = replace(self._chain(decision.quality), decision=decision)
+            return chosen if pixels.ndim == 3 else chosen.without_chroma()
         except UserError:
             if decision.quality is None or self.scale == 1:
                 raise
@@ -105,7 +113,7 @@ class Automatic:
 
     def _chain(self, quality: int | None) -> Chosen:
         if quality not in self._loaded:
-            names = tuple(chain_for(self.scale, quality, self.fast))
+            names = names_for(self.scale, quality, self.fast)
             self._loaded[quality] = _load(names, self.device, self.orientations)
         return self._loaded[quality]
 
@@ -156,7 +164,7 @@ def choose(
             if scale != 1:
                 chain_for(scale, fast=fast)  # or it says what is wrong
             return automatic, scale
-        names = tuple(chain_for(scale, quality, fast))
+        names = names_for(scale, quality, fast)
         return replace(_load(names, device, orientations), decision=told), scale
     if quality is not None:
         model = _of_quality(model, quality)
@@ -190,6 +198,16 @@ def choose_models(
             f"use scale {net.scale:g}, or a model for {scale:g}"
         )
     return [net], scale
+
+
+def names_for(scale: float, quality: int | None, fast: bool = False) -> tuple[str, ...]:
+    """Return the names of the weights for pictures of a scale and a quality, in their order.
+
+    Colour is restored first, at the picture's own size: 4% more work at x2 than Y alone. Beside
+    fast networks that would be as much as they take themselves.
+    """
+    chroma = [] if quality is None or fast else chroma_for(quality)
+    return (*chroma, *chain_for(scale, quality, fast))
 
 
 def _load(names: tuple[str, ...], device: str, orientations: bool) -> Chosen:

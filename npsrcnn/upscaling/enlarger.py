@@ -30,7 +30,8 @@ Window = tuple[Span, Span]  # rows and columns
 def steps_of(nets: Sequence[SRCNN], scale: float) -> list[float]:
     """Return by how much each network enlarges, and bicubic interpolation in the end, if it must.
 
-    [3] for x3; [2, 3] for x6; [2, 0.75] for x1.5: enlarged to x2 and reduced by 0.75.
+    [3] for x3; [2, 3] for x6; [2, 0.75] for x1.5: enlarged to x2 and reduced by 0.75; [1, 3] where
+    Cb and Cr are restored first.
     """
     steps = [scale if net.scale is None else net.scale for net in nets]
     rest = scale / math.prod(steps)
@@ -186,7 +187,7 @@ class _Step(NamedTuple):
         self, pixels: np.ndarray, corner: tuple[int, int], rows: Span, columns: Span
     ) -> np.ndarray:
         """Compute a window of the result, from pixels (H, W) or (H, W, 3) from ``corner`` on."""
-        if self.net is None:
+        if self.net is None or (self.net.keeps_y and pixels.ndim == 2):
             return self.resizer.window(pixels, corner, rows, columns)
         net, white = self.net, peak(pixels.dtype)
         planes = planes_of(pixels, net, white)
@@ -195,6 +196,8 @@ class _Step(NamedTuple):
         seen = self._enlarged(planes[: net.channels], corner, *around)
         restored = net.forward(seen[None], origin=origin, size=self.resizer.shape)[0]
         restored = subtract_flat_error(net, seen, restored)
+        if net.keeps_y:
+            restored[0] = seen[0]
         (top, bottom), (left, right) = rows, columns
         enlarged = restored[
             :, top - origin[0] : bottom - origin[0], left - origin[1] : right - origin[1]

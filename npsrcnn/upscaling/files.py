@@ -235,6 +235,8 @@ def _enlarge_whole(job: Job, options: EnlargeOptions) -> tuple[Chosen, Path, Sce
             strength, said_by = webp.read_strength(job.source), BY_HEADER
         first = _in_network(pages[0].pixels, values[0])
         chosen = _chosen(chosen, job, first, strength, said_by)
+    elif pages[0].pixels.ndim == 2:
+        chosen = chosen.without_chroma()
 
     def enlarged(nets: Sequence[SRCNN]) -> Iterator[Picture]:
         for page, meaning in zip(pages, values, strict=True):
@@ -297,11 +299,13 @@ def _enlarge_by_blocks(
     What was compressed shows in the middle of its first page.
     """
     chosen = options.choice
+    with contextlib.closing(tiff.TiffReader(job.source, (options.page or 1) - 1)) as reader:
+        pixels, alpha = reader.read(*middle(reader.kind.size))
     if isinstance(chosen, Automatic):
-        with contextlib.closing(tiff.TiffReader(job.source, (options.page or 1) - 1)) as reader:
-            pixels, alpha = reader.read(*middle(reader.kind.size))
         values = Values.measured([(pixels, alpha)], pixels.dtype, reader.nodata)
         chosen = _chosen(chosen, job, _in_network(pixels, values))
+    elif pixels.ndim == 2:
+        chosen = chosen.without_chroma()
     for path, restored in job.outputs(job.target):
         scene = enlarge_scene(
             job.source,

@@ -8,7 +8,7 @@ import npsrcnn
 from npsrcnn.evaluation.methods import by_network
 from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.evaluation.scores import evaluate
-from npsrcnn.model.shipped import best_for
+from npsrcnn.model.shipped import CHROMA, FAST, anchors, best_for
 
 MODELS = npsrcnn.models()
 
@@ -16,10 +16,12 @@ MODELS = npsrcnn.models()
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_the_file_says_how_it_was_made(model):
     facts = model.facts
-    for key in ("recipe", "data", "date", "command", "psnr", "psnr_validation", "licence"):
+    scores = "psnr" if model.family != CHROMA else "psnr_chroma"
+    for key in ("recipe", "data", "date", "command", scores, "psnr_validation", "licence"):
         assert facts.get(key), f"{model.name} does not say its {key}"
     assert facts["command"].startswith(("python -m npsrcnn.train ", "npsrcnn train "))
-    assert model.name.startswith(f"{model.network}-x{model.scale}")
+    named = f"{model.network}-x{model.scale}", f"{FAST}x{model.scale}", f"{CHROMA}-q"
+    assert model.name.startswith(named)
     assert (model.quality is None) == (model.name == model.family)
     if model.quality is not None:
         lowest, highest = facts["jpeg"]
@@ -28,7 +30,9 @@ def test_the_file_says_how_it_was_made(model):
     assert "Set5" not in measured_on and "Set14" not in measured_on
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+@pytest.mark.parametrize(
+    "model", [m for m in MODELS if m.family != CHROMA], ids=lambda model: model.name
+)
 def test_the_scores_on_set5_are_those_in_the_file(model, data_folder):
     """On pictures compressed as the weights are for; what is gained is what they are there for."""
     net = npsrcnn.load(model.name)
@@ -37,6 +41,16 @@ def test_the_scores_on_set5_are_those_in_the_file(model, data_folder):
     assert mean["psnr"] == pytest.approx(model.psnr["Set5"], abs=0.01)
     before = mean["psnr_jpeg" if model.scale == 1 else "psnr_bicubic"]
     assert mean["psnr"] > before + (1 if model.quality is None else 0.3)
+
+
+@pytest.mark.parametrize("model", anchors(CHROMA), ids=lambda model: model.name)
+def test_the_scores_of_colour_on_set5_are_those_in_the_file(model, data_folder):
+    net = npsrcnn.load(model.name)
+    mean = evaluate(net, data_folder / "Set5", 1, jpeg=model.quality)["mean"]
+    assert mean["psnr"] == mean["psnr_jpeg"]
+    for plane, psnr in model.facts["psnr_chroma"]["Set5"].items():
+        assert mean[f"psnr_{plane}"] == pytest.approx(psnr, abs=0.01)
+        assert psnr > mean[f"psnr_{plane}_jpeg"] + 0.3
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -6,13 +6,14 @@ import pickle
 
 import numpy as np
 import pytest
-from compressed import clean_picture, save_families
+from compressed import clean_picture, save_chroma, save_families
 from random_inputs import random_net
 
 import npsrcnn
 from npsrcnn.errors import UserError
 from npsrcnn.model import shipped
 from npsrcnn.model.ensemble import Ensemble
+from npsrcnn.pixels.color import rgb2ycbcr
 from npsrcnn.pixels.jpeg import compress, strength_of_quality
 from npsrcnn.upscaling.choice import Automatic, choose
 from npsrcnn.upscaling.source_quality import AS_TOLD, BY_MODEL, BY_TABLE, Decision
@@ -124,6 +125,34 @@ def test_eight_orientations(weights, clean):
         choose("y-x2", 2, 60, orientations=True)[0].nets,
     ):
         assert isinstance(nets[0], Ensemble)
+
+
+def test_colour_is_restored_first_where_there_is_any(weights, clean):
+    save_chroma(shipped.FOLDER)
+    chosen = Automatic(2).chosen(clean, Q60)
+    assert chosen.names == ("chroma-q60", "y-x2-q60")
+    assert chosen.comment == "JPEG of quality 60: restored with chroma-q60 and y-x2-q60"
+    assert Automatic(2).chosen(clean[..., 0], Q60).names == ("y-x2-q60",)
+    assert Automatic(2).chosen(clean, None).names == ("y-x2",)
+    assert Automatic(1).chosen(clean, Q60).names == ("chroma-q60", "y-x1-q60")
+    assert Automatic(2, fast=True).chosen(clean, Q60).names == ("fast-x2",)
+    weak = strength_of_quality(94)  # too weak for weights for quality 75
+    assert Automatic(2).chosen(clean, weak).names == ("y-x2-q94",)
+
+
+@pytest.mark.parametrize("quality", ["auto", 60])
+def test_what_restores_colour_leaves_grey_and_luma_as_they_were(weights, clean, quality):
+    image = compress(clean, 60)
+    before = [npsrcnn.upscale(a, 2, source_quality=quality) for a in (image, image[..., 0])]
+    save_chroma(shipped.FOLDER)
+    after = [npsrcnn.upscale(a, 2, source_quality=quality) for a in (image, image[..., 0])]
+    np.testing.assert_array_equal(after[1], before[1])
+    inside = np.s_[8:-8, 8:-8]
+    change = np.abs(after[0].astype(float) - before[0])[inside]
+    assert change.max() > 5
+    y_before, y_after = (rgb2ycbcr(large[0] / 255)[inside][..., 0] for large in (before, after))
+    unlimited = ((after[0] > 0) & (after[0] < 255)).all(axis=2)[inside]
+    np.testing.assert_allclose(y_after[unlimited], y_before[unlimited], atol=0.008)  # two roundings
 
 
 def test_of_arrays(weights, clean):

@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+from compressed import random_chroma_net
 from networks import identity, near_identity
 from random_inputs import random_image, random_net, restored_but_flat
 
@@ -27,6 +28,7 @@ NETS = {
     "Winograd": lambda: [random_net("9-5-5", n=(16, 16))],
     "3 channels": lambda: [random_net("3-1-3", 3)],
     "x6 in steps": lambda: [random_net("5-1-3"), random_net("5-3-5", scale=3, n=(16, 16))],
+    "colour first": lambda: [random_chroma_net(), random_net()],
     "ensemble": lambda: [ensemble(random_net("5-3-3", n=(16, 16)))],
 }
 
@@ -94,3 +96,9 @@ def test_a_network_goes_to_another_process(rng):
         x = rng.random((20, 20)).astype(np.float32)
         np.testing.assert_array_equal(same.forward(x), net.forward(x))
         assert same.metadata == net.metadata and type(same) is type(net)
+
+
+def test_what_restores_colour_leaves_grey_as_it_is(rng):
+    """As a page of a file whose other pages are in colour."""
+    image = random_image(rng, (20, 30), np.float32)
+    np.testing.assert_array_equal(enlarge(image, None, [random_chroma_net()], 1)[0], image)
