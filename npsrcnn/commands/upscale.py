@@ -24,7 +24,7 @@ from typing import TextIO
 
 from npsrcnn.commands import clips, frame
 from npsrcnn.commands.progress import Progress
-from npsrcnn.errors import UserError
+from npsrcnn.errors import UsageError, UserError
 from npsrcnn.kernels import DEVICES
 from npsrcnn.runtime.files import check_writable, write_atomically
 from npsrcnn.upscaling.batch import enlarge_all
