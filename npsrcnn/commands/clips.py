@@ -130,10 +130,12 @@ def run(options: argparse.Namespace) -> int:
         options.model,
         options.scale,
         quality,
+        fast=options.fast,
         orientations=options.ensemble,
         device=options.device,
     )
     assert not isinstance(choice, Automatic)
+    choice = choice.without_chroma()  # planes of Cb and Cr are enlarged where they lie
     targets = _plan_targets(options, scale)
     stream = sys.stderr if options.json == "-" else sys.stdout
     if seconds := compile_kernels(choice.nets):
