@@ -245,6 +245,7 @@ def _line(done: Enlarged) -> str:
     if done.peak_memory:
         line += f", peak memory {done.peak_memory / 1e6:.0f} MB"
     line += ", most of them to compile kernels: only this once" * done.compiled
+    line += f"  without its {' and '.join(done.lost)}" if done.lost else ""
     return f"{line}  {done.comment}" if done.comment else line
 
 

@@ -18,7 +18,7 @@ from npsrcnn.images.ifd import Directory
 
 XMP_IN_PNG = "XML:com.adobe.xmp"
 RAW_PROFILE = "Raw profile type "  # before its name: how ImageMagick and ExifTool write into PNG
-PHOTOSHOP_IN_JPEG = "APP13"
+ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Metadata:
     comment: bytes | None = None  # JPEG's and GIF's, which do not say how it is encoded
     photoshop: bytes = b""  # image resources, IPTC among them
     color: dict[bytes, bytes] = field(default_factory=dict)  # PNG's chunks that tell of colours
+    gain_map: bytes = b""  # segments of JPEG by which ISO 21496-1 describes one
     tags: Directory = field(default_factory=dict)  # TIFF's, of what no other format has
     placed: tuple[int, int] | None = None  # rows and columns that a place in ``tags`` is for
 
@@ -89,13 +90,26 @@ def metadata_of(image: Image.Image, data: bytes) -> tuple[Metadata, int]:
         comment or None,
         iptc.turned(_photoshop(image, profiles), orientation),
         png.color_chunks(data) if image.format == "PNG" else {},
+        b"".join(
+            _segment(body) for body in _segments(image, "APP2") if body.startswith(ISO_GAIN_MAP)
+        ),
     ), orientation
+
+
+def _segments(image: Image.Image, name: str) -> list[bytes]:
+    """Return the contents of a JPEG file's segments of a name, as "APP2"."""
+    return [body for marker, body in getattr(image, "applist", []) if marker == name]
+
+
+def _segment(body: bytes) -> bytes:
+    """Return a segment APP2 of JPEG."""
+    return b"\xff\xe2" + struct.pack(">H", len(body) + 2) + body
 
 
 def _photoshop(image: Image.Image, profiles: dict[str, bytes]) -> bytes:
     """Return Photoshop's image resources, in which IPTC is."""
     if image.format in ("JPEG", "MPO"):
-        segments = [body for name, body in getattr(image, "applist", []) if name == "APP13"]
+        segments = _segments(image, "APP13")
         bodies = [body[len(iptc.NAME) :] for body in segments if body.startswith(iptc.NAME)]
         return iptc.as_resources(b"".join(bodies))
     if image.format == "PSD":

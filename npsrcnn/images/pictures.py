@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import avif, icc, iptc, png, tiff, tiff_metadata, tiff_writer
+from npsrcnn.images import avif, icc, iptc, mpf, png, tiff, tiff_metadata, tiff_writer, xmp
 from npsrcnn.images.exif import UPRIGHT
 from npsrcnn.images.metadata import Metadata, exif_with_prefix, metadata_of, png_chunks
 from npsrcnn.images.tiff_pages import DAMAGED, HEADERS, TiffPages
@@ -82,6 +82,7 @@ FORMATS = {
     ".avif": Format("AVIF", alpha=True, options={"quality": 90, "subsampling": "4:4:4"}),
 }
 ALIASES = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif", ".pgm": ".ppm", ".pnm": ".ppm"}
+SAMSUNG_VIDEO = b"MotionPhoto_Data"  # before a video that follows a picture
 FILLED = 16  # pixels that values reach into where there are none, for training and comparison
 READ_ONLY = {".gif", ".pbm"}  # suffixes of formats with too few colours for a result
 READABLE = [format.name for format in FORMATS.values()]
@@ -123,6 +124,19 @@ _warnings_ignored = _WarningsIgnored()
 
 
 @dataclass
+class Companion:
+    """A picture that goes with another: see :mod:`npsrcnn.images.mpf`."""
+
+    picture: Picture
+    attribute: int
+    is_gain_map: bool = False
+
+    def __str__(self) -> str:
+        """Return what it is, in words."""
+        return "gain map" if self.is_gain_map else "other picture"
+
+
+@dataclass
 class Picture:
     """An image with all that belongs to it.
 
@@ -135,12 +149,22 @@ class Picture:
     metadata : Metadata
     nodata : float or None
         What stands for no value in ``pixels``, beside NaN and infinity.
+    others : list of Companion
+        What goes with the picture in its file, and in JPEG files alone: a gain map, the other
+        picture of a stereo pair.
+    role : int
+        What the picture is for where there are ``others``.
+    lost : tuple of str
+        What its file held as well, and is not kept, in words.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     metadata: Metadata = field(default_factory=Metadata)
     nodata: float | None = None
+    others: list[Companion] = field(default_factory=list)
+    role: int = mpf.BASELINE
+    lost: tuple[str, ...] = ()
 
     @classmethod
     def from_samples(cls, samples: np.ndarray, metadata: Metadata | None = None) -> Picture:
@@ -330,6 +354,8 @@ def write_pages(path: str | Path, pictures: Iterable[Picture]) -> None:
         try:
             if kind.name == "TIFF":
                 metadata = picture.metadata.for_profiles(picture.pixels.ndim == 2)
+                if metadata.xmp and picture.others:
+                    metadata.xmp = xmp.without_gain_map(metadata.xmp)
                 tags = tiff_metadata.to_directory(metadata, picture.pixels.shape[:2])
                 pages.append(tiff_writer.encode_page(picture.samples(), tags))
             else:
@@ -419,8 +445,8 @@ def _contents(path: Path) -> bytes:
     return data
 
 
-def _decode(data: bytes) -> Picture:
-    """Decode a file that is no TIFF."""
+def _decode(data: bytes, *, with_others: bool = True) -> Picture:
+    """Decode a file that is no TIFF, with what goes with its picture."""
     with _image(io.BytesIO(data)) as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format not in STILL:
@@ -438,7 +464,39 @@ def _decode(data: bytes) -> Picture:
             metadata.color = {} if metadata.icc_profile else avif.color_chunks(data)
             wide = avif.decode_wide(data) if avif.bits(data) > 8 else None
             samples = samples if wide is None else wide
-    return _upright(samples, orientation, metadata)
+        picture = _upright(samples, orientation, metadata)
+        if image.format in ("JPEG", "MPO") and with_others:
+            _add_others(picture, data, orientation)
+    return picture
+
+
+def _add_others(picture: Picture, data: bytes, orientation: int) -> None:
+    """Decode what goes with a picture of a JPEG file, and say so of what cannot be kept."""
+    metadata = picture.metadata
+    described = metadata.xmp or b""
+    picture.role, parts = mpf.parts(data)
+    for attribute, stream in parts:
+        try:
+            other = _decode(stream, with_others=False)
+        except (UserError, *DAMAGE):
+            picture.lost += ("other picture, which is damaged",)
+            continue
+        own = other.metadata
+        is_map = bool(own.gain_map) or xmp.claims_gain_map(own.xmp or b"")
+        is_map = is_map or xmp.claims_gain_map(described)
+        if is_map and own.exif is None and orientation in UPRIGHT:
+            turned = UPRIGHT[orientation](other.samples())
+            other = Picture.from_samples(np.ascontiguousarray(turned), own)
+        picture.others.append(Companion(other, attribute, is_map))
+    has_map = any(other.is_gain_map for other in picture.others)
+    if xmp.claims_motion(described) or SAMSUNG_VIDEO in data:
+        picture.lost += ("video",)
+        described = xmp.without_motion(described)
+    if not has_map and xmp.claims_gain_map(described):
+        picture.lost += ("gain map",)
+    if not has_map:
+        described, metadata.gain_map = xmp.without_gain_map(described), b""
+    metadata.xmp = described or None
 
 
 def _decode_page(data: bytes, pages: TiffPages, number: int) -> Picture:
@@ -522,6 +580,8 @@ def _from_cmyk(image: Image.Image, metadata: Metadata) -> Image.Image:
 
 def _encode(picture: Picture, kind: Format) -> bytes:
     metadata = picture.metadata
+    if kind.name != "JPEG" and metadata.xmp:
+        metadata = dataclasses.replace(metadata, xmp=xmp.without_gain_map(metadata.xmp))
     if kind.name == "PNG":
         return png.encode(picture.samples(), png_chunks(metadata))
     metadata = metadata.for_profiles(picture.pixels.ndim == 2)
@@ -539,8 +599,21 @@ def _encode(picture: Picture, kind: Format) -> bytes:
         for key, value in known.items()
         if value and len(value) <= kind.limits.get(key, len(value))
     }
+    others: list[mpf.Part] = []
     if kind.name == "JPEG":
-        options["extra"] = iptc.segments(metadata.photoshop)
+        others = [
+            mpf.Part(other.attribute, _encode(other.picture, kind)) for other in picture.others
+        ]
+        options["extra"] = b"".join(
+            [
+                iptc.segments(metadata.photoshop),
+                metadata.gain_map,
+                mpf.placeholder(1 + len(others)) if others else b"",
+            ]
+        )
+        for other, part in zip(picture.others, others, strict=True):
+            if other.is_gain_map and "xmp" in options and metadata.xmp:
+                options["xmp"] = xmp.with_gain_map_bytes(metadata.xmp, len(part.data))
     file = io.BytesIO()
     image.save(file, kind.name, **options)
-    return file.getvalue()
+    return mpf.joined(file.getvalue(), picture.role, others) if others else file.getvalue()

@@ -17,6 +17,10 @@ SCALED = (
     *(b"GPano:LargestValidInteriorRectLeft", b"GPano:LargestValidInteriorRectTop"),
     *(b"GPano:LargestValidInteriorRectWidth", b"GPano:LargestValidInteriorRectHeight"),
 )
+GAIN_MAP = (rb"hdrgm:\w+",)  # names of what a gain map says of itself
+MOTION = (rb"(?:GCamera|Camera):(?:MotionPhoto|MicroVideo)\w*", rb"MiCamera:XMPMeta")
+DIRECTORY = re.compile(rb"(?s)<Container:Directory\b.*?</Container:Directory>")
+ITEM = re.compile(rb"(?s)<Container:Item\b[^>]*>|<rdf:li\b[^>]*Item:Semantic[^>]*>")
 DIMENSIONS = (b"stDim:w", b"stDim:h")  # to which regions apply (Metadata Working Group)
 
 
@@ -46,3 +50,46 @@ def _replaced(xmp: bytes, names: tuple[bytes, ...], change: Callable[[bytes], by
     """Change whole numbers, which are values of attributes or the contents of elements."""
     pattern = rb"(?<![\w:])(%s)(\s*=\s*[\"']|>)(\s*)(\d+)(?=\s*[\"'<])" % b"|".join(names)
     return re.sub(pattern, lambda found: b"".join([*found.groups()[:3], change(found[4])]), xmp)
+
+
+def claims_motion(xmp: bytes) -> bool:
+    """Return whether a file is said to hold a video as well."""
+    pattern = rb"(?:GCamera|Camera):(?:MotionPhoto|MicroVideo)(?:=[\"']|>)1"
+    return re.search(pattern, xmp) is not None
+
+
+def claims_gain_map(xmp: bytes) -> bool:
+    """Return whether a file is said to hold a gain map as well."""
+    return re.search(rb"hdrgm:Version(?:=[\"']|>)", xmp) is not None
+
+
+def without_motion(xmp: bytes) -> bytes:
+    """Remove what is said of a video; of what follows a picture only a gain map stays listed."""
+    xmp = _removed(xmp, MOTION)
+    return xmp if claims_gain_map(xmp) else DIRECTORY.sub(b"", xmp)
+
+
+def without_gain_map(xmp: bytes) -> bytes:
+    """Remove what is said of a gain map, and the list of what follows the picture."""
+    return DIRECTORY.sub(b"", _removed(xmp, GAIN_MAP))
+
+
+def with_gain_map_bytes(xmp: bytes, length: int) -> bytes:
+    """Return XMP that says how long the gain map behind the picture is, and lists no video."""
+
+    def item(found: re.Match[bytes]) -> bytes:
+        text = found[0]
+        if b"GainMap" in text:
+            return re.sub(rb"(Item:Length=[\"'])\d+", rb"\g<1>%d" % length, text)
+        return text
+
+    videos = rb"(?s)<rdf:li[^>]*>\s*<Container:Item\b[^>]*\"MotionPhoto\"[^>]*/>\s*</rdf:li>"
+    return ITEM.sub(item, re.sub(videos, b"", xmp))
+
+
+def _removed(xmp: bytes, names: tuple[bytes, ...]) -> bytes:
+    """Remove attributes and elements."""
+    name = b"|".join(names)
+    xmp = re.sub(rb"(?s)\s(?:%s)\s*=\s*(?:\"[^\"]*\"|'[^']*')" % name, b"", xmp)
+    xmp = re.sub(rb"(?s)<(%s)\b[^>]*/>" % name, b"", xmp)
+    return re.sub(rb"(?s)<(%s)\b[^>]*>.*?</\1>" % name, b"", xmp)

@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -169,18 +169,18 @@ def enlarge_file(
     need = need_of(job, options)
     if need.by_blocks:
         target = job.target
-        chosen, (size, enlarged, values) = _enlarge_by_blocks(job, options, compute, progress)
+        chosen, scene = _enlarge_by_blocks(job, options, compute, progress)
     else:
         if BASE + need.memory > options.memory:
             say(_too_much(job, BASE + need.memory))
-        chosen, target, (size, enlarged, values) = _enlarge_whole(job, options)
+        chosen, target, scene = _enlarge_whole(job, options)
     for path, _ in job.outputs(target):
         _like(job.source, path, options.keep_times)
     return Enlarged(
         source=job.source,
         target=target.resolve(),
-        size=(size[1], size[0]),
-        enlarged=(enlarged[1], enlarged[0]),
+        size=(scene.size[1], scene.size[0]),
+        enlarged=(scene.enlarged[1], scene.enlarged[0]),
         seconds=time.perf_counter() - started,
         source_quality=chosen.decision.quality,
         decided_by=chosen.decision.decided_by,
@@ -190,7 +190,8 @@ def enlarge_file(
             (path.resolve() for path, restored in job.outputs(target) if not restored), None
         ),
         peak_memory=memory.peak_resident_bytes() if need.by_blocks else None,
-        values=tuple(values),
+        values=tuple(scene.values),
+        lost=scene.lost,
     )
 
 
@@ -257,7 +258,10 @@ def _enlarge_whole(job: Job, options: EnlargeOptions) -> tuple[Chosen, Path, Sce
             images.write(path, next(results))
         else:
             images.write_pages(path, results)
-    return chosen, target, Scene(_size(pages[0]), _size(first_larger), values)
+    lost = [*first_larger.lost]
+    if images.writable(target.suffix).name != "JPEG":
+        lost += map(str, first_larger.others)
+    return chosen, target, Scene(_size(pages[0]), _size(first_larger), values, tuple(lost))
 
 
 def _in_network(pixels: np.ndarray, values: Values) -> np.ndarray:
@@ -280,7 +284,17 @@ def _chosen(
 
 def _enlarged(picture: Picture, nets: Sequence[SRCNN], scale: float, values: Values) -> Picture:
     pixels, alpha = enlarge(picture.pixels, picture.alpha, nets, scale, values)
-    return Picture(pixels, alpha, picture.metadata.enlarged(scale, pixels.shape[:2]))
+    others = [
+        replace(
+            other,
+            picture=_enlarged(
+                other.picture, () if other.is_gain_map else nets, scale, other.picture.values()
+            ),
+        )
+        for other in picture.others
+    ]
+    metadata = picture.metadata.enlarged(scale, pixels.shape[:2])
+    return Picture(pixels, alpha, metadata, others=others, lost=picture.lost)
 
 
 def _size(picture: Picture) -> tuple[int, int]:

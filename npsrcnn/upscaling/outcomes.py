@@ -39,6 +39,8 @@ class Enlarged:
         Bytes that the process has had resident at most, where the picture went block by block.
     values : tuple of Values
         What the numbers of each page mean: black and white, and what stands for no value.
+    lost : tuple of str
+        What the file held as well, and is not kept, in words.
     compiled : bool
         Kernels were compiled meanwhile, so that it took longer than it will again.
     """
@@ -55,6 +57,7 @@ class Enlarged:
     bicubic: Path | None = None
     peak_memory: int | None = None
     values: tuple[Values, ...] = ()
+    lost: tuple[str, ...] = ()
     compiled: bool = False
 
     def row(self) -> dict[str, object]:
@@ -69,6 +72,8 @@ class Enlarged:
             row["pages"] = len(self.values)
         ranges = [(one.black, one.white) for one in self.values]
         row["range"] = ranges[0] if len(ranges) == 1 else ranges
+        if self.lost:
+            row["lost"] = self.lost
         if self.peak_memory is not None:
             row["peak_memory"] = self.peak_memory
         return row | {"seconds": round(self.seconds, 3)}

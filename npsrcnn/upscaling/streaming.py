@@ -78,6 +78,7 @@ class Scene(NamedTuple):
     size: tuple[int, int]
     enlarged: tuple[int, int]
     values: list[Values]  # of each page
+    lost: tuple[str, ...] = ()  # what the file held as well, in words
 
 
 @dataclass(frozen=True)
