@@ -133,6 +133,7 @@ def run(options: argparse.Namespace) -> int:
         fast=options.fast,
         orientations=options.ensemble,
         device=options.device,
+        residual=options.residual,
     )
     assert not isinstance(choice, Automatic)
     choice = choice.without_chroma()  # planes of Cb and Cr are enlarged where they lie

@@ -38,6 +38,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="of images before every layer (.mat: replicate; .pth: zeros)",
     )
     known.add_argument("--color", choices=("y", "rgb", "ycbcr"), help="what the channels are")
+    known.add_argument(
+        "--residual",
+        action="store_true",
+        help="its result is added to its input, as VDSR's is; B makes the sum itself",
+    )
     return parser
 
 
@@ -48,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def convert(options: argparse.Namespace) -> None:
     """Read, add the facts that options give, write, and print what was written."""
-    net = load(options.source, device="reference", padding=options.padding)
+    net = load(
+        options.source, device="reference", padding=options.padding, residual=options.residual
+    )
     if options.scale is not None:
         net.metadata["scale"] = options.scale
     if options.color is not None:

@@ -9,6 +9,7 @@ import io
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -105,12 +106,13 @@ def run(
     Returns 0, or what ``body`` returns; 1 for a :class:`UserError`, a file system error or too
     little memory; 2 for a :class:`UsageError`; 130 after Ctrl-C. ``--debug`` lets errors through.
     """
-    if argv is None:
+    command = make_parser()
+    if argv is None:  # the process is this command's own
         start_lean()
+        warnings.formatwarning = lambda message, *_: f"{command.prog}: warning: {message}\n"
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be more than it can write
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does anyway
     argv = sys.argv[1:] if argv is None else list(argv)
-    command = make_parser()
     try:
         options = command.parse_args(argv)
         options.command_line = shlex.join([*command.prog.split(), *argv])  # for reports

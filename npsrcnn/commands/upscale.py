@@ -56,6 +56,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--model", help="a file of weights, or a name that ships (default: the best for the scale)"
     )
     parser.add_argument(
+        "--residual",
+        action="store_true",
+        help="the model makes what is to be added to the enlarged picture, as VDSR does",
+    )
+    parser.add_argument(
         "--source-quality",
         type=_source_quality,
         default=AUTO,
@@ -140,6 +145,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Enlarge picture by picture, print as it goes, and return 1 if any failed."""
+    if options.residual and options.model is None:
+        raise UsageError("--residual says what a --model is: give both")
     if options.model is None and options.scale is None:
         options.scale = DEFAULT_SCALE
     if options.model is not None and options.fast:
@@ -160,6 +167,7 @@ def run(options: argparse.Namespace) -> int:
         fast=options.fast,
         orientations=options.ensemble,
         device=options.device,
+        residual=options.residual,
     )
     likely = choice.likely.without_chroma()
     steps = steps_of(likely.nets, scale)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 from npsrcnn import kernels, model_files
 from npsrcnn.errors import UserError
+from npsrcnn.model.foreign import ModelWarning, added_to_input, fault_of
 from npsrcnn.model.interpolation import read_between
 from npsrcnn.model.network import SRCNN
 
 
-def load(path_or_name: str | Path, device: str = "cpu", padding: str | None = None) -> SRCNN:
+def load(
+    path_or_name: str | Path,
+    device: str = "cpu",
+    padding: str | None = None,
+    *,
+    residual: bool = False,
+) -> SRCNN:
     """Load a trained network from a file, or from the weights that ship.
+
+    A file of another program whose network does not keep a flat grey is loaded with a
+    :class:`~npsrcnn.model.foreign.ModelWarning`, which says what it looks like.
 
     Parameters
     ----------
@@ -28,6 +39,10 @@ def load(path_or_name: str | Path, device: str = "cpu", padding: str | None = No
         "replicate" or "zeros", what is put around the image before every layer. Default: what
         the file says; where it does not, "replicate" for .mat (as in the authors' code) and
         "zeros" for a state_dict (as in most PyTorch ports).
+
+    residual
+        The file's network makes what is to be added to its input (as VDSR does): return the
+        network that makes the sum, with two more maps for each channel.
 
     Raises
     ------
@@ -45,6 +60,11 @@ def load(path_or_name: str | Path, device: str = "cpu", padding: str | None = No
     del facts["padding"]
     try:
         with np.errstate(over="ignore"):  # float64 beyond float32 is refused as infinite
-            return SRCNN.from_layers(layers, device=device, padding=padding, metadata=facts)
+            net = SRCNN.from_layers(layers, device=device, padding=padding, metadata=facts)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    if residual:
+        net.layers = added_to_input(net.layers)
+    if "npsrcnn" not in facts and (fault := fault_of(net)):
+        warnings.warn(f"{path}: {fault}", ModelWarning, stacklevel=2)
+    return net

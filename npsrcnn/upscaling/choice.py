@@ -129,6 +129,7 @@ def choose(
     fast: bool = False,
     orientations: bool = False,
     device: str = "cpu",
+    residual: bool = False,
 ) -> tuple[Choice, float]:
     """Choose networks for pictures, and return them with the scale that is asked for.
 
@@ -145,7 +146,7 @@ def choose(
         Weights with few maps, where no model is named.
     orientations
         Take the mean over eight orientations, see :mod:`npsrcnn.model.ensemble`.
-    device
+    device, residual
         See :func:`npsrcnn.load`.
 
     Raises
@@ -168,7 +169,10 @@ def choose(
         return replace(_load(names, device, orientations), decision=told), scale
     if quality is not None:
         model = _of_quality(model, quality)
-    nets, scale = choose_models(model, scale, device)
+    named = model
+    if residual and not isinstance(model, SRCNN):
+        named = load(model, device, residual=True)
+    nets, scale = choose_models(named, scale, device)
     if orientations:
         nets = [ensemble(net) for net in nets]
     names = () if isinstance(model, SRCNN) else (str(model),)

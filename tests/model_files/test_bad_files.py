@@ -17,6 +17,9 @@ from npsrcnn import load
 from npsrcnn.errors import UserError
 from npsrcnn.model_files.common import LIMIT
 
+# Random weights are no SRCNN, and those of other programs are looked at.
+pytestmark = pytest.mark.filterwarnings("ignore::npsrcnn.model.foreign.ModelWarning")
+
 
 def refused(path, says=None):
     with pytest.raises(UserError, match=says) as caught:

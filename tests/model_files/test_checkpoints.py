@@ -14,6 +14,9 @@ from npsrcnn.errors import UserError
 from npsrcnn.model_files.checkpoints import MOST_MODULES, find_network
 from npsrcnn.model_files.pickles import Dict, Object, Storage, Tensor
 
+# Random weights are no SRCNN, and those of other programs are looked at.
+pytestmark = pytest.mark.filterwarnings("ignore::npsrcnn.model.foreign.ModelWarning")
+
 
 def dict_of(**items):
     result = Dict()

@@ -18,6 +18,9 @@ import npsrcnn
 from npsrcnn import SRCNN, load
 from npsrcnn.errors import UserError
 
+# Random weights are no SRCNN, and those of other programs are looked at.
+pytestmark = pytest.mark.filterwarnings("ignore::npsrcnn.model.foreign.ModelWarning")
+
 NETWORKS = [("9-1-5", 1), ("9-5-5", 1), ("9-3-1-5", 1), ("3-3", 1), ("5-1-3", 1), ("9-1-5", 3)]
 
 

@@ -27,6 +27,9 @@ from npsrcnn.errors import UserError
 from npsrcnn.model_files import pth
 from npsrcnn.model_files.pickles import Unpickler
 
+# Random weights are no SRCNN, and those of other programs are looked at.
+pytestmark = pytest.mark.filterwarnings("ignore::npsrcnn.model.foreign.ModelWarning")
+
 
 @pytest.fixture
 def torch_names(monkeypatch):
