@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("picture", type=Path, help="at least 1500 x 800 for speed")
-    parser.add_argument("--models", nargs="+", default=["9-1-5-x2"], help="(default: 9-1-5-x2)")
+    parser.add_argument(
+        "--models", nargs="+", default=["9-1-5-x2"], help="names; of --quality also auto"
+    )
     parser.add_argument("--frames", type=int, default=240)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=get_num_threads())
@@ -240,13 +242,15 @@ def _enlarged(source: Path, name: str) -> list[np.ndarray]:
     from npsrcnn.video.enlarging import FrameEnlarger
     from npsrcnn.video.planes import plane
     from npsrcnn.video.reading import DamageCount, read_frames
+    from npsrcnn.video.restoring import choose_for
 
     clip = look_through(source)
     frames = read_frames(clip, clip.pts[0], None, False, DamageCount())
     with contextlib.closing(frames):
         if name == "bicubic":
             return [imresize(plane(frame).copy(), 2) for frame in frames]
-        enlarge = FrameEnlarger([load(name)], 2, clip.first.size, "yuv420p", False)
+        nets = choose_for(clip.quantizer, 2).nets if name == "auto" else [load(name)]
+        enlarge = FrameEnlarger(nets, 2, clip.first.size, "yuv420p", False)
         return [plane(enlarge(frame)).copy() for frame in frames]
 
 

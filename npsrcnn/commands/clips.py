@@ -121,11 +121,29 @@ def run(options: argparse.Namespace) -> int:
     for name in FOR_PICTURES:
         if getattr(options, name):
             raise UsageError(f"--{name} is for pictures, and {options.sources[0]} is none")
-    quality = options.source_quality
-    if options.model is None and quality == AUTO:
-        if options.scale == 1:
-            raise UsageError("of clips at their own size, give --source-quality, as 40")
-        quality = CLEAN
+    scale = options.scale
+    if not _by_clip(options):
+        scale = _choose(options)[1]
+    targets = _plan_targets(options, scale)
+    stream = sys.stderr if options.json == "-" else sys.stdout
+    results = [_one(source, target, scale, options, stream) for source, target in targets.items()]
+    if options.json:
+        rows = [result.row() for result in results]
+        failed = sum(result.error is not None for result in results)
+        model = options.model or "default"
+        report = {"scale": scale, "model": model, "failed": failed, "clips": rows}
+        _write_json(options.json, json.dumps(report, indent=1) + "\n")
+    return 1 if any(result.error is not None for result in results) else 0
+
+
+def _by_clip(options: argparse.Namespace) -> bool:
+    """Return whether each clip gets weights for how it was compressed."""
+    return options.model is None and options.source_quality == AUTO
+
+
+def _choose(options: argparse.Namespace) -> tuple[Chosen, float]:
+    """Return the networks that are the same for all clips, and the scale."""
+    quality = CLEAN if _by_clip(options) else options.source_quality
     choice, scale = choose(
         options.model,
         options.scale,
@@ -136,20 +154,14 @@ def run(options: argparse.Namespace) -> int:
         residual=options.residual,
     )
     assert not isinstance(choice, Automatic)
-    choice = choice.without_chroma()  # planes of Cb and Cr are enlarged where they lie
-    targets = _plan_targets(options, scale)
-    stream = sys.stderr if options.json == "-" else sys.stdout
+    return choice, scale
+
+
+def _compile(choice: Chosen, stream: TextIO) -> None:
     if seconds := compile_kernels(choice.nets):
-        print(f"kernels compiled for this processor in {seconds:.1f} s: only this once")
-    results = []
-    for source, target in targets.items():
-        results.append(_one(source, target, choice, scale, options, stream))
-    if options.json:
-        rows = [result.row() for result in results]
-        failed = sum(result.error is not None for result in results)
-        report = {"scale": scale, "model": choice.names, "failed": failed, "clips": rows}
-        _write_json(options.json, json.dumps(report, indent=1) + "\n")
-    return 1 if any(result.error is not None for result in results) else 0
+        print(
+            f"kernels compiled for this processor in {seconds:.1f} s: only this once", file=stream
+        )
 
 
 def _write_json(place: str, text: str) -> None:
@@ -163,7 +175,6 @@ def _write_json(place: str, text: str) -> None:
 def _one(
     source: Path,
     target: Path,
-    choice: Chosen,
     scale: float,
     options: argparse.Namespace,
     stream: TextIO,
@@ -176,7 +187,7 @@ def _one(
     try:
         check_writable(target)
         enlarge = _enlarge_animation if is_animation(source) else _enlarge_clip
-        frames, words = enlarge(source, target, choice, scale, options, stream)
+        frames, words = enlarge(source, target, scale, options, stream)
     except UsageError:
         raise
     except (UserError, OSError, MemoryError) as error:
@@ -193,7 +204,6 @@ def _one(
 def _enlarge_clip(
     source: Path,
     target: Path,
-    choice: Chosen,
     scale: float,
     options: argparse.Namespace,
     stream: TextIO,
@@ -207,6 +217,7 @@ def _enlarge_clip(
     from npsrcnn.video.cluster import make_on_cluster
     from npsrcnn.video.making import make_clip
     from npsrcnn.video.plan import DROPPABLE, Wishes, make_plan
+    from npsrcnn.video.restoring import choose_for, comment_on
 
     if unknown := sorted(options.drop - set(DROPPABLE)):
         raise UsageError(f"--drop {unknown[0]}: give some of {', '.join(DROPPABLE)}")
@@ -220,8 +231,18 @@ def _enlarge_clip(
         preview=options.preview,
         compare=options.compare,
     )
-    plan = make_plan(look_through(source), target, choice.nets, scale, wishes)
-    for note in plan.notes:
+    clip = look_through(source)
+    comment = ""
+    if _by_clip(options):
+        how = {"orientations": options.ensemble, "device": options.device}
+        choice = choose_for(clip.quantizer, scale, fast=options.fast, **how)
+        comment = comment_on(clip.quantizer, choice)
+    else:
+        choice, _ = _choose(options)
+    choice = choice.without_chroma()  # planes of Cb and Cr are enlarged where they lie
+    plan = make_plan(clip, target, choice.nets, scale, wishes)
+    _compile(choice, stream)
+    for note in (comment, *plan.notes) if comment else plan.notes:
         print(f"{source}: {note}", file=stream, flush=True)
     make = partial(make_on_cluster, address=options.dask) if options.dask else make_clip
     with ClipProgress(len(plan.pts), plan.encoding.rate) as progress, _parts_told(plan.parts):
@@ -236,7 +257,6 @@ def _enlarge_clip(
 def _enlarge_animation(
     source: Path,
     target: Path,
-    choice: Chosen,
     scale: float,
     options: argparse.Namespace,
     stream: TextIO,
@@ -247,6 +267,8 @@ def _enlarge_animation(
             raise UsageError(f"--{name} is for clips, and {source} is an animated picture")
     if target.suffix.lower() == ".gif":
         print(f"{source}: {animations.FEW_COLORS}", file=stream, flush=True)
+    choice, _ = _choose(options)
+    _compile(choice, stream)
     made = animations.enlarge_animation(source, target, choice.nets, scale)
     (width, height), (columns, rows) = made.size, made.enlarged
     return made.frames, f"{width} x {height} -> {columns} x {rows}"

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import cast
 
 import av
+import numpy as np
 from av.container import InputContainer
+from av.sidedata.encparams import VideoEncParams
 from av.sidedata.sidedata import SideDataContainer, Type
 from av.stream import Discard, Disposition, Stream
 from av.video.frame import VideoFrame
@@ -92,6 +94,8 @@ class Clip:
         Of the packets of the picture.
     hdr : str
         Mastering display and light levels in the words of x265, or nothing.
+    quantizer : float or None
+        Mean QP of the key frames of H.264 of 8 bits, 0 to 51; None of other codecs.
     has_alpha, has_dolby_vision, has_dynamic_hdr : bool
         Alpha is VP8's and VP9's, which lies beside the picture.
     companions : tuple of Companion
@@ -112,6 +116,7 @@ class Clip:
     seconds: Fraction
     data_bytes: int
     hdr: str
+    quantizer: float | None
     has_alpha: bool
     has_dolby_vision: bool
     has_dynamic_hdr: bool
@@ -191,6 +196,9 @@ class _Findings:
         self.has_alpha = stream.metadata.get("alpha_mode") == "1"
         self.has_dolby_vision = stream.codec_tag.lower() in DOLBY_VISION_TAGS
         self.has_dynamic_hdr = False
+        self.quantizers: list[float] = []
+        if stream.codec_context.codec.canonical_name == "h264":
+            stream.codec_context.options = {"export_side_data": "venc_params"}
         self._latest = self._next_look = float("-inf")
 
     def take(self, packet: av.Packet[VideoStream]) -> None:
@@ -224,6 +232,9 @@ class _Findings:
             if self.first is None:
                 self.first = frame
             kinds = _side_data(frame).keys()
+            if Type.VIDEO_ENC_PARAMS in kinds and frame.format.components[0].bits == 8:
+                told = cast(SideDataContainer, frame.side_data)[Type.VIDEO_ENC_PARAMS]
+                self.quantizers.append(float(cast(VideoEncParams, told).qp_map().mean()))
             self.has_dolby_vision |= not kinds.isdisjoint(DOLBY_VISION_DATA)
             self.has_dynamic_hdr |= Type.DYNAMIC_HDR_PLUS in kinds
             self.looks.append((frame.time, look_at(frame)))
@@ -267,6 +278,7 @@ def _clip(path: Path, container: InputContainer, stream: VideoStream, found: _Fi
         seconds=(pts[-1] - pts[0] + found.last_duration) * stream.time_base,
         data_bytes=found.data_bytes,
         hdr=_hdr_words(found.first),
+        quantizer=float(np.mean(found.quantizers)) if found.quantizers else None,
         has_alpha=found.has_alpha,
         has_dolby_vision=found.has_dolby_vision,
         has_dynamic_hdr=found.has_dynamic_hdr,

@@ -98,7 +98,8 @@ def test_a_command_that_is_wrong_says_so_in_one_line(folder, capsys, words, line
 
 
 def test_of_clips_at_their_size_the_quality_is_said(folder, capsys):
-    assert main(["a.mp4", "--scale", "1"]) == 2
+    make_clip(folder / "b.mkv", 2, codec="ffv1")
+    assert main(["b.mkv", "--scale", "1"]) == 1
     assert "give --source-quality" in capsys.readouterr().err
 
 

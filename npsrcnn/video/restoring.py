@@ -1,0 +1,75 @@
+"""Choose weights by how strongly a clip was compressed, which H.264 says in every frame.
+
+Its quantizer QP stands for a step of ``2 ** ((QP - 4) / 6)`` by which all frequencies are divided.
+Weights for JPEG pictures whose table is 3.6 times as strong, in percent of the standard's, restore
+a clip best, or nearly: measured at x2 from CRF 12 to 32 on two moving pictures, see
+``python -m benchmarks.video --quality``.
+"""
+
+from __future__ import annotations
+
+from npsrcnn.errors import UserError
+from npsrcnn.pixels.jpeg import quality_of_strength
+from npsrcnn.upscaling.choice import Automatic, Chosen, choose
+from npsrcnn.upscaling.source_quality import CLEAN
+
+STRENGTH_PER_STEP = 3.6
+
+
+def quality_of_quantizer(quantizer: float) -> int:
+    """Return the JPEG quality, 1 to 100, whose weights fit an H.264 quantizer, 0 to 51."""
+    strength = STRENGTH_PER_STEP * 2 ** ((quantizer - 4) / 6)
+    return min(100, max(1, round(quality_of_strength(strength))))
+
+
+def choose_for(
+    quantizer: float | None,
+    scale: float,
+    *,
+    fast: bool = False,
+    orientations: bool = False,
+    device: str = "cpu",
+) -> Chosen:
+    """Choose weights that ship for a clip; those for clean ones where no others fit.
+
+    Parameters
+    ----------
+    quantizer : float or None
+        See :class:`npsrcnn.video.clips.Clip`.
+    scale, fast, orientations, device
+        See :func:`npsrcnn.upscaling.choice.choose`.
+
+    Raises
+    ------
+    UserError
+        No weights for the scale; at scale 1, a clip of which nothing says how it was compressed.
+    """
+    qualities: list[int | str] = (
+        [CLEAN] if quantizer is None else [quality_of_quantizer(quantizer), CLEAN]
+    )
+    if scale == 1:
+        if quantizer is None:
+            raise UserError("nothing says how it was compressed: give --source-quality, as 40")
+        qualities = qualities[:1]
+    for quality in qualities:
+        try:
+            choice, _ = choose(
+                None, scale, quality, fast=fast, orientations=orientations, device=device
+            )
+        except UserError:
+            if quality == qualities[-1]:
+                raise
+            continue
+        assert not isinstance(choice, Automatic)
+        return choice.without_chroma()
+    raise AssertionError  # the last quality returns or raises
+
+
+def comment_on(quantizer: float | None, choice: Chosen) -> str:
+    """Say what was chosen for a clip that was compressed; nothing of another."""
+    if quantizer is None or choice.decision.quality is None:
+        return ""
+    return (
+        f"H.264 of quantizer {quantizer:.0f}, about as JPEG of quality {choice.decision.quality}: "
+        f"restored with {choice.names[0]}"
+    )
