@@ -17,6 +17,7 @@ from npsrcnn.images import exif, icc, iptc, png, tiff_tags, xmp
 from npsrcnn.images.ifd import Directory
 
 XMP_IN_PNG = "XML:com.adobe.xmp"
+XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 RAW_PROFILE = "Raw profile type "  # before its name: how ImageMagick and ExifTool write into PNG
 ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 
@@ -71,7 +72,7 @@ def metadata_of(image: Image.Image, data: bytes) -> tuple[Metadata, int]:
     if not block.startswith((exif.PREFIX, b"II", b"MM")):  # APP1 may hold XMP
         block = profiles.get("exif", b"")
     orientation, block = exif.turned(block.removeprefix(exif.PREFIX))
-    known_xmp = info.get("xmp") or info.get(XMP_IN_PNG) or profiles.get("xmp")
+    known_xmp = info.get("xmp") or info.get(XMP_IN_PNG) or _raw_xmp(profiles)
     if image.format == "PSD":
         known_xmp = _resources_of_psd(image).get(iptc.XMP)
     # JPEG 2000 has its encoder's name there
@@ -138,6 +139,14 @@ def _raw_profiles(texts: dict[str, str]) -> dict[str, bytes]:
             except ValueError:
                 continue  # damaged: the picture is worth more
     return profiles
+
+
+def _raw_xmp(profiles: dict[str, bytes]) -> bytes | None:
+    """Return XMP that stands in a text as it is, or as a segment of JPEG."""
+    segment = profiles.get("APP1", b"")
+    if segment.startswith(XMP_IN_JPEG):
+        return segment.removeprefix(XMP_IN_JPEG)
+    return profiles.get("xmp")
 
 
 def known_dpi(dpi: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -117,18 +117,23 @@ class Values:
         """
         if self.is_usual(pixels.dtype):
             return pixels if missing is None else np.where(missing, pixels.dtype.type(0), pixels)
-        with np.errstate(invalid="ignore", over="ignore"):
-            share = (pixels.astype(np.float64) - self.black) / (self.white - self.black)
-        # beyond 0..1 is only what nobody sees
-        share = share.clip(0, 1) if missing is None else np.where(missing, 0, share.clip(0, 1))
+        share = pixels.astype(np.float64)
+        if missing is not None:
+            share[missing] = self.black
+        share -= self.black
+        share /= self.white - self.black
+        share.clip(0, 1, out=share)  # beyond is only what nobody sees
         return share.astype(np.float32)
 
     def from_network(self, result: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Return pixels of ``dtype`` for what a network made of :meth:`to_network`'s."""
         if not self.is_usual(dtype):
-            values = self.black + result.astype(np.float64) * (self.white - self.black)
+            values = result.astype(np.float64)
+            values *= self.white - self.black
+            values += self.black
             if dtype.kind != "f":
-                values = np.rint(values).clip(least_of(dtype), largest_of(dtype))
+                np.rint(values, out=values)
+                values.clip(least_of(dtype), largest_of(dtype), out=values)
             result = values.astype(dtype)
         nodata = self.nodata_of(dtype)
         if nodata is None or not (equal := result == nodata).any():

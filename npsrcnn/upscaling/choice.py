@@ -67,7 +67,7 @@ class Chosen:
 
     def without_chroma(self) -> Chosen:
         """Leave out what restores Cb and Cr: grey pictures have none."""
-        if not self.nets[0].keeps_y:
+        if not (self.nets and self.nets[0].keeps_y):
             return self
         return replace(self, nets=self.nets[1:], names=self.names[1:])
 

@@ -132,7 +132,8 @@ def need_of(job: Job, options: EnlargeOptions) -> Need:
     height, width, channels, bytes_each, pages = layout or images.read_layout(job.source)
     rows, columns = math.ceil(options.scale * height), math.ceil(options.scale * width)
     small, large = (n * channels * bytes_each for n in (height * width, rows * columns))
-    in_work = min(rows * columns, max(STRIP, 64 * columns)) * FLOATS * 4
+    wide = 8 * channels if bytes_each > 2 else 0  # see Values.from_network
+    in_work = min(rows * columns, max(STRIP, 64 * columns)) * (FLOATS * 4 + wide)
     needed = 3 * small + large + max(in_work, ENCODING * large)
     if pages > 1 and options.page is None:
         needed += (pages - 1) * (small + large)  # before all are written

@@ -29,7 +29,7 @@ from npsrcnn.images.scenes import TILE, TiledFile, compress
 from npsrcnn.images.tiff import TiffReader
 from npsrcnn.images.tiff_pages import TiffPages
 from npsrcnn.model.network import SRCNN
-from npsrcnn.pixels.values import Values
+from npsrcnn.pixels.values import IN_NETWORK, Values
 from npsrcnn.upscaling.enlarger import Enlarger, Window
 
 PART, JOURNAL = ".part", ".journal"  # appended to a file's name
@@ -319,7 +319,8 @@ def memory_of(scene: TiffReader, enlarger: Enlarger, side: int) -> int:
     rows, columns = min(side, enlarger.shape[0]), min(side, enlarger.shape[1])
     kind = scene.kind
     stored = kind.samples * kind.dtype.itemsize
-    block = rows * columns * (FLOATS * 4 + COPIES * stored)
+    wide = 0 if kind.dtype in IN_NETWORK else 8 * kind.colors
+    block = rows * columns * (FLOATS * 4 + COPIES * stored + wide)
     read = (bottom - top) * (right - left) * (4 * 4 + stored)
     return BASE + BLOCKS_IN_WORK * (block + read) + scene.held_bytes(bottom - top)
 

