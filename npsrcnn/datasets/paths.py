@@ -7,6 +7,7 @@ from pathlib import Path
 
 from npsrcnn import images
 from npsrcnn.datasets.downloads import find
+from npsrcnn.runtime.files import expand_pattern
 
 
 def paths_of(data: str | Path) -> list[Path]:
@@ -20,7 +21,7 @@ def paths_of(data: str | Path) -> list[Path]:
     path = Path(data)
     if path.is_file():
         return [path]
-    if "*" in path.name and (found := sorted(path.parent.glob(path.name))):
+    if (found := expand_pattern(path)) != [path]:
         return found
     if not path.exists():
         path = find(str(data))

@@ -1,16 +1,22 @@
-"""Write files atomically: beside their place, then renamed."""
+"""Write files atomically, beside their place, then renamed; find files, and know them again."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import re
 import tempfile
 import threading
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Collection, Hashable, Iterator
 from pathlib import Path
 
+from npsrcnn.errors import UserError
+
+HELD = {5, 32}  # Windows: access denied, sharing violation
+PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between tries; scanners take less than one
 _umask_lock = threading.Lock()
 
 
@@ -25,6 +31,8 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
     ------
     OSError
         With ``filename`` set to ``path``: no such folder, no permission, no space.
+    UserError
+        On Windows: another program has ``path`` open, and keeps it so.
     """
     path = Path(path)
     temporary = _create_beside(path)
@@ -33,13 +41,71 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files for their owner alone
-        os.replace(temporary, path)
+        replace(temporary, path)
     except OSError as error:
         if error.errno is None:
             raise
         raise _for_path(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename ``source`` to ``target``, which it replaces.
+
+    On Windows a file cannot be replaced while a viewer, a spreadsheet or a virus scanner has it
+    open. So it is tried again for three seconds.
+
+    Raises
+    ------
+    UserError
+        Another program still has ``target`` open.
+    OSError
+        As ``os.replace``.
+    """
+    for pause in (*PAUSES, None):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError as error:
+            # A folder is no file that somebody has open.
+            if getattr(error, "winerror", None) not in HELD or target.is_dir():
+                raise
+            if pause is None:
+                raise UserError(
+                    f"{target}: another program has it open: close it there, and try again"
+                ) from error
+            time.sleep(pause)
+
+
+def expand_pattern(name: str | Path) -> list[Path]:
+    """Return the files that a pattern (``*.jpg``) stands for, sorted; else ``name`` alone.
+
+    Shells of Windows leave patterns to programs. A file of that very name goes first, and a
+    pattern that nothing fits stays, to be named in an error.
+    """
+    if os.path.exists(name) or not glob.has_magic(str(name)):
+        return [Path(name)]
+    return [Path(found) for found in sorted(glob.glob(str(name)))] or [Path(name)]
+
+
+def identity(path: Path) -> Hashable:
+    """Return what all names of one file have in common: links, and letters of either case.
+
+    Of a file that is not there yet, what the names have in common that it could have.
+    """
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        if status.st_ino:  # some network drives number no files
+            return status.st_dev, status.st_ino
+    whole = Path(os.path.realpath(path))
+    return whole.parent, whole.name.casefold() if _ignores_case(whole.parent) else whole.name
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Return whether names in ``folder`` that differ in case are one, as its own name's are."""
+    other = folder.with_name(folder.name.swapcase()) if folder.name else folder
+    return other != folder and os.path.exists(other) and os.path.samefile(folder, other)
 
 
 def check_writable(path: str | Path) -> None:

@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import math
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 KEEP_BYTES = 32 << 20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -14,9 +16,29 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 def physical_bytes() -> float:
     """Return the bytes of memory of this machine; infinity where the system does not tell."""
-    if hasattr(os, "sysconf"):
+    if sys.platform == "win32":
+        return windows_physical_bytes(ctypes.windll.kernel32)
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return math.inf
+
+
+class _MemoryStatus(ctypes.Structure):
+    """Windows's MEMORYSTATUSEX: its own size, and after two numbers of 32 bits seven of 64."""
+
+    _fields_ = (
+        ("length", ctypes.c_uint32),
+        ("load", ctypes.c_uint32),
+        ("physical", ctypes.c_uint64),
+        ("others", 6 * ctypes.c_uint64),
+    )
+
+
+def windows_physical_bytes(kernel32: Any) -> float:
+    """Ask Windows's library ``kernel32`` for the bytes of memory; infinity if it does not tell."""
+    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+    known = kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+    return int(status.physical) if known else math.inf
 
 
 def peak_resident_bytes() -> int | None:

@@ -14,13 +14,17 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 import numpy as np
 
 CACHE_LINE_FLOATS = 16
 """float32 values of a cache line; work space begins at one."""
+NOTICE_SECONDS = 0.5
+T = TypeVar("T")
 
 
 def _usable_cores() -> int:
@@ -103,7 +107,7 @@ def parallel(kernel: Callable[..., object], n: int, *args: object) -> None:
     take the next piece when they are done with one, so that a slow core delays nobody. May be
     called from several Python threads at once, and in a forked child.
     """
-    pieces = iter(range(n))  # shared: the GIL makes next() atomic
+    pieces = deque(range(n))  # shared: its methods are atomic, without the GIL too
     futures = [
         _pool.helpers.submit(_work, kernel, pieces, args)
         for _ in range(min(n, get_num_threads()) - 1)
@@ -114,11 +118,25 @@ def parallel(kernel: Callable[..., object], n: int, *args: object) -> None:
             future.result()
 
 
-def _work(kernel: Callable[..., object], pieces: Iterator[int], args: tuple[object, ...]) -> None:
+def _work(kernel: Callable[..., object], pieces: deque[int], args: tuple[object, ...]) -> None:
     try:
-        for i in pieces:
+        while True:
+            try:
+                i = pieces.popleft()
+            except IndexError:
+                return
             kernel(i, *args)
     except BaseException:
-        for _ in pieces:  # an error or Ctrl-C in one thread leaves nothing for the others
-            pass
+        pieces.clear()  # an error or Ctrl-C in one thread leaves nothing for the others
         raise
+
+
+def wait_for_any(futures: Collection[Future[T]]) -> set[Future[T]]:
+    """Wait until some of ``futures`` are done, and return these; Ctrl-C ends the wait at once.
+
+    On Windows a wait without limit does not notice Ctrl-C before it ends.
+    """
+    while True:
+        done, _ = wait(futures, NOTICE_SECONDS, FIRST_COMPLETED)
+        if done:
+            return done

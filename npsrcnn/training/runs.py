@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from npsrcnn.datasets.compression import in_words
-from npsrcnn.errors import DataError, UserError
+from npsrcnn.errors import DataError, UserError, describe
 from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.evaluation.scores import mean_psnr
 from npsrcnn.runtime.files import write_atomically
@@ -33,9 +33,9 @@ COLUMNS = ("seconds", "epoch", "step", "sub_images", "rate", "loss", "psnr", "ps
 class Run:
     """Train in a folder: measure, log and save on the way.
 
-    Every measurement writes the log, the last and, if it is, the best model, and then the
-    checkpoint, each beside the old one and renamed: a kill at any moment loses at most the work
-    since the last measurement.
+    Every measurement writes the last and, if it is, the best model, then the checkpoint, which
+    holds the log too, and the log, each beside the old one and renamed: a kill at any moment loses
+    at most the work since the last measurement. A log that somebody has open ends no run.
     """
 
     folder: Path
@@ -162,7 +162,6 @@ class Run:
             date=datetime.date.today().isoformat(),
         )
         self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
-        self._write_log()
         if psnr > best or not (self.folder / BEST).exists():
             net.save(self.folder / BEST)
         net.save(self.folder / LAST)
@@ -172,6 +171,10 @@ class Run:
             "log": self.log,
         }
         save_checkpoint(self.folder / CHECKPOINT, trainer, facts)
+        try:
+            self._write_log()
+        except (UserError, OSError) as error:
+            tqdm.write(f"{describe(error)} (the next measurement writes all of it)", sys.stderr)
         self._measured = time.monotonic()
         # Where epochs are short, measuring takes no more than a tenth of the time. The first one
         # compiles what it needs: no later one takes as long.

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from npsrcnn.errors import UserError
-from npsrcnn.runtime.threads import get_num_threads, limited
+from npsrcnn.runtime.threads import get_num_threads, limited, wait_for_any
 from npsrcnn.upscaling.files import EnlargeOptions, Job, ends_run, enlarge_file, need_of
 from npsrcnn.upscaling.outcomes import Enlarged, Outcome, outcome_of
 from npsrcnn.upscaling.streaming import BASE
@@ -57,8 +57,7 @@ def enlarge_files(
                     if len(waiting) < threads:
                         share = threads
                     running[pool.submit(one, job, share)] = job, memory
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
+                for future in wait_for_any(running):
                     job, _ = running.pop(future)
                     outcome = outcome_of(job.source, future.result)
                     if ends_run(job, outcome):

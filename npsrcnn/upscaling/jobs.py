@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 from npsrcnn import images
 from npsrcnn.errors import UsageError, UserError
+from npsrcnn.runtime.files import expand_pattern, identity
 from npsrcnn.upscaling.files import Job
 from npsrcnn.upscaling.outcomes import Failed
 
@@ -65,7 +66,7 @@ def plan_jobs(
     Parameters
     ----------
     sources : sequence of Path
-        Pictures, and folders of pictures.
+        Pictures, folders of pictures, and patterns (``*.jpg``), which not every shell expands.
     output : Path, optional
         A folder, or for one picture a file; default: beside each picture, and for a folder a new
         one beside it.
@@ -87,6 +88,7 @@ def plan_jobs(
     OSError
         The folder ``output`` cannot be made.
     """
+    sources = [path for source in sources for path in expand_pattern(source)]
     if output is not None and is_file_name(output):
         if len(sources) > 1 or os.path.isdir(sources[0]):
             raise UsageError(f"-o {output} names one file, but IN is several pictures")
@@ -141,11 +143,11 @@ def _name_results(
         target = folder / result_name(path, suffix, format_suffix or kind)
         fallback = None if format_suffix else folder / result_name(path, suffix, ".png")
         jobs.append(Job(path, target, bool(format_suffix), fallback, also_bicubic))
-    uses = Counter(path for job in jobs for path in set(job.targets))
-    known = {os.path.realpath(job.source) for job in jobs}
+    uses = Counter(name for job in jobs for name in {identity(path) for path in job.targets})
+    known = {identity(job.source) for job in jobs}
     return [
         dataclasses.replace(job, fallback=None)
-        if job.fallback and (uses[job.fallback] > 1 or os.path.realpath(job.fallback) in known)
+        if job.fallback and (uses[identity(job.fallback)] > 1 or identity(job.fallback) in known)
         else job
         for job in jobs
     ]
@@ -159,16 +161,17 @@ def result_name(path: Path, suffix: str, kind: str) -> str:
 
 def _check_outputs(jobs: Sequence[Job]) -> None:
     """Raise UsageError where a result would overwrite a source or another result."""
-    sources = {os.path.realpath(job.source): job.source for job in jobs}
-    made: dict[Path, Path] = {}
+    sources = {identity(job.source): job.source for job in jobs}
+    made: dict[Hashable, Path] = {}
     for job in jobs:
         for target in job.possible_outputs():
-            if source := sources.get(os.path.realpath(target)):
+            name = identity(target)
+            if source := sources.get(name):
                 raise UsageError(
                     f"{source} would be overwritten by the result of {job.source}: "
                     "give another -o, --suffix or --format"
                 )
-            first = made.setdefault(target, job.source)
+            first = made.setdefault(name, job.source)
             if first != job.source:
                 raise UsageError(
                     f"{first} and {job.source} would both become {target}: "

@@ -30,6 +30,8 @@ from npsrcnn.images.tiff import TiffReader
 from npsrcnn.images.tiff_pages import TiffPages
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.values import IN_NETWORK, Values
+from npsrcnn.runtime.files import replace
+from npsrcnn.runtime.threads import wait_for_any
 from npsrcnn.upscaling.enlarger import Enlarger, Window
 
 PART, JOURNAL = ".part", ".journal"  # appended to a file's name
@@ -101,13 +103,18 @@ class BlockJob:
 def in_threads(job: BlockJob, blocks: Sequence[Block]) -> Generator[list[bytes], None, None]:
     """Yield ``job(block)`` for each block, in their order, some at a time."""
     waiting: deque[Future[list[bytes]]] = deque()
+
+    def first() -> list[bytes]:
+        wait_for_any(list(waiting)[:1])
+        return waiting.popleft().result()
+
     with ThreadPoolExecutor(BLOCKS_IN_WORK) as pool:
         for block in blocks:
             if len(waiting) == BLOCKS_IN_WORK:
-                yield waiting.popleft().result()
+                yield first()
             waiting.append(pool.submit(job, block))
         while waiting:
-            yield waiting.popleft().result()
+            yield first()
 
 
 def enlarge_scene(
@@ -188,7 +195,7 @@ def enlarge_scene(
                 done += 1
                 progress(done, len(blocks))
         file.finish(_tile_tables([enlarger.shape for enlarger in enlargers], blocks, journal))
-        os.replace(journal.part, target)
+        replace(journal.part, target)
         journal.path.unlink()
     except OSError as error:
         if error.errno is None or error.filename == str(source):
@@ -249,7 +256,8 @@ class Journal:
         UserError
             It was begun with other ``facts``.
         """
-        first, *lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+        # Bytes: lengths of text are others where a newline is two of them.
+        first, *lines = self.path.read_bytes().splitlines(keepends=True) or [b""]
         try:
             begun = json.loads(first)
             self.side, self.start = begun["side"], begun["start"]
@@ -263,11 +271,11 @@ class Journal:
                 )
         self.end, length = self.start, self.part.stat().st_size
         for line in lines:
-            if not line.endswith("\n") or self.end + sum(json.loads(line)) > length:
+            if not line.endswith(b"\n") or self.end + sum(json.loads(line)) > length:
                 break
             self.sizes.append(json.loads(line))
             self.end += sum(self.sizes[-1])
-        os.truncate(self.path, len("".join([first, *lines[: len(self.sizes)]]).encode()))
+        os.truncate(self.path, len(b"".join([first, *lines[: len(self.sizes)]])))
 
     def add(self, sizes: list[int]) -> None:
         """Record the lengths of the tiles of one more block."""
@@ -276,7 +284,7 @@ class Journal:
         self.end += sum(sizes)
 
     def _write(self, value: object, mode: str) -> None:
-        with open(self.path, mode, encoding="utf-8") as file:
+        with open(self.path, mode, encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(value, separators=(",", ":")) + "\n")
             file.flush()
             os.fsync(file.fileno())

@@ -242,6 +242,24 @@ def test_no_source_is_overwritten_by_the_result_of_another(
     assert {path: path.read_bytes() for path in photo.parent.iterdir()} == before
 
 
+def test_no_source_is_overwritten_under_another_name(photo, model, capsys):
+    other = photo.with_name("Photo.png")  # one file where case makes no difference
+    if not other.exists():
+        os.link(photo, other)
+    before = photo.read_bytes()
+    assert "would be overwritten" in usage([str(photo), "--model", model, "-o", str(other)], capsys)
+    assert photo.read_bytes() == before
+
+
+def test_patterns_are_expanded_where_no_shell_does(photo, model, capsys):
+    folder = photo.parent
+    write(folder / "second.png", np.zeros((9, 8), np.uint8))
+    assert main([str(folder / "*.png"), "--model", model]) == 0
+    assert (folder / "photo_x2.png").exists() and (folder / "second_x2.png").exists()
+    assert main([str(folder / "*.gif"), "--model", model]) == 1
+    assert "*.gif: No such file" in capsys.readouterr().err
+
+
 def test_no_source_is_overwritten_where_a_result_becomes_png(photo, model, capsys):
     deep = photo.with_name("photo.pgm")
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(deep)

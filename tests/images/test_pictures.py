@@ -256,6 +256,10 @@ def test_what_is_no_file_is_named(tmp_path):
         read(tmp_path / "missing.png")
     with pytest.raises(UserError, match="a folder, not an image"):
         read(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes in the file system")
+def test_a_pipe_is_named_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(UserError, match="not a regular file"):
         read(tmp_path / "pipe.png")

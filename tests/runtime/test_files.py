@@ -11,7 +11,15 @@ import pytest
 from processes import run_python
 
 from npsrcnn.errors import UserError
-from npsrcnn.runtime.files import check_writable, leftovers, write_atomically
+from npsrcnn.runtime import files
+from npsrcnn.runtime.files import (
+    PAUSES,
+    check_writable,
+    expand_pattern,
+    identity,
+    leftovers,
+    write_atomically,
+)
 
 WINDOWS = sys.platform == "win32"
 
@@ -90,6 +98,103 @@ def test_check_writable_names_the_file_that_could_not_be_written(tmp_path, name,
     with pytest.raises(OSError) as caught:
         check_writable(tmp_path / name)
     assert caught.value.errno == number and caught.value.filename == str(tmp_path / name)
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Windows, where another program has a file open for so many tries; seconds that were slept."""
+    slept, tries, replace = [], [0], os.replace
+
+    def refuse(source, target):
+        if tries[0] == 0:
+            return replace(source, target)
+        tries[0] -= 1
+        error = PermissionError(errno.EACCES, "Access is denied", str(source))
+        error.winerror = 5
+        raise error
+
+    monkeypatch.setattr(files.os, "replace", refuse)
+    monkeypatch.setattr(files.time, "sleep", slept.append)
+    return tries, slept
+
+
+def test_a_file_that_another_program_has_open_is_tried_again(held, tmp_path):
+    path, (tries, slept) = tmp_path / "log.csv", held
+    path.write_text("old")
+    tries[0] = 3
+    with write_atomically(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert slept == list(PAUSES[:3])
+    assert 2 < sum(PAUSES) < 5
+
+
+def test_a_file_that_stays_open_is_named_and_kept(held, tmp_path):
+    path, (tries, slept) = tmp_path / "log.csv", held
+    path.write_text("old")
+    tries[0] = 100
+    with (
+        pytest.raises(UserError, match=r"log\.csv: another program has it open: close it"),
+        write_atomically(path) as temporary,
+    ):
+        temporary.write_text("new")
+    assert slept == list(PAUSES)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_may_not_be_written_is_said_at_once(monkeypatch, tmp_path):
+    def refuse(source, target):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(files.os, "replace", refuse)
+    monkeypatch.setattr(files.time, "sleep", None)
+    with pytest.raises(PermissionError), write_atomically(tmp_path / "a") as temporary:
+        temporary.write_text("new")
+
+
+def test_patterns_are_expanded_where_no_shell_does(tmp_path):
+    names = ["a.png", "b.png", "c.jpg", "[x].png"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert expand_pattern(tmp_path / "?.png") == [tmp_path / "a.png", tmp_path / "b.png"]
+    assert expand_pattern(f"{tmp_path}/*.jpg") == [tmp_path / "c.jpg"]
+    for name in ("[x].png", "*.gif", "d.png"):  # a file's own name; nothing; no pattern
+        assert expand_pattern(tmp_path / name) == [tmp_path / name]
+
+
+def ignore_case(monkeypatch):
+    """A file system that knows files by names in either case, as macOS's and Windows's do."""
+    stat = os.stat
+
+    def found(path, **options):
+        folder, name = os.path.split(path)
+        if not os.path.lexists(path) and os.path.isdir(folder):
+            same = [other for other in os.listdir(folder) if other.lower() == name.lower()]
+            path = os.path.join(folder, *same[:1]) if same else path
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", found)
+
+
+def test_two_names_of_one_file_are_known(tmp_path, monkeypatch):
+    (tmp_path / "photo.png").touch()
+    (tmp_path / "other.png").touch()
+    known = identity(tmp_path / "photo.png")
+    assert identity(tmp_path / ".." / tmp_path.name / "photo.png") == known
+    assert identity(tmp_path / "other.png") != known
+    new = identity(tmp_path / "new.png")
+    assert identity(tmp_path / ".." / tmp_path.name / "new.png") == new
+    assert new not in (known, identity(tmp_path / "newer.png"))
+    os.link(tmp_path / "photo.png", tmp_path / "link.png")
+    assert identity(tmp_path / "link.png") == known
+    if identity(tmp_path / "NEW.png") != new:  # Linux
+        assert identity(tmp_path / "Photo.png") != known
+        folder = tmp_path / "Folder"
+        folder.mkdir()
+        ignore_case(monkeypatch)
+        assert identity(tmp_path / "Photo.PNG") == known
+        assert identity(folder / "NEW.png") == identity(folder / "new.png")
 
 
 def test_leftovers_are_what_killed_processes_left_of_these_files_and_no_others(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import platform
 
 import pytest
@@ -23,6 +25,24 @@ print(before, memory.peak_resident_bytes())
     before, after = map(int, run_python(code).split())
     assert 100 << 20 < after - before < 160 << 20
     assert after < memory.physical_bytes()
+
+
+def test_windows_is_asked_for_the_memory_of_the_machine():
+    class Kernel32:
+        known = 1
+
+        def GlobalMemoryStatusEx(self, status):
+            memory_status = status._obj
+            assert memory_status.length == ctypes.sizeof(memory_status) == 64  # winbase.h
+            view = ctypes.cast(status, ctypes.POINTER(ctypes.c_uint64))
+            view[1] = 16 << 30  # ullTotalPhys, after two numbers of 32 bits
+            view[2] = 3 << 30
+            return self.known
+
+    kernel32 = Kernel32()
+    assert memory.windows_physical_bytes(kernel32) == 16 << 30
+    kernel32.known = 0
+    assert memory.windows_physical_bytes(kernel32) == math.inf
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's malloc")

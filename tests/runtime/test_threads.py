@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -69,6 +69,29 @@ def test_an_error_in_a_piece_is_raised_and_leaves_no_piece_to_others():
         threads.parallel(piece, 100)
     threads.parallel(done.append, 2)
     assert done[-2:] in ([0, 1], [1, 0])
+
+
+def test_an_index_error_of_a_kernel_is_no_end_of_the_work():
+    def piece(i):
+        raise IndexError("out of bounds")
+
+    with pytest.raises(IndexError, match="out of bounds"):
+        threads.parallel(piece, 5)
+
+
+def test_a_wait_for_work_looks_up_every_while(monkeypatch):
+    """On Windows a wait without limit is deaf to Ctrl-C."""
+    limits, futures = [], [Future(), Future()]
+
+    def wait(some, timeout, return_when):
+        limits.append(timeout)
+        if len(limits) == 3:
+            futures[1].set_result("done")
+        return {future for future in some if future.done()}, set()
+
+    monkeypatch.setattr(threads, "wait", wait)
+    assert threads.wait_for_any(futures) == {futures[1]}
+    assert len(limits) == 3 and max(limits) <= 1
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, "2", None])

@@ -216,6 +216,27 @@ def test_a_run_whose_folder_is_removed_makes_it_again(
             assert os.path.exists(line.split()[-1]), line
 
 
+def test_a_log_that_is_open_elsewhere_ends_no_run(shards, straight, tmp_path, monkeypatch, capsys):
+    replace, out, closed = os.replace, tmp_path / "out", []
+
+    def refuse(source, target):
+        if target.name == "log.csv" and not closed:
+            error = PermissionError(13, "Access is denied")
+            error.winerror = 32
+            raise error
+        replace(source, target)
+
+    monkeypatch.setattr("npsrcnn.runtime.files.os.replace", refuse)
+    monkeypatch.setattr("npsrcnn.runtime.files.PAUSES", ())
+    assert train.main(arguments(shards, out, EPOCHS // 2)) == 0
+    assert "log.csv: another program has it open" in capsys.readouterr().err
+    assert not (out / "log.csv").exists()
+    closed.append(True)
+    assert train.main(["--resume", str(out), "--epochs", str(EPOCHS)]) == 0
+    assert last_step(out) == STEPS
+    assert len((out / "log.csv").read_text().splitlines()) > 2  # with what was measured before
+
+
 def limited(largest, argv, file):
     """Run the command where no file can grow beyond so many bytes; its error goes to a file."""
     import contextlib

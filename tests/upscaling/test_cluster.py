@@ -231,6 +231,7 @@ def test_nobody_is_left(start, workers, scheduler, pictures, tmp_path, monkeypat
     assert f"npsrcnn upscale: the Dask scheduler at {scheduler.address} went away" in error
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills a process")
 def test_workers_on_this_machine():
     def die(piece):
         os.kill(os.getpid(), signal.SIGKILL)

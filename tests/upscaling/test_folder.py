@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from npsrcnn.commands.upscale import main
 from npsrcnn.errors import UserError
 from npsrcnn.runtime import memory
 from npsrcnn.runtime.files import write_atomically
-from npsrcnn.runtime.threads import get_num_threads, set_num_threads
+from npsrcnn.runtime.threads import get_num_threads, set_num_threads, wait_for_any
 from npsrcnn.upscaling import folder as folder_module
 from npsrcnn.upscaling.choice import Chosen
 from npsrcnn.upscaling.files import EnlargeOptions, Job, Need, enlarge_file
@@ -124,11 +124,11 @@ def test_memory_limits_how_many_are_in_work(tmp_path, threads, monkeypatch):
     )
     in_work = []
 
-    def look_and_wait(running, **options):
+    def look_and_wait(running):
         in_work.append(sum(need[job.source.name] for job, _ in running.values()))
-        return wait(running, **options)
+        return wait_for_any(running)
 
-    monkeypatch.setattr(folder_module, "wait", look_and_wait)
+    monkeypatch.setattr(folder_module, "wait_for_any", look_and_wait)
     options = EnlargeOptions(Chosen([]), 2, memory=BASE + 850 * 10**6)
     assert len(list(enlarge_files(jobs_of(5, tmp_path), options, lambda job, options: {}))) == 5
     assert in_work[0] == 800 and max(size for size in in_work if size != 5000) <= 850

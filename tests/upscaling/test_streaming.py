@@ -186,6 +186,25 @@ def test_resumed_it_is_the_same_file(begun, tmp_path):
     assert run("c.tif", resume=True) == whole  # nothing to resume: from the start
 
 
+def test_resumed_twice_where_a_newline_is_two_bytes(begun, tmp_path, monkeypatch):
+    run, whole = begun
+
+    def windows_open(path, mode="r", newline=None, **options):
+        text = "b" not in mode and newline is None
+        return open(path, mode, newline="\r\n" if text else newline, **options)
+
+    journal = tmp_path / "b.tif.journal"
+    journal.write_bytes(journal.read_bytes().replace(b"\n", b"\r\n"))  # as another version wrote it
+    monkeypatch.setattr(streaming, "open", windows_open, raising=False)
+    for _ in range(2):
+        with pytest.raises(Died):
+            run("b.tif", resume=True, compute=dies_after(2))
+    assert run("b.tif", resume=True) == whole
+    with pytest.raises(Died):
+        run("c.tif", compute=dies_after(2))
+    assert b"\r" not in (tmp_path / "c.tif.journal").read_bytes()
+
+
 @pytest.mark.parametrize("damage", ["line cut short", "tiles lost", "more than known", "no line"])
 def test_what_was_cut_short_is_made_again(begun, tmp_path, damage):
     run, whole = begun
