@@ -1,20 +1,18 @@
 """Read and write picture files and their metadata."""
 
+from npsrcnn.images.picture import Picture
 from npsrcnn.images.pictures import (
     SUFFIXES,
     WRITABLE,
-    Picture,
     list_images,
-    misfit,
     read,
     read_array,
     read_layout,
     read_pages,
     read_size,
     writable,
-    write,
-    write_pages,
 )
+from npsrcnn.images.writing import misfit, write, write_pages
 
 __all__ = [
     "SUFFIXES",

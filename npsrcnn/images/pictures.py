@@ -1,7 +1,7 @@
-"""Read and write image files, with all that belongs to a picture.
+"""Read image files, with all that belongs to a picture.
 
 A :class:`Picture` holds the pixels as an array, and transparency, colour profile and metadata
-beside them. Pillow decodes and encodes; :mod:`npsrcnn.images.png` does what it cannot, and
+beside them. Pillow decodes; :mod:`npsrcnn.images.png` does what it cannot, and
 :mod:`npsrcnn.images.tiff` reads and writes TIFF. Whatever a file holds, reading it ends in a
 picture or in one line that says what is wrong.
 """
@@ -9,13 +9,8 @@ picture or in one line that says what is wrong.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
-import struct
-import threading
-import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,28 +18,14 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import avif, icc, iptc, mpf, png, tiff, tiff_metadata, tiff_writer, xmp
+from npsrcnn.images import avif, mpf, png, tiff, tiff_metadata, xmp
 from npsrcnn.images.exif import UPRIGHT
-from npsrcnn.images.metadata import Metadata, exif_with_prefix, metadata_of, png_chunks
+from npsrcnn.images.metadata import Metadata, metadata_of
+from npsrcnn.images.picture import Companion, Picture
+from npsrcnn.images.quiet import warnings_ignored
 from npsrcnn.images.tiff_pages import DAMAGED, HEADERS, TiffPages
-from npsrcnn.pixels.color import peak
 from npsrcnn.pixels.transparency import fill
-from npsrcnn.pixels.values import DTYPES, IN_NETWORK, Values
-from npsrcnn.runtime.files import write_atomically
-
-__all__ = [
-    "Metadata",
-    "Picture",
-    "list_images",
-    "read",
-    "read_array",
-    "read_layout",
-    "read_pages",
-    "read_size",
-    "writable",
-    "write",
-    "write_pages",
-]
+from npsrcnn.pixels.values import DTYPES, IN_NETWORK
 
 
 class Format(NamedTuple):
@@ -95,105 +76,6 @@ STILL = ("MPO", "PSD", "ICO")  # hold several images, of which the first is the 
 DAMAGE = (*DAMAGED, OSError)
 
 
-class _WarningsIgnored:
-    """Ignore Pillow's warnings about odd files, on any number of threads.
-
-    (warnings.catch_warnings changes what is common to all threads: entered and left by several
-    out of order, it would leave the warnings off for good.)
-    """
-
-    def __init__(self) -> None:
-        self.lock, self.inside = threading.Lock(), 0
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if self.inside == 0:
-                self.caught = warnings.catch_warnings()
-                self.caught.__enter__()
-                warnings.simplefilter("ignore")
-            self.inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if self.inside == 0:
-                self.caught.__exit__(None, None, None)
-
-
-_warnings_ignored = _WarningsIgnored()
-
-
-@dataclass
-class Companion:
-    """A picture that goes with another: see :mod:`npsrcnn.images.mpf`."""
-
-    picture: Picture
-    attribute: int
-    is_gain_map: bool = False
-
-    def __str__(self) -> str:
-        """Return what it is, in words."""
-        return "gain map" if self.is_gain_map else "other picture"
-
-
-@dataclass
-class Picture:
-    """An image with all that belongs to it.
-
-    Attributes
-    ----------
-    pixels : ndarray, (H, W) grey or (H, W, 3) RGB
-        Of a type in :data:`npsrcnn.pixels.values.DTYPES`.
-    alpha : ndarray, (H, W), or None
-        Opacity, with the dtype of ``pixels``, which are not multiplied with it.
-    metadata : Metadata
-    nodata : float or None
-        What stands for no value in ``pixels``, beside NaN and infinity.
-    others : list of Companion
-        What goes with the picture in its file, and in JPEG files alone: a gain map, the other
-        picture of a stereo pair.
-    role : int
-        What the picture is for where there are ``others``.
-    lost : tuple of str
-        What its file held as well, and is not kept, in words.
-    """
-
-    pixels: np.ndarray
-    alpha: np.ndarray | None = None
-    metadata: Metadata = field(default_factory=Metadata)
-    nodata: float | None = None
-    others: list[Companion] = field(default_factory=list)
-    role: int = mpf.BASELINE
-    lost: tuple[str, ...] = ()
-
-    @classmethod
-    def from_samples(cls, samples: np.ndarray, metadata: Metadata | None = None) -> Picture:
-        """Make a picture of (H, W) or (H, W, C): C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA."""
-        samples = np.asarray(samples)
-        samples = samples[..., None] if samples.ndim == 2 else samples
-        channels = samples.shape[2] if samples.ndim == 3 else 0
-        if channels not in (1, 2, 3, 4) or samples.size == 0:
-            raise ValueError(f"no image: an array of {samples.shape}")
-        if samples.dtype not in DTYPES:
-            raise TypeError(f"no image of {samples.dtype}: use uint8, uint16 or float32")
-        pixels = samples[..., 0] if channels < 3 else samples[..., :3]
-        alpha = samples[..., -1] if channels in (2, 4) else None
-        return cls(pixels, alpha, metadata or Metadata())
-
-    def is_opaque(self) -> bool:
-        """Return whether alpha, if there is one, is at its maximum everywhere."""
-        return self.alpha is None or bool((self.alpha == peak(self.alpha.dtype)).all())
-
-    def values(self) -> Values:
-        """Return what the numbers in ``pixels`` mean."""
-        return Values.measured([(self.pixels, self.alpha)], self.pixels.dtype, self.nodata)
-
-    def samples(self) -> np.ndarray:
-        """Return (H, W, C), contiguous: the inverse of :meth:`from_samples`."""
-        parts = (self.pixels,) if self.alpha is None else (self.pixels, self.alpha)
-        return np.dstack(parts) if len(parts) > 1 else np.atleast_3d(self.pixels)
-
-
 def read(path: str | Path) -> Picture:
     """Read a picture: grey, RGB, palette, 1 bit, 16 bits, CMYK, with or without transparency.
 
@@ -239,7 +121,7 @@ def read_pages(path: str | Path, page: int | None = None) -> Iterator[Picture]:
         if data[:4] not in HEADERS:
             if page not in (None, 1):
                 raise UserError(f"no page {page}: the file holds one picture")
-            with _warnings_ignored:
+            with warnings_ignored:
                 picture = _decode(data)
             yield picture
             return
@@ -248,7 +130,7 @@ def read_pages(path: str | Path, page: int | None = None) -> Iterator[Picture]:
         if page is not None and not 1 <= page <= count:
             raise UserError(f"no page {page}: the file holds {count}")
     for number in range(count) if page is None else [page - 1]:
-        with _told_in_one_line(path), _warnings_ignored:
+        with _told_in_one_line(path), warnings_ignored:
             picture = _decode_page(data, pages, number)
             if page is not None and count > 1:
                 picture.metadata = tiff_metadata.of_one_page(picture.metadata)
@@ -306,7 +188,7 @@ def read_layout(path: str | Path) -> tiff.Layout:
         if Path(path).is_file():
             if layout := tiff.read_layout(path):
                 return layout
-            with _warnings_ignored, _image(path) as image:
+            with warnings_ignored, _image(path) as image:
                 size = {"F": 4, "I": 2}.get(image.mode[:1], 1)
                 if image.format == "PNG":
                     with open(path, "rb") as file:
@@ -316,55 +198,6 @@ def read_layout(path: str | Path) -> tiff.Layout:
     channels = picture.pixels[:1, :1].size + (picture.alpha is not None)
     height, width = picture.pixels.shape[:2]
     return tiff.Layout(height, width, channels, picture.pixels.itemsize)
-
-
-def write(path: str | Path, picture: Picture | np.ndarray) -> None:
-    """Write a picture, or an array as for ``Picture.from_samples``; the suffix names the format.
-
-    The file appears under its name when it is complete.
-
-    Raises
-    ------
-    UserError
-        An unknown format, or one that cannot hold the picture; never is anything dropped but
-        metadata for which the format has no place.
-    OSError
-        The file cannot be written.
-    """
-    if isinstance(picture, np.ndarray):
-        picture = Picture.from_samples(picture)
-    write_pages(path, [picture])
-
-
-def write_pages(path: str | Path, pictures: Iterable[Picture]) -> None:
-    """Write pictures as the pages of a file, in their order; raises as :func:`write`.
-
-    They are taken one by one, and let go when they are compressed.
-    """
-    path = Path(path)
-    kind = writable(path.suffix)
-    parts: list[bytes] = []
-    pages: list[tiff_writer.Page] = []
-    for picture in pictures:
-        reason = misfit(picture, kind, len(parts) + 1)
-        if reason:
-            raise UserError(f"{path}: {reason}")
-        if not kind.alpha:
-            picture = dataclasses.replace(picture, alpha=None)
-        try:
-            if kind.name == "TIFF":
-                metadata = picture.metadata.for_profiles(picture.pixels.ndim == 2)
-                if metadata.xmp and picture.others:
-                    metadata.xmp = xmp.without_gain_map(metadata.xmp)
-                tags = tiff_metadata.to_directory(metadata, picture.pixels.shape[:2])
-                pages.append(tiff_writer.encode_page(picture.samples(), tags))
-            else:
-                parts.append(_encode(picture, kind))
-        except (UserError, OSError, ValueError, OverflowError, struct.error) as error:
-            raise UserError(f"{path}: cannot be written as {kind.name} ({error})") from error
-    data = b"".join(tiff_writer.assemble(pages) if pages else parts)
-    with write_atomically(path) as temporary:
-        temporary.write_bytes(data)
 
 
 def writable(suffix: str) -> Format:
@@ -387,30 +220,6 @@ def writable(suffix: str) -> Format:
     if kind.name not in Image.SAVE:
         raise UserError(f"cannot write {suffix}: this Pillow was built without {kind.name}")
     return kind
-
-
-def misfit(picture: Picture, kind: Format, number: int = 1) -> str | None:
-    """Return why a format cannot hold a picture as page ``number``, and what to do; None if it can.
-
-    Pages count from 1 on.
-    """
-    dtype = picture.pixels.dtype
-    if number > 1 and kind.name != "TIFF":
-        return f"{kind.name} holds one picture: write TIFF, or choose a page (--page)"
-    if dtype.char not in kind.dtype_chars:
-        if dtype not in (np.uint16, np.float32):
-            return f"{kind.name} holds no {dtype}: write TIFF"
-        bits = 8 * picture.pixels.itemsize
-        other = "PNG or TIFF" if bits == 16 else "TIFF"
-        return f"{kind.name} holds no {bits} bits a channel: write {other}"
-    hdr = icc.hdr_name(picture.metadata.color)
-    if hdr and kind.name != "PNG":
-        return f"{kind.name} cannot say that colours are HDR ({hdr}): write PNG"
-    if not (kind.alpha or picture.is_opaque()):
-        return f"{kind.name} holds no transparency: write PNG, TIFF or WebP"
-    if max(picture.pixels.shape[:2]) > kind.max_side:
-        return f"{kind.name} holds at most {kind.max_side} pixels a side: write PNG"
-    return None
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -576,44 +385,3 @@ def _from_cmyk(image: Image.Image, metadata: Metadata) -> Image.Image:
         return image.convert("RGB")
     metadata.icc_profile = ImageCms.ImageCmsProfile(rgb).tobytes()
     return result
-
-
-def _encode(picture: Picture, kind: Format) -> bytes:
-    metadata = picture.metadata
-    if kind.name != "JPEG" and metadata.xmp:
-        metadata = dataclasses.replace(metadata, xmp=xmp.without_gain_map(metadata.xmp))
-    if kind.name == "PNG":
-        return png.encode(picture.samples(), png_chunks(metadata))
-    metadata = metadata.for_profiles(picture.pixels.ndim == 2)
-    samples = picture.samples()
-    image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
-    known = {
-        "icc_profile": metadata.icc_profile,
-        "exif": exif_with_prefix(metadata),
-        "xmp": metadata.xmp,
-        "comment": metadata.comment or metadata.text.get("Comment", "").encode(),
-        "dpi": metadata.dpi,
-    }
-    options = kind.options | {
-        key: value
-        for key, value in known.items()
-        if value and len(value) <= kind.limits.get(key, len(value))
-    }
-    others: list[mpf.Part] = []
-    if kind.name == "JPEG":
-        others = [
-            mpf.Part(other.attribute, _encode(other.picture, kind)) for other in picture.others
-        ]
-        options["extra"] = b"".join(
-            [
-                iptc.segments(metadata.photoshop),
-                metadata.gain_map,
-                mpf.placeholder(1 + len(others)) if others else b"",
-            ]
-        )
-        for other, part in zip(picture.others, others, strict=True):
-            if other.is_gain_map and "xmp" in options and metadata.xmp:
-                options["xmp"] = xmp.with_gain_map_bytes(metadata.xmp, len(part.data))
-    file = io.BytesIO()
-    image.save(file, kind.name, **options)
-    return mpf.joined(file.getvalue(), picture.role, others) if others else file.getvalue()

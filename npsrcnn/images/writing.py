@@ -1,0 +1,133 @@
+"""Write pictures to files: Pillow encodes all but PNG and TIFF. Never is anything relabelled."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from npsrcnn.errors import UserError
+from npsrcnn.images import icc, iptc, mpf, png, tiff_metadata, tiff_writer, xmp
+from npsrcnn.images.metadata import exif_with_prefix, png_chunks
+from npsrcnn.images.picture import Picture
+from npsrcnn.images.pictures import Format, writable
+from npsrcnn.runtime.files import write_atomically
+
+
+def write(path: str | Path, picture: Picture | np.ndarray) -> None:
+    """Write a picture, or an array as for ``Picture.from_samples``; the suffix names the format.
+
+    The file appears under its name when it is complete.
+
+    Raises
+    ------
+    UserError
+        An unknown format, or one that cannot hold the picture; never is anything dropped but
+        metadata for which the format has no place.
+    OSError
+        The file cannot be written.
+    """
+    if isinstance(picture, np.ndarray):
+        picture = Picture.from_samples(picture)
+    write_pages(path, [picture])
+
+
+def write_pages(path: str | Path, pictures: Iterable[Picture]) -> None:
+    """Write pictures as the pages of a file, in their order; raises as :func:`write`.
+
+    They are taken one by one, and let go when they are compressed.
+    """
+    path = Path(path)
+    kind = writable(path.suffix)
+    parts: list[bytes] = []
+    pages: list[tiff_writer.Page] = []
+    for picture in pictures:
+        reason = misfit(picture, kind, len(parts) + 1)
+        if reason:
+            raise UserError(f"{path}: {reason}")
+        if not kind.alpha:
+            picture = dataclasses.replace(picture, alpha=None)
+        try:
+            if kind.name == "TIFF":
+                metadata = picture.metadata.for_profiles(picture.pixels.ndim == 2)
+                if metadata.xmp and picture.others:
+                    metadata.xmp = xmp.without_gain_map(metadata.xmp)
+                tags = tiff_metadata.to_directory(metadata, picture.pixels.shape[:2])
+                pages.append(tiff_writer.encode_page(picture.samples(), tags))
+            else:
+                parts.append(_encode(picture, kind))
+        except (UserError, OSError, ValueError, OverflowError, struct.error) as error:
+            raise UserError(f"{path}: cannot be written as {kind.name} ({error})") from error
+    data = b"".join(tiff_writer.assemble(pages) if pages else parts)
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def misfit(picture: Picture, kind: Format, number: int = 1) -> str | None:
+    """Return why a format cannot hold a picture as page ``number``, and what to do; None if it can.
+
+    Pages count from 1 on.
+    """
+    dtype = picture.pixels.dtype
+    if number > 1 and kind.name != "TIFF":
+        return f"{kind.name} holds one picture: write TIFF, or choose a page (--page)"
+    if dtype.char not in kind.dtype_chars:
+        if dtype not in (np.uint16, np.float32):
+            return f"{kind.name} holds no {dtype}: write TIFF"
+        bits = 8 * picture.pixels.itemsize
+        other = "PNG or TIFF" if bits == 16 else "TIFF"
+        return f"{kind.name} holds no {bits} bits a channel: write {other}"
+    hdr = icc.hdr_name(picture.metadata.color)
+    if hdr and kind.name != "PNG":
+        return f"{kind.name} cannot say that colours are HDR ({hdr}): write PNG"
+    if not (kind.alpha or picture.is_opaque()):
+        return f"{kind.name} holds no transparency: write PNG, TIFF or WebP"
+    if max(picture.pixels.shape[:2]) > kind.max_side:
+        return f"{kind.name} holds at most {kind.max_side} pixels a side: write PNG"
+    return None
+
+
+def _encode(picture: Picture, kind: Format) -> bytes:
+    metadata = picture.metadata
+    if kind.name != "JPEG" and metadata.xmp:
+        metadata = dataclasses.replace(metadata, xmp=xmp.without_gain_map(metadata.xmp))
+    if kind.name == "PNG":
+        return png.encode(picture.samples(), png_chunks(metadata))
+    metadata = metadata.for_profiles(picture.pixels.ndim == 2)
+    samples = picture.samples()
+    image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    known = {
+        "icc_profile": metadata.icc_profile,
+        "exif": exif_with_prefix(metadata),
+        "xmp": metadata.xmp,
+        "comment": metadata.comment or metadata.text.get("Comment", "").encode(),
+        "dpi": metadata.dpi,
+    }
+    options = kind.options | {
+        key: value
+        for key, value in known.items()
+        if value and len(value) <= kind.limits.get(key, len(value))
+    }
+    others: list[mpf.Part] = []
+    if kind.name == "JPEG":
+        others = [
+            mpf.Part(other.attribute, _encode(other.picture, kind)) for other in picture.others
+        ]
+        options["extra"] = b"".join(
+            [
+                iptc.segments(metadata.photoshop),
+                metadata.gain_map,
+                mpf.placeholder(1 + len(others)) if others else b"",
+            ]
+        )
+        for other, part in zip(picture.others, others, strict=True):
+            if other.is_gain_map and "xmp" in options and metadata.xmp:
+                options["xmp"] = xmp.with_gain_map_bytes(metadata.xmp, len(part.data))
+    file = io.BytesIO()
+    image.save(file, kind.name, **options)
+    return mpf.joined(file.getvalue(), picture.role, others) if others else file.getvalue()
