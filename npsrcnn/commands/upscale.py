@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = frame.parser("upscale", "Enlarge pictures and clips with SRCNN.", __doc__)
     parser.add_argument(
-        "sources", nargs="+", type=Path, metavar="IN", help="pictures, folders, clips"
+        "sources", nargs="+", type=Path, metavar="IN", help="pictures, folders, patterns, clips"
     )
     parser.add_argument(
         "--scale",
@@ -81,6 +81,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--suffix", help="appended to names (default: _x and the scale)")
     parser.add_argument("--format", help="png, jpg, tif, webp... (default: as IN)")
+    parser.add_argument(
+        "-r", "--recursive", action="store_true", help="folders within folders too, as a tree"
+    )
     parser.add_argument(
         "--skip-existing", action="store_true", help="leave pictures that have been made already"
     )
@@ -171,14 +174,18 @@ def run(options: argparse.Namespace) -> int:
     )
     likely = choice.likely.without_chroma()
     steps = steps_of(likely.nets, scale)
-    jobs, failures = plan_jobs(
+    jobs, found = plan_jobs(
         options.sources,
         options.output,
         suffix=f"_x{scale:g}" if options.suffix is None else options.suffix,
         format_suffix=format_suffix,
         also_bicubic=options.also_bicubic,
+        recursive=options.recursive,
+        skip_existing=options.skip_existing,
     )
     stream = sys.stderr if options.json == "-" else sys.stdout
+    for line in found.lines():
+        print(line, file=stream)
     if len(steps) > 1:
         print(_steps_line(likely, steps, scale), file=stream)
     how = EnlargeOptions(
@@ -192,7 +199,7 @@ def run(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     done = _enlarge(jobs, how, options, stream)
     seconds = time.perf_counter() - started
-    outcomes = [*failures, *(done[job] for job in jobs if job in done)]
+    outcomes = [*found.failures, *(done[job] for job in jobs if job in done)]
     failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
     for failure in failed:
         if options.debug:
@@ -204,7 +211,9 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         facts = {"scale": scale, "steps": steps, "model": options.model or "default"}
         rows = [outcome.row() for outcome in outcomes]
-        report = {**facts, "failed": len(failed) + not_begun, "pictures": rows}
+        left_out = [str(path) for path in (*found.left_out, *found.subfolders)]
+        report = {**facts, "failed": len(failed) + not_begun, "left_out": left_out}
+        report["pictures"] = rows
         result = json.dumps(report, indent=1) + "\n"
         if options.json == "-":
             sys.stdout.write(result)

@@ -62,7 +62,14 @@ FORMATS = {
     ".jp2": Format("JPEG2000", alpha=True, limits={"comment": SEGMENT_BYTES - 2}),
     ".avif": Format("AVIF", alpha=True, options={"quality": 90, "subsampling": "4:4:4"}),
 }
-ALIASES = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif", ".pgm": ".ppm", ".pnm": ".ppm"}
+ALIASES = {
+    ".jpeg": ".jpg",
+    ".jpe": ".jpg",
+    ".jfif": ".jpg",
+    ".tiff": ".tif",
+    ".pgm": ".ppm",
+    ".pnm": ".ppm",
+}
 SAMSUNG_VIDEO = b"MotionPhoto_Data"  # before a video that follows a picture
 FILLED = 16  # pixels that values reach into where there are none, for training and comparison
 READ_ONLY = {".gif", ".pbm"}  # suffixes of formats with too few colours for a result

@@ -52,7 +52,8 @@ def load(
     """
     kernels.choose(device)  # or it says what the device lacks, which is no fault of the file
     path = Path(path_or_name)
-    if path.suffix.lower() not in model_files.READERS and not path.exists():
+    shipped = path.suffix.lower() not in model_files.READERS and not path.exists()
+    if shipped:
         layers, facts = read_between(str(path_or_name))
     else:
         layers, facts = model_files.read(path)
@@ -65,6 +66,6 @@ def load(
         raise UserError(f"{path}: {error}") from error
     if residual:
         net.layers = added_to_input(net.layers)
-    if "npsrcnn" not in facts and (fault := fault_of(net)):
+    if not shipped and "npsrcnn" not in facts and (fault := fault_of(net)):
         warnings.warn(f"{path}: {fault}", ModelWarning, stacklevel=2)
     return net

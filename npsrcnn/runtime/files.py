@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import hashlib
 import os
 import re
 import tempfile
@@ -17,6 +18,8 @@ from npsrcnn.errors import UserError
 
 HELD = {5, 32}  # Windows: access denied, sharing violation
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between tries; scanners take less than one
+LONGEST = 100  # bytes of a name that its temporary file repeats; file systems take 255 in all
+
 _umask_lock = threading.Lock()
 
 
@@ -25,7 +28,8 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
     """Yield the path of a temporary file beside ``path``; rename it to ``path`` on success.
 
     Whoever reads ``path`` sees the old file or the new one, never a part. The temporary file
-    keeps the suffix of ``path`` (writers choose a format by it) and is removed on any error.
+    keeps the suffix of ``path`` (writers choose a format by it) and is removed on any error. Where
+    ``path`` is a symbolic link, the file that it leads to is replaced, and the link stays.
 
     Raises
     ------
@@ -35,13 +39,14 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         On Windows: another program has ``path`` open, and keeps it so.
     """
     path = Path(path)
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
     temporary = _create_beside(path)
     try:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files for their owner alone
-        replace(temporary, path)
+        replace(temporary, place)
     except OSError as error:
         if error.errno is None:
             raise
@@ -79,14 +84,14 @@ def replace(source: Path, target: Path) -> None:
 
 
 def expand_pattern(name: str | Path) -> list[Path]:
-    """Return the files that a pattern (``*.jpg``) stands for, sorted; else ``name`` alone.
+    """Return the files that a pattern (``*.jpg``, ``**/*.jpg``) stands for, sorted; else ``name``.
 
     Shells of Windows leave patterns to programs. A file of that very name goes first, and a
     pattern that nothing fits stays, to be named in an error.
     """
     if os.path.exists(name) or not glob.has_magic(str(name)):
         return [Path(name)]
-    return [Path(found) for found in sorted(glob.glob(str(name)))] or [Path(name)]
+    return [Path(found) for found in sorted(glob.glob(str(name), recursive=True))] or [Path(name)]
 
 
 def identity(path: Path) -> Hashable:
@@ -123,15 +128,25 @@ def check_writable(path: str | Path) -> None:
 
 
 def _create_beside(path: Path) -> Path:
-    """Create an empty temporary file in the folder of ``path``."""
+    """Create an empty temporary file in the folder of ``path``, or of what it is a link to."""
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
     try:
         handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+            dir=place.parent, prefix=f".{_short(place.stem)}-", suffix=path.suffix
         )
     except OSError as error:
         raise _for_path(error, path) from error
     os.close(handle)
     return Path(name)
+
+
+def _short(stem: str) -> str:
+    """Return a name of at most LONGEST bytes, for a long one its beginning and its hash."""
+    encoded = os.fsencode(stem)
+    if len(encoded) <= LONGEST:
+        return stem
+    digest = hashlib.blake2b(encoded, digest_size=8).hexdigest()
+    return encoded[: LONGEST - 17].decode(errors="ignore") + f"-{digest}"
 
 
 def _for_path(error: OSError, path: Path) -> OSError:
@@ -141,7 +156,7 @@ def _for_path(error: OSError, path: Path) -> OSError:
 
 def leftovers(paths: Collection[Path]) -> Iterator[Path]:
     """Yield temporary files of :func:`write_atomically` that killed processes left of ``paths``."""
-    names = {(path.parent, path.stem, path.suffix) for path in paths}
+    names = {(path.parent, _short(path.stem), path.suffix) for path in paths}
     for folder in {path.parent for path in paths if path.parent.is_dir()}:
         for path in list(folder.iterdir()):
             match = re.fullmatch(r"\.(.*)-\w{8}", path.stem)

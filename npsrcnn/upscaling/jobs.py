@@ -10,14 +10,15 @@ from pathlib import Path
 
 from npsrcnn import images
 from npsrcnn.errors import UsageError, UserError
-from npsrcnn.runtime.files import expand_pattern, identity
+from npsrcnn.runtime.files import check_writable, expand_pattern, identity
 from npsrcnn.upscaling.files import Job
 from npsrcnn.upscaling.outcomes import Failed
+from npsrcnn.upscaling.sources import OTHER_PICTURES, Found, find_pictures
 
 
 def is_file_name(output: Path) -> bool:
     """Return whether ``output`` names a picture, and not a folder."""
-    return output.suffix.lower() in images.SUFFIXES and not output.is_dir()
+    return output.suffix.lower() in images.SUFFIXES | OTHER_PICTURES and not output.is_dir()
 
 
 def chosen_format(output: Path | None, kind: str | None) -> str | None:
@@ -56,7 +57,9 @@ def plan_jobs(
     suffix: str,
     format_suffix: str | None = None,
     also_bicubic: bool = False,
-) -> tuple[list[Job], list[Failed]]:
+    recursive: bool = False,
+    skip_existing: bool = False,
+) -> tuple[list[Job], Found]:
     """Plan a job for each picture, and make the folders that results go to.
 
     A result is named after its source, with ``suffix`` appended: photo.jpg becomes photo_x2.jpg,
@@ -75,11 +78,15 @@ def plan_jobs(
         ".png": the format of all results; default: each picture's own where it can be written.
     also_bicubic : bool
         See :class:`npsrcnn.upscaling.files.Job`.
+    recursive : bool
+        Take folders within folders too, and keep the tree.
+    skip_existing : bool
+        Leave out sources that are results of others, which a pattern finds when it is used again.
 
     Returns
     -------
-    jobs, failures
-        The latter are folders that cannot be used.
+    jobs, found
+        The latter tells failures: folders that cannot be used.
 
     Raises
     ------
@@ -94,37 +101,18 @@ def plan_jobs(
             raise UsageError(f"-o {output} names one file, but IN is several pictures")
         jobs = [Job(sources[0], output, fixed_format=True, also_bicubic=also_bicubic)]
         _check_outputs(jobs)
-        return jobs, []
+        return jobs, Found()
     if output is not None and output.exists() and not output.is_dir():
         raise UsageError(f"-o {output} is neither a folder nor the name of a picture")
     if Path(suffix).name != suffix and suffix:
         raise UsageError(f"--suffix {suffix!r} is no part of a file's name")
-    pictures, failures = _find(sources, output, suffix)
-    jobs = _name_results(pictures, suffix, format_suffix, also_bicubic)
+    found = find_pictures(sources, output, suffix, recursive=recursive)
+    jobs = _name_results(found.pictures, suffix, format_suffix, also_bicubic)
+    if skip_existing:
+        jobs = _without_results(jobs)
+    jobs = _without_doubtful_fallbacks(jobs)
     _check_outputs(jobs)
-    if output is None:
-        return _with_own_folders(jobs, failures)
-    if jobs:
-        output.mkdir(parents=True, exist_ok=True)
-    return jobs, failures
-
-
-def _find(
-    sources: Sequence[Path], output: Path | None, suffix: str
-) -> tuple[list[tuple[Path, Path]], list[Failed]]:
-    """Find each picture and the folder that its result goes to, and folders that hold none."""
-    pictures, failures = [], []
-    for source in sources:
-        if not os.path.isdir(source):  # what is missing or forbidden says so when it is read
-            pictures.append((source, output or source.parent))
-            continue
-        whole = source.resolve()
-        folder = output or whole.parent / (whole.name + suffix)
-        try:
-            pictures += [(path, folder) for path in images.list_images(source)]
-        except (UserError, OSError) as error:
-            failures.append(Failed(source, error))
-    return list(dict.fromkeys(pictures)), failures
+    return _with_folders(jobs, found, output), found
 
 
 def _name_results(
@@ -133,16 +121,24 @@ def _name_results(
     format_suffix: str | None,
     also_bicubic: bool,
 ) -> list[Job]:
-    """Name the results, and, unless the user chose a format, PNG files to fall back to.
-
-    A fallback is left out where it might be another's result, or is a source.
-    """
+    """Name the results, and, unless the user chose a format, PNG files to fall back to."""
     jobs = []
     for path, folder in pictures:
         kind = path.suffix if path.suffix.lower() in images.WRITABLE else ".png"
         target = folder / result_name(path, suffix, format_suffix or kind)
         fallback = None if format_suffix else folder / result_name(path, suffix, ".png")
         jobs.append(Job(path, target, bool(format_suffix), fallback, also_bicubic))
+    return jobs
+
+
+def _without_results(jobs: Sequence[Job]) -> list[Job]:
+    """Leave out jobs whose source is the result of another."""
+    results = {identity(path): job for job in jobs for path in job.possible_outputs()}
+    return [job for job in jobs if results.get(identity(job.source), job) is job]
+
+
+def _without_doubtful_fallbacks(jobs: Sequence[Job]) -> list[Job]:
+    """Leave out each fallback that might be another's result, or is a source."""
     uses = Counter(name for job in jobs for name in {identity(path) for path in job.targets})
     known = {identity(job.source) for job in jobs}
     return [
@@ -179,16 +175,32 @@ def _check_outputs(jobs: Sequence[Job]) -> None:
                 )
 
 
-def _with_own_folders(
-    jobs: Sequence[Job], failures: Sequence[Failed]
-) -> tuple[list[Job], list[Failed]]:
-    """Make the folders beside those of the sources; jobs whose folder cannot be made fail."""
-    folders = {job.target.parent: job.source.parent for job in jobs}
-    shut = {}
-    for folder, source in folders.items():
-        try:
-            if folder != source:
-                folder.mkdir(exist_ok=True)
-        except OSError as error:
-            shut[folder] = Failed(source, error)
-    return [job for job in jobs if job.target.parent not in shut], [*failures, *shut.values()]
+def _with_folders(jobs: Sequence[Job], found: Found, output: Path | None) -> list[Job]:
+    """Make the folders of results; leave out jobs whose folder cannot be made or written to.
+
+    Raises
+    ------
+    OSError
+        The folder ``output`` cannot be.
+    """
+    errors: dict[Path, OSError | None] = {}
+    for job in jobs:
+        if job.target.parent not in errors:
+            errors[job.target.parent] = error = _error_of_folder(job)
+            if error is not None and output is not None:
+                raise error
+            if error is not None:
+                found.failures.append(Failed(job.source.parent, error))
+    return [job for job in jobs if errors[job.target.parent] is None]
+
+
+def _error_of_folder(job: Job) -> OSError | None:
+    """Make the folder of a job's result, and return why it cannot be made or written to."""
+    try:
+        if job.target.parent != job.source.parent:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+        if not job.target.is_dir():  # which is that picture's fault alone
+            check_writable(job.target)
+    except OSError as error:
+        return error
+    return None

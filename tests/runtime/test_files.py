@@ -215,3 +215,25 @@ with write_atomically({str(file)!r}) as temporary:
     assert [str(p) for p in leftovers([other, tmp_path / "nowhere" / "log.csv"])] == [left]
     (found,) = leftovers([path])
     assert found.read_text() == "a part" and found.suffix == ".npz"
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "far").mkdir()
+    target, link = tmp_path / "far" / "a.png", tmp_path / "a.png"
+    link.symlink_to(target)
+    for content in (b"one", b"two"):
+        with write_atomically(link) as temporary:
+            temporary.write_bytes(content)
+        assert link.is_symlink() and target.read_bytes() == content
+    check_writable(link)
+    assert [path.name for path in (tmp_path / "far").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("letter", ["a", "\u00e4"])
+def test_the_longest_names_can_be_written(letter, tmp_path):
+    path = tmp_path / (letter * (240 // len(letter.encode())) + ".png")
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(b"x")
+        left = temporary.with_name(temporary.name)
+    left.write_bytes(b"of a killed process")
+    assert path.read_bytes() == b"x" and list(leftovers([path])) == [left]

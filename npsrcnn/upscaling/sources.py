@@ -1,0 +1,112 @@
+"""Find the pictures that names and folders stand for, and name what is left out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from npsrcnn import images
+from npsrcnn.errors import UserError
+from npsrcnn.upscaling.outcomes import Failed
+
+NAMED = 8  # of what is left out, in the line that says so
+OTHER_PICTURES = frozenset({
+    ".heic", ".heif", ".jxl", ".qoi", ".jxr", ".wdp", ".psd", ".svg", ".exr", ".hdr", ".dng",
+    ".cr2", ".cr3", ".nef", ".arw", ".raw", ".pdf", ".ico", ".tga", ".eps", ".dds",
+})  # fmt: skip
+"""Suffixes of pictures that may not be read or written; none is the name of a folder."""
+
+
+@dataclass
+class Found:
+    """The pictures that sources stand for.
+
+    Attributes
+    ----------
+    pictures : list of (Path, Path)
+        Each picture, and the folder that its result goes to.
+    failures : list of Failed
+        Folders that hold none, or that cannot be read.
+    left_out : list of Path
+        Files in folders that are no pictures by their suffix, hidden ones aside.
+    subfolders : list of Path
+        Folders in folders that were not entered.
+    """
+
+    pictures: list[tuple[Path, Path]] = field(default_factory=list)
+    failures: list[Failed] = field(default_factory=list)
+    left_out: list[Path] = field(default_factory=list)
+    subfolders: list[Path] = field(default_factory=list)
+
+    def lines(self) -> Iterator[str]:
+        """Say what was left out, each kind in a line."""
+        if self.left_out:
+            yield f"{len(self.left_out)} left out, no pictures by their suffix: " + _names(
+                [path.name for path in self.left_out]
+            )
+        if self.subfolders:
+            yield f"{len(self.subfolders)} subfolders left out, which -r takes: " + _names(
+                [path.name for path in self.subfolders]
+            )
+
+
+def find_pictures(
+    sources: Sequence[Path], output: Path | None, suffix: str, *, recursive: bool = False
+) -> Found:
+    """Find each picture and the folder that its result goes to.
+
+    Parameters
+    ----------
+    sources
+        Pictures, and folders of pictures.
+    output
+        See :func:`npsrcnn.upscaling.jobs.plan_jobs`.
+    suffix
+        Appended to the name of a folder for that of its results.
+    recursive
+        Take folders within folders too, but ``output``; the tree is kept.
+    """
+    found = Found()
+    for source in sources:
+        if os.path.isdir(source):
+            whole = source.resolve()
+            _search(found, source, output or whole.parent / (whole.name + suffix), recursive)
+            if recursive and not found.pictures:
+                none = UserError(f"{source}: no image files in this folder, nor within")
+                found.failures.append(Failed(source, none))
+        else:  # what is missing or forbidden says so when it is read
+            found.pictures.append((source, output or source.parent))
+    found.pictures = list(dict.fromkeys(found.pictures))
+    return found
+
+
+def _search(found: Found, source: Path, folder: Path, recursive: bool) -> None:
+    """Add the pictures of a folder, or why it has none."""
+    before = len(found.pictures)
+    try:
+        for path in sorted(source.iterdir()):
+            if path.name.startswith("."):
+                continue
+            if os.path.isdir(path):
+                inner = recursive and not path.is_symlink() and path.resolve() != folder.resolve()
+                if inner:
+                    _search(found, path, folder / path.name, recursive)
+                else:
+                    found.subfolders.append(path)
+            elif path.suffix.lower() in images.SUFFIXES and os.path.isfile(path):
+                found.pictures.append((path, folder))
+            else:
+                found.left_out.append(path)
+    except OSError as error:
+        found.failures.append(Failed(source, error))
+        return
+    if len(found.pictures) == before and not recursive:
+        none = UserError(f"{source}: no image files in this folder")
+        found.failures.append(Failed(source, none))
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
