@@ -5,6 +5,7 @@
 ``.mat``               read, written  the layout of the files that the paper's authors released
 ``.pth .pt``           read, written  PyTorch's: a ``state_dict``, a checkpoint or a whole module
 ``.ckpt .pth.tar``     read           the same by other names; nothing in them is executed
+``.safetensors``       read, written  arrays named as PyTorch names them; needs ``safetensors``
 ``.onnx``              written        for other runtimes; needs the package ``onnx``
 =====================  =============  ===========================================================
 

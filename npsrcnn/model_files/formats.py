@@ -7,17 +7,23 @@ from pathlib import Path
 
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
-from npsrcnn.model_files import mat, npz, onnx, pth
+from npsrcnn.model_files import mat, npz, onnx, pth, safetensors
 from npsrcnn.model_files.facts import Facts
 
 PYTORCH = (".pth", ".pt", ".ckpt", ".tar")  # checkpoint.pth.tar is no archive of tar
-READERS = {".npz": npz.read, ".mat": mat.read, **dict.fromkeys(PYTORCH, pth.read)}
+READERS = {
+    ".npz": npz.read,
+    ".mat": mat.read,
+    **dict.fromkeys(PYTORCH, pth.read),
+    ".safetensors": safetensors.read,
+}
 SCALE_IN_NAME = re.compile(r"(?<![^\W_])x([1234])$")  # as in the authors' 9-1-5_91-images_x3.mat
 WRITERS = {
     ".npz": npz.write,
     ".mat": mat.write,
     ".pth": pth.write,
     ".pt": pth.write,
+    ".safetensors": safetensors.write,
     ".onnx": onnx.write,
 }
 
@@ -30,7 +36,7 @@ def write(path: str | Path, layers: Layers, facts: Facts) -> None:
     Parameters
     ----------
     path
-        A file to write: .npz, .mat, .pth or .onnx.
+        A file to write: .npz, .mat, .pth, .safetensors or .onnx.
     layers
         [(w, b), ...], w (O, C, K, K) and b (O,), float32.
     facts
@@ -39,7 +45,7 @@ def write(path: str | Path, layers: Layers, facts: Facts) -> None:
     Raises
     ------
     UserError
-        Another suffix, or .onnx without the package ``onnx``.
+        Another suffix, or one that needs a package which is not installed.
     OSError
         The file cannot be written.
     """
@@ -71,7 +77,7 @@ def read(path: Path) -> tuple[Layers, Facts]:
         raise UserError(f"{path}: no such file") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    facts.setdefault("padding", "zeros" if reader is pth.read else "replicate")
+    facts.setdefault("padding", "zeros" if reader in (pth.read, safetensors.read) else "replicate")
     if facts.get("scale") is None and (named := SCALE_IN_NAME.search(_stem(path))):
         facts["scale"] = int(named[1])
     return layers, facts

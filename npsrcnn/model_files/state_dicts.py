@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import permutations
 
 import numpy as np
 
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
+
+LONGEST_CHAIN = 6  # layers of which all 720 orders are tried
 
 
 def layers_of(arrays: Mapping[str, np.ndarray]) -> Layers:
@@ -44,6 +47,21 @@ def layers_of(arrays: Mapping[str, np.ndarray]) -> Layers:
             raise UserError(f"{name} is of {w.dtype} and {b.dtype}, not of real numbers")
         layers.append((w, b))
     return layers
+
+
+def in_order(layers: Layers) -> Layers:
+    """Order layers so that each takes what the one before makes, where only one order does."""
+    if _is_chain(layers) or len(layers) > LONGEST_CHAIN:
+        return layers
+    chains = [list(order) for order in permutations(layers) if _is_chain(order)]
+    return chains[0] if len(chains) == 1 else layers
+
+
+def _is_chain(layers: Sequence[tuple[np.ndarray, np.ndarray]]) -> bool:
+    followers = [*layers[1:], layers[0]]  # a network returns as many channels as it takes
+    return layers[0][0].shape[1] in (1, 3) and all(
+        len(w) == v.shape[1] for (w, _), (v, _) in zip(layers, followers, strict=True)
+    )
 
 
 def arrays_of(layers: Layers) -> dict[str, np.ndarray]:

@@ -84,7 +84,7 @@ def upscale(
         No model for the scale or the quality, or one trained for another scale; floats that are
         plainly not in 0..1; "auto" of a Dask array; at scale 1, an image that was not compressed.
     TypeError, ValueError
-        No image: another dtype or shape.
+        No image: another dtype or shape; a scale that is no number.
     """
     dask = sys.modules.get("dask.array")  # who has a Dask array has imported it
     lazy = dask is not None and isinstance(image, dask.Array)
@@ -94,6 +94,8 @@ def upscale(
         raise ValueError(f"expected an image (H, W) or (H, W, 1 to 4), not {image.shape}")
     if image.dtype not in (np.uint8, np.uint16, np.float16, np.float32, np.float64):
         raise TypeError(f"cannot enlarge {image.dtype}: use uint8, uint16 or a float type in 0..1")
+    if isinstance(scale, str | bool | bytes):
+        raise TypeError(f"scale {scale!r} is {type(scale).__name__}: expected a number, as in 3")
     choice, scale = choose(model, scale, source_quality)
     if not isinstance(image, np.ndarray):
         from npsrcnn.upscaling.dask_arrays import upscale_lazily

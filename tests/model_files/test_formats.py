@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::npsrcnn.model.foreign.ModelWarn
 NETWORKS = [("9-1-5", 1), ("9-5-5", 1), ("9-3-1-5", 1), ("3-3", 1), ("5-1-3", 1), ("9-1-5", 3)]
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".mat", ".MAT", ".NPZ", ".pth"])
+@pytest.mark.parametrize("suffix", [".npz", ".mat", ".MAT", ".NPZ", ".pth", ".safetensors"])
 @pytest.mark.parametrize(("name", "channels"), NETWORKS)
 def test_a_network_is_read_as_it_was_written(suffix, name, channels, rng, tmp_path):
     color = "y" if channels == 1 else "ycbcr"
@@ -180,6 +180,41 @@ def test_onnx_runtime_computes_the_same(padding, name, channels, rng, tmp_path):
         np.testing.assert_allclose(y, expected, rtol=0, atol=5e-6 * np.abs(expected).max())
     props = {p.key: p.value for p in onnx.load(tmp_path / "net.onnx").metadata_props}
     assert json.loads(props["npsrcnn"])["scale"] == 3
+
+
+def test_safetensors_of_others_are_read(rng, tmp_path):
+    numpy = pytest.importorskip("safetensors.numpy")
+    arrays = [rng.standard_normal(shape).astype("f4") for shape in ((2, 1, 3, 3), (1, 2, 5, 5))]
+    state = {
+        "body.10.weight": arrays[1],
+        "body.9.weight": arrays[0],
+        "body.9.bias": np.ones(2, "f2"),
+    }
+    numpy.save_file(state, tmp_path / "net_x3.safetensors")
+    net = load(tmp_path / "net_x3.safetensors")
+    assert (net.name, net.padding, net.scale) == ("3-5", "zeros", 3)
+    np.testing.assert_array_equal(net.layers[0][1], [1, 1])
+    names = dict(zip(("patches.weight", "mapping.weight"), arrays, strict=True))
+    numpy.save_file(names, tmp_path / "by_shape.safetensors")
+    assert load(tmp_path / "by_shape.safetensors").name == "3-5"
+    good = (tmp_path / "net_x3.safetensors").read_bytes()
+    for i, bad in enumerate((good[:-1], good[:9], b"\xff" * 9, b"\x02" + bytes(7) + b"{}")):
+        path = tmp_path / f"bad{i}.safetensors"
+        path.write_bytes(bad)
+        with pytest.raises(UserError, match=r"not a file of safetensors|holds no convolutions"):
+            load(path)
+    numpy.save_file({**state, "bn.running_mean": np.ones(3)}, path)
+    with pytest.raises(UserError, match=r"bn\.running_mean \(3,\) is no part of an SRCNN"):
+        load(path)
+
+
+def test_without_the_package_safetensors_one_line_says_so(rng, tmp_path, monkeypatch):
+    for name in ("safetensors", "safetensors.numpy"):
+        monkeypatch.setitem(sys.modules, name, None)
+    (tmp_path / "net.safetensors").write_bytes(b"x")
+    for do in (load, asymmetric(rng).save):
+        with pytest.raises(UserError, match=r'pip install "npsrcnn\[models\]"'):
+            do(tmp_path / "net.safetensors")
 
 
 def test_without_the_package_onnx_one_line_says_so(rng, tmp_path, monkeypatch):

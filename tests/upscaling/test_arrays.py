@@ -284,3 +284,9 @@ def test_what_is_not_finite_is_refused(value):
     image = np.full((4, 4), value, np.float32)
     with pytest.raises(UserError, match="not finite"):
         upscale(image, 2, random_net(scale=None))
+
+
+@pytest.mark.parametrize("scale", ["2", True, b"2"])
+def test_a_scale_that_is_no_number(scale):
+    with pytest.raises(TypeError, match="expected a number, as in 3"):
+        upscale(np.zeros((4, 4), np.uint8), scale)
