@@ -1,8 +1,9 @@
-"""Measure npsrcnn beside PyTorch, ONNX Runtime and OpenCV, in one run: `python -m benchmarks`.
+"""Measure npsrcnn beside other packages, in one run: `python -m benchmarks`.
 
 Medians, taken in turn, on the same threads, after checking that all compute the same. The
 peak is what multiply-adds in registers reach in the same turns. Install npsrcnn[bench] for the
-others; packages that are missing are left out, and so are those slower than --patience.
+others; packages that are missing are left out, and so are those slower than --patience; one that
+fails says so.
 `python -m benchmarks cuda` measures a GPU, with options of its own.
 """
 
@@ -60,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--beside",
         nargs="+",
         choices=PEERS,
-        default=PEERS,
+        default=list(PEERS),
         metavar="PEER",
         help=f"of {', '.join(PEERS)} (default: all)",
     )

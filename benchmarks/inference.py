@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.measure import Row, interleaved, peak, peak_gflops, same, with_ratios
-from benchmarks.peers import inference, npsrcnn_threads
+from benchmarks.peers import failures, installed, npsrcnn_threads
 from npsrcnn import SRCNN
 
 SIZES = {"256": (256, 256), "1080p": (1080, 1920), "4K": (2160, 3840)}
@@ -27,19 +27,26 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
 
 
 def _case(case, net, x, flops, threads, options) -> list[Row]:
+    found = []
     with npsrcnn_threads(threads):
         right = net.forward(x)
         contestants = {"npsrcnn": lambda: net.forward(x)}
-        for by, run in inference(net, x, threads):
+        for by, peer in installed().items():
             if by not in options.beside:
                 continue
-            same(run(), right, f"{case} by {by}")
-            contestants[by] = run
+            try:
+                run = peer.make(net, x, threads)
+                same(run(), right, f"{case} by {by}", peer.tolerance)
+            except failures() as error:
+                reason = str(error).strip().partition("\n")[0] or type(error).__name__
+                found.append(Row("inference", case, by, threads, value=f"failed: {reason}"))
+            else:
+                contestants[by] = run
         times = interleaved(
             {**contestants, "peak": peak(threads)}, options.repeats, options.patience
         )
     best = peak_gflops(threads, times.pop("peak"))
-    found = [Row("inference", case, "registers only", threads, gflops=best)]
+    found.insert(0, Row("inference", case, "registers only", threads, gflops=best))
     for by, taken in times.items():
         rate = flops / taken / 1e9
         found.append(Row("inference", case, by, threads, 1e3 * taken, rate, rate / best))

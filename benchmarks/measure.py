@@ -22,6 +22,7 @@ from npsrcnn.runtime.jit import jit
 from npsrcnn.runtime.threads import parallel
 
 REPEATS = 7
+PACKAGES = ("numpy", "numba", "torch", "onnxruntime", "openvino", "jax", "opencv-python-headless")
 SETTLE = 0.05  # seconds
 CHAINS = 12  # multiply-adds that do not wait for each other
 ROUNDS = 8  # of them in one turn of the loop
@@ -87,7 +88,7 @@ def same(result: np.ndarray, expected: np.ndarray, what: str, tolerance: float =
 def machine() -> dict[str, str]:
     """Return what the numbers are measured on: processor, system and versions."""
     versions = {}
-    for package in ("numpy", "numba", "torch", "onnxruntime", "opencv-python-headless"):
+    for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

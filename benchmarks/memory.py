@@ -26,7 +26,7 @@ def run(x):
     if by == "npsrcnn":
         with peers.npsrcnn_threads(int(threads)):
             return net.forward(x)
-    return dict(peers.inference(net, x, int(threads)))[by]()
+    return peers.PEERS[by].make(net, x, int(threads))()
 
 run(np.ones((1, 1, 64, 64), np.float32))
 x = np.ones((1, 1, *map(int, shape)), np.float32)

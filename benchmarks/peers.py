@@ -1,33 +1,56 @@
-"""Run the same network and the same training step by PyTorch, ONNX Runtime and OpenCV.
+"""Run the same network and the same training step by other packages.
 
-Each at its best setting. What is not installed is left out.
+Each at its best setting. What is not installed is left out, and what fails says so.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
+import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from npsrcnn import SRCNN
+from npsrcnn.errors import UserError
 
 Run = Callable[[], np.ndarray]
-PEERS = ("ONNX Runtime", "PyTorch", "PyTorch channels_last", "OpenCV dnn")
 
 
-def inference(net: SRCNN, x: np.ndarray, threads: int) -> Iterator[tuple[str, Run]]:
-    """Yield the zero-padded network on ``x`` (N, C, H, W), by every package that is installed."""
-    if importlib.util.find_spec("onnxruntime"):
-        yield "ONNX Runtime", _onnx_runtime(net, x, threads)
-    if importlib.util.find_spec("torch"):
-        yield "PyTorch", _torch(net, x, threads, channels_last=False)
-        yield "PyTorch channels_last", _torch(net, x, threads, channels_last=True)
-    if importlib.util.find_spec("cv2"):
-        yield "OpenCV dnn", _opencv(net, x, threads)
+class Peer(NamedTuple):
+    """Another package that runs networks."""
+
+    package: str
+    make: Callable[[SRCNN, np.ndarray, int], Run]  # of the zero-padded network on (N, C, H, W)
+    tolerance: float = 1e-4  # of the largest value: how much its result may differ
+
+
+def installed() -> dict[str, Peer]:
+    """Return the peers whose packages are installed, by name."""
+    return {name: peer for name, peer in PEERS.items() if importlib.util.find_spec(peer.package)}
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Return what packages raise where they cannot run here: no compiler, no such instruction."""
+    cv2 = sys.modules.get("cv2")
+    own = (
+        ImportError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        LookupError,
+        UserError,
+    )
+    return own if cv2 is None else (*own, cv2.error)
 
 
 def _onnx_bytes(net: SRCNN) -> bytes:
@@ -87,6 +110,70 @@ def _opencv(net: SRCNN, x: np.ndarray, threads: int) -> Run:
         return model.forward()
 
     return run
+
+
+def _openvino(net: SRCNN, x: np.ndarray, threads: int, *, precision: str) -> Run:
+    import openvino
+
+    options = {
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": precision,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    core = openvino.Core()
+    model = core.read_model(_onnx_bytes(net))
+    model.reshape(list(x.shape))
+    request = core.compile_model(model, "CPU", options).create_infer_request()
+    return lambda: request.infer({0: x}, share_inputs=True)[0]
+
+
+def _compiled_torch(net: SRCNN, x: np.ndarray, threads: int) -> Run:
+    import torch
+
+    layout = torch.channels_last
+    torch.set_num_threads(threads)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model = torch.compile(torch_network(net, "same").to(memory_format=layout))
+    there = torch.from_numpy(x).to(memory_format=layout)
+
+    def run() -> np.ndarray:
+        torch.set_num_threads(threads)
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of PyTorch about itself
+            return model(there).numpy()
+
+    return run
+
+
+def _jax(net: SRCNN, x: np.ndarray, threads: int) -> Run:
+    import jax
+
+    if threads != os.cpu_count():
+        raise UserError("XLA takes all cores: give --threads of as many")
+    last = len(net.layers) - 1
+
+    @jax.jit
+    def forward(maps):
+        for depth, (w, b) in enumerate(net.layers):
+            maps = jax.lax.conv_general_dilated(maps, w, (1, 1), "SAME") + b[:, None, None]
+            maps = maps if depth == last else jax.nn.relu(maps)
+        return maps
+
+    there = jax.device_put(x)
+    return lambda: np.asarray(forward(there))
+
+
+PEERS = {
+    "ONNX Runtime": Peer("onnxruntime", _onnx_runtime),
+    "OpenVINO": Peer("openvino", partial(_openvino, precision="f32")),
+    "OpenVINO bfloat16": Peer("openvino", partial(_openvino, precision="bf16"), tolerance=0.05),
+    "PyTorch": Peer("torch", partial(_torch, channels_last=False)),
+    "PyTorch channels_last": Peer("torch", partial(_torch, channels_last=True)),
+    "torch.compile": Peer("torch", _compiled_torch),
+    "JAX": Peer("jax", _jax),
+    "OpenCV dnn": Peer("cv2", _opencv),
+}
 
 
 def training(

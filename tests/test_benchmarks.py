@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import benchmarks
 from benchmarks.__main__ import main
+from benchmarks.peers import PEERS, Peer
 from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 
 MODULES = sorted(path.stem for path in Path(benchmarks.__path__[0]).glob("[!_]*.py"))
@@ -39,3 +42,32 @@ def test_every_benchmark_imports_and_explains_itself(name, capsys):
         with pytest.raises(SystemExit, match="0"):
             module.main(["--help"])
         assert "usage: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("step", ["making", "running", "result"])
+def test_a_peer_that_fails_says_so_and_ends_nothing(step, tmp_path, capsys, monkeypatch):
+    def make(net, x, threads):
+        if step == "making":
+            raise RuntimeError("no compiler\nand many more lines")
+        if step == "running":
+            return lambda: [][0]
+        return lambda: x * 0
+
+    monkeypatch.setitem(PEERS, "JAX", Peer("numpy", make))
+    few = ["--networks", "3-1", "--sizes", "256", "--threads", "1", "--repeats", "1"]
+    file = tmp_path / "rows.json"
+    assert main(["inference", *few, "--beside", "JAX", "--json", str(file)]) == 0
+    rows = {row["by"]: row for row in json.loads(file.read_text(encoding="utf-8"))["rows"]}
+    assert rows["JAX"]["value"].startswith("failed: ")
+    assert "more lines" not in rows["JAX"]["value"]
+    assert "ms" not in rows["JAX"]
+    assert rows["npsrcnn"]["ms"] > 0
+
+
+def test_asv_finds_nothing_wrong_with_its_benchmarks():
+    pytest.importorskip("asv")
+    folder = Path(benchmarks.__path__[0]) / "asv"
+    command = ["-m", "asv", "check", "-E", f"existing:{sys.executable}"]
+    done = subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No problems found" in done.stdout

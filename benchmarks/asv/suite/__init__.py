@@ -1,0 +1,1 @@
+"""Times and ratios that asv takes of every commit: see CONTRIBUTING.md."""
