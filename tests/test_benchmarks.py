@@ -29,6 +29,7 @@ def threads_as_before():
 def test_all_defaults_but_few_repeats(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("benchmarks.training.STEPS", 2)
     few = ["--networks", "3-1", "--sizes", "256", "--threads", "1", "--repeats", "1"]
+    few += ["--beside", "ONNX Runtime", "PyTorch"]  # others take long to compile
     assert main(["inference", "training", *few, "--json", str(tmp_path / "rows.json")]) == 0
     assert "3-1 step of 128" in capsys.readouterr().out
     rows = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))["rows"]
