@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib
 import importlib.util
 import re
@@ -66,3 +67,15 @@ def test_the_texts_have_commands_to_check():
     for path in (ROOT / "README.md", *how_to):
         if path.name != "python.md":
             assert commands_of(path.read_text(encoding="utf-8"))
+
+
+def test_the_oldest_libraries_that_are_tested_are_those_that_are_promised():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    promised = {}
+    for line in settings["options"]["install_requires"].split():
+        name, version = line.split(">=")
+        promised[name] = [*version.split("."), "0", "0"][:3]
+    lines = (ROOT / ".ci" / "oldest.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert {name: version.split(".") for name, version in pins.items()} == promised

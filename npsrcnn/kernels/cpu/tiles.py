@@ -29,7 +29,7 @@ and addresses, with ``NPSRCNN_BOUNDSCHECK=1``, when run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from llvmlite import binding, ir
@@ -38,32 +38,37 @@ from numba.core import cgutils, config
 from numba.core.codegen import get_host_cpu_features
 from numba.core.errors import TypingError
 
-from npsrcnn.runtime.jit import BOUNDSCHECK, emitted, helper
+from npsrcnn.runtime.jit import BOUNDSCHECK, NEON_TILES, emitted, helper
+
+IS_NEON = NEON_TILES or binding.get_process_triple().startswith(("aarch64", "arm64"))
 
 
 def _registers() -> tuple[int, int, bool]:
     """Return what Numba compiles for: float32 lanes of a register, registers, multiply-add."""
     chosen: str | None = vars(config)["CPU_FEATURES"]  # as Numba itself reads NUMBA_CPU_FEATURES
     features = (get_host_cpu_features() if chosen is None else chosen).split(",")
-    if binding.get_process_triple().startswith(("aarch64", "arm64")):
-        return 4, 32, True  # NEON
+    if IS_NEON:
+        # Of 32. LLVM's schedules for Neoverse N1 and Cortex-A53 spill a tile that takes 31.
+        return 4, 30, True
     if "+avx512f" in features:
         return 16, 32, True
-    if "+avx2" in features and "+fma" in features:
-        return 8, 16, True
-    return 4, 16, "+fma" in features  # SSE2, or a processor unknown here
+    lanes = 8 if "+avx" in features or "+avx2" in features else 4  # AVX, SSE2, or unknown here
+    return lanes, 16, "+fma" in features
 
 
 LANES, REGISTERS, HAS_FMA = _registers()
 
 
 def vectors_beside(rows: int) -> int:
-    """Return the vectors that a tile of ``rows`` maps is wide: its sums, x and one w fit."""
-    return min(8, (REGISTERS - 1) // (rows + 1))
+    """Return the vectors that a tile of ``rows`` maps is wide: its sums, x and one w fit.
+
+    So does a product where it is not added in one instruction.
+    """
+    return min(8, (REGISTERS - (1 if HAS_FMA else 2)) // (rows + 1))
 
 
 ROWS = 4 if REGISTERS == 16 else 8
-"""Maps of the usual tile: 4 x 3 vectors in 16 registers, 8 x 3 in 32."""
+"""Maps of the usual tile: 4 x 3 vectors in 16 registers (4 x 2 without FMA), 8 x 3 in 32."""
 VECTORS = vectors_beside(ROWS)
 FEW_ROWS = 5
 """Maps of the tile for last layers: the five rows of a 5x5 filter."""
@@ -114,6 +119,23 @@ class Emitter:
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         one = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
         return self.builder.shuffle_vector(one, undefined, zeros)
+
+    def splat_lane(self, vector: ir.Value, lane: int) -> ir.Value:
+        """Make a vector that holds lane ``lane`` of ``vector`` in every lane."""
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [lane] * LANES)
+        return self.builder.shuffle_vector(vector, vector, mask)
+
+    def splats(self, pointer: ir.Value, count: int) -> Iterator[ir.Value]:
+        """Yield a vector of each of ``count`` numbers at ``pointer``.
+
+        Multiply-adds of NEON take one lane of a register, so that four numbers need only one. One
+        each, and Neoverse N1 spills the tile of 8 x 3.
+        """
+        if IS_NEON and count % LANES == 0:
+            vectors = [self.load(pointer, m) for m in range(0, count, LANES)]
+            yield from (self.splat_lane(vectors[m // LANES], m % LANES) for m in range(count))
+        else:
+            yield from (self.splat(self.scalar(pointer, m)) for m in range(count))
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """Compute a * b + c, rounded once where the processor can."""
@@ -182,8 +204,7 @@ def sum_taps(emit: Emitter, rows: int, vectors: int, arguments: Values) -> Value
         pixels = [emit.load(there, v * LANES) for v in range(vectors)]
         weights = emit.at(w, b.mul(k, ir.Constant(I64, rows)))
         sums = list(sums)
-        for m in range(rows):
-            weight = emit.splat(emit.scalar(weights, m))
+        for m, weight in enumerate(emit.splats(weights, rows)):
             for v in range(vectors):
                 sums[m * vectors + v] = emit.fma(weight, pixels[v], sums[m * vectors + v])
         return sums

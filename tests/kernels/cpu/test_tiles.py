@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import numba
 import numpy as np
 import pytest
+from assembly import check_tile, knows_arm
 from numba.core.errors import TypingError
 from processes import run_python
 
@@ -162,44 +161,6 @@ def test_forward_tile_of_a_single_map_is_its_formula(rng, vectors):
     np.testing.assert_allclose(out, exact, rtol=0, atol=2e-5)
 
 
-def compiled_tile(assembly: str, rows: int, vectors: int, kind: str) -> str:
-    """The assembly of one tile's function."""
-    name = rf"npsrcnn\.{kind}\.{rows}x{vectors}"
-    found = re.search(rf"^{name}:\n(.*?)^\s*\.size\s+{name}", assembly, re.M | re.S)
-    assert found, f"no function {name} in the assembly"
-    return found[1]
-
-
-def loop_over_taps(code: str, sums: int) -> str:
-    """The longest loop that adds to each of ``sums`` registers equally often.
-
-    A loop is instructions that end in a jump back to their beginning. A tile along rows has
-    another one, of its transform.
-    """
-    bodies = re.findall(r"^(\.?\w+):\n((?:(?!^\.?\w+:).*\n)*?)\s+j\w+\s+\1$", code, re.M)
-    counts = {body: len(re.findall(FMA, body, re.M)) for _, body in bodies}
-    whole = {body: count for body, count in counts.items() if count and count % sums == 0}
-    assert whole, f"no loop with multiply-adds of {sums} sums, but {sorted(counts.values())}"
-    return max(whole, key=whole.get)
-
-
-FMA = r"^\s+vfn?madd\d+ps\s"
-SPILL = r"\(%[re]?sp\)|\(%[re]?bp\)"
-DOUBLE = r"^\s+v?(?:(?:add|sub|mul|div|min|max|sqrt|fn?m[a-z]+\d+)[sp]d|cvt\w+)\s"
-
-
-def check_tile(
-    assembly: str, rows: int, vectors: int, register: str, kind: str = "forward"
-) -> None:
-    """Packed multiply-adds on the wide registers, and nothing of the loop in memory."""
-    code = compiled_tile(assembly, rows, vectors, kind)
-    loop = loop_over_taps(code, rows * vectors)
-    adds = re.findall(FMA + r".*", loop, re.M)
-    assert all(register in line for line in adds)
-    assert not re.search(SPILL, loop), "sums spilled to the stack"
-    assert not re.search(DOUBLE, code, re.M), "float64 in a float32 tile"
-
-
 @pytest.mark.skipif(not HAS_FMA or LANES == 4, reason="reads the assembly of x86 with AVX2 alone")
 def test_tiles_compile_to_packed_multiply_adds_without_spills(rng):
     x, off, w, bias, gate = forward_problem(rng, ROWS, ROWS, 5, LANES)
@@ -268,6 +229,7 @@ def run_rows(x, plane, off, w, bias, out, maps, phase, n):
 OTHER = """
 import numpy as np
 import test_tiles
+from assembly import check_tile
 from npsrcnn.kernels.cpu import tiles
 from numba import types
 
@@ -298,26 +260,50 @@ def test_tiles_for_avx512_compile_without_spills():
     run_as("skylake-avx512", "+avx512f,+avx512vl,+avx512dq,+avx2,+fma", """
 assert (tiles.LANES, tiles.ROWS, tiles.VECTORS) == (16, 8, 3)
 (assembly,) = test_tiles.run_forward.inspect_asm().values()
-test_tiles.check_tile(assembly, 8, 3, "%zmm")
+check_tile(assembly, 8, 3, "%zmm")
 (assembly,) = test_tiles.run_dots.inspect_asm().values()
-test_tiles.check_tile(assembly, 8, 3, "%zmm", "dot")
+check_tile(assembly, 8, 3, "%zmm", "dot")
 (assembly,) = test_tiles.run_rows.inspect_asm().values()
-test_tiles.check_tile(assembly, 8, 3, "%zmm", "rows")
+check_tile(assembly, 8, 3, "%zmm", "rows")
 """)  # fmt: skip
 
 
-@pytest.mark.skipif(LANES == 4, reason="needs an x86 that has more than SSE2")
-def test_tiles_work_without_avx():
-    run_as("x86-64", "+sse2", """
-assert (tiles.LANES, tiles.ROWS, tiles.VECTORS, tiles.HAS_FMA) == (4, 4, 3, False)
+FORMULAS = """
 rng = np.random.default_rng(0)
-for rows, act in ((4, 0), (5, 0), (4, 2)):
+for rows, act in ((tiles.ROWS, 0), (tiles.FEW_ROWS, 0), (tiles.ROWS, 2)):
     test_tiles.test_forward_tile_is_its_formula(rng, rows, 7, act)
 for thin in (False, True):
     test_tiles.test_dot_tile_adds_its_formula(rng, thin)
 for in_phases in (False, True):
     test_tiles.test_rows_tile_is_the_convolution(rng, 4, in_phases)
-""")  # fmt: skip
+"""
+
+
+@pytest.mark.skipif(LANES == 4, reason="needs an x86 with AVX")
+@pytest.mark.parametrize(
+    ("cpu", "features", "chosen"),
+    [
+        ("nehalem", "+sse4.2", (4, 4, 2, False)),
+        ("sandybridge", "+avx", (8, 4, 2, False)),
+        ("x86-64", "+avx,+fma", (8, 4, 3, True)),  # AVX without AVX2, as AMD Piledriver
+    ],
+)
+def test_tiles_work_on_older_processors(cpu, features, chosen):
+    choice = "(tiles.LANES, tiles.ROWS, tiles.VECTORS, tiles.HAS_FMA)"
+    run_as(cpu, features, f"assert {choice} == {chosen}, {choice}" + FORMULAS)
+
+
+def test_tiles_of_arm_are_their_formulas():
+    choice = "(tiles.LANES, tiles.ROWS, tiles.VECTORS, tiles.FEW_VECTORS, tiles.HAS_FMA)"
+    code = f"assert {choice} == (4, 8, 3, 4, True), {choice}" + FORMULAS
+    run_python(OTHER + code, beside=__file__, NPSRCNN_TILES="neon", NUMBA_CACHE_DIR="")
+
+
+@pytest.mark.skipif(not knows_arm(), reason="llvmlite has no compiler for Arm")
+def test_tiles_of_arm_compile_to_packed_multiply_adds_without_spills():
+    cpus = ["apple-m1", "cortex-a53", "cortex-a72", "cortex-a76", "neoverse-n1", "neoverse-v1"]
+    code = f"import assembly; assert assembly.knows_arm(); assembly.check_arm_tiles(*{cpus})"
+    run_python(code, NPSRCNN_TILES="neon")
 
 
 def test_bounds_are_checked_where_asked_for():
