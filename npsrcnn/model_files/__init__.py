@@ -6,7 +6,7 @@
 ``.pth .pt``           read, written  PyTorch's: a ``state_dict``, a checkpoint or a whole module
 ``.ckpt .pth.tar``     read           the same by other names; nothing in them is executed
 ``.safetensors``       read, written  arrays named as PyTorch names them; needs ``safetensors``
-``.onnx``              written        for other runtimes; needs the package ``onnx``
+``.onnx``              read, written  of other runtimes; needs the package ``onnx``
 =====================  =============  ===========================================================
 
 Files come from strangers. Whatever a file holds, reading it runs no code, takes little memory, and

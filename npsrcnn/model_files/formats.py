@@ -16,6 +16,7 @@ READERS = {
     ".mat": mat.read,
     **dict.fromkeys(PYTORCH, pth.read),
     ".safetensors": safetensors.read,
+    ".onnx": onnx.read,
 }
 SCALE_IN_NAME = re.compile(r"(?<![^\W_])x([1234])$")  # as in the authors' 9-1-5_91-images_x3.mat
 WRITERS = {

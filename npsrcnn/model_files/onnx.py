@@ -1,19 +1,26 @@
-"""ONNX files, for other runtimes: the network and its padding, for any height and width."""
+"""ONNX files, of other runtimes: the network and its padding, for any height and width.
+
+What is read is one chain of convolutions and ReLUs, padded by themselves or by Pad nodes.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
-from npsrcnn.model_files.facts import Facts, to_text
+from npsrcnn.model_files.common import LIMIT, check_size, reading
+from npsrcnn.model_files.facts import Facts, from_text, to_text
 from npsrcnn.runtime.files import write_atomically
 from npsrcnn.version import __version__
 
 OPSET = 13  # since 2020
 IR_VERSION = 7  # the file format of that opset's release
+MISSING = 'ONNX needs a package: pip install "npsrcnn[models]"'
+PLAIN = {"strides": [1, 1], "dilations": [1, 1], "group": 1}  # of a convolution, where it says so
 
 
 def write(path: Path, layers: Layers, facts: Facts) -> None:
@@ -25,7 +32,7 @@ def write(path: Path, layers: Layers, facts: Facts) -> None:
     try:
         import onnx
     except ImportError as error:
-        raise UserError(f"{path}: writing ONNX needs a package: pip install onnx") from error
+        raise UserError(f"{path}: {MISSING}") from error
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, weights, value = [], [], "image"
@@ -61,3 +68,96 @@ def write(path: Path, layers: Layers, facts: Facts) -> None:
     onnx.checker.check_model(model)
     with write_atomically(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
+
+
+def read(path: Path) -> tuple[Layers, Facts]:
+    """Read the convolutions of a chain of nodes, and what is known of them.
+
+    Raises
+    ------
+    UserError
+        Damaged, foreign, too large, no such chain, or without the package ``onnx``.
+    """
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise UserError(MISSING) from error
+    check_size(path)
+    with reading("an ONNX file", DecodeError):
+        model = onnx.load_model_from_string(path.read_bytes())
+        arrays = {tensor.name: _array(tensor) for tensor in model.graph.initializer}
+        for node in model.graph.node:
+            if node.op_type == "Constant" and len(node.attribute) == 1:
+                arrays[node.output[0]] = _array(node.attribute[0].t)
+        layers, paddings = _follow(model.graph, arrays)
+        facts: Facts = {"padding": "replicate" if "edge" in paddings else "zeros"}
+        texts = [prop.value for prop in model.metadata_props if prop.key == "npsrcnn"]
+        return layers, from_text(texts[0], layers) if texts else facts
+
+
+def _array(tensor: Any) -> np.ndarray:
+    """Return an initializer's numbers, if the file itself holds them."""
+    from onnx import TensorProto, numpy_helper
+
+    if tensor.data_location == TensorProto.EXTERNAL:
+        raise UserError(f"{tensor.name[:80]} lies in another file, which is not read")
+    if np.prod(tensor.dims, dtype=np.float64) * 8 > LIMIT:
+        raise UserError(f"{tensor.name[:80]} is too large for an SRCNN")
+    return np.asarray(numpy_helper.to_array(tensor))
+
+
+def _follow(graph: Any, arrays: dict[str, np.ndarray]) -> tuple[Layers, set[str]]:
+    """Return the layers from the graph's input to its output, and how edges are padded."""
+    users: dict[str, list[Any]] = {}
+    for node in graph.node:
+        if node.op_type != "Constant":
+            for name in node.input[:1]:
+                users.setdefault(name, []).append(node)
+    inputs = [value.name for value in graph.input if value.name not in arrays]
+    if len(inputs) != 1 or len(graph.output) != 1:
+        raise UserError(f"takes {len(inputs)} inputs and makes {len(graph.output)}, not one of one")
+    value, layers, paddings, active = inputs[0], [], set(), True
+    for _ in graph.node:
+        if value == graph.output[0].name:
+            break
+        nodes = users.get(value, [])
+        if len(nodes) != 1:
+            raise UserError(f"{len(nodes)} nodes take {value[:40]!r}: no chain, as an SRCNN is")
+        node, value = nodes[0], nodes[0].output[0]
+        settings = {attribute.name: _setting(attribute) for attribute in node.attribute}
+        if node.op_type == "Conv":
+            if not active:
+                raise UserError(f"no ReLU before {node.name[:40] or node.output[0][:40]!r}")
+            w = arrays[node.input[1]]
+            layers.append((w, arrays[node.input[2]] if len(node.input) > 2 else np.zeros(len(w))))
+            _check_plain(node, settings)
+            active = False
+            if any(settings.get("pads", [])):
+                paddings.add("zeros")
+        elif node.op_type == "Relu" and layers:
+            active = True
+        elif node.op_type == "Pad" and settings.get("mode", "constant") in ("edge", "constant"):
+            paddings.add(settings.get("mode", "constant"))
+        elif node.op_type != "Identity":
+            raise UserError(f"has a {node.op_type[:40]}: an SRCNN is convolutions and ReLUs alone")
+    if value != graph.output[0].name or not layers or active:
+        raise UserError("does not end with a convolution, as an SRCNN does")
+    for w, b in layers:
+        if w.dtype.kind != "f" or b.dtype.kind != "f":
+            raise UserError(f"has weights of {w.dtype} and {b.dtype}, not of real numbers")
+    return layers, paddings or {"edge"}  # unpadded, as the authors': edges stay closest to that
+
+
+def _setting(attribute: Any) -> Any:
+    from onnx import helper
+
+    value = helper.get_attribute_value(attribute)
+    return value.decode("ascii") if isinstance(value, bytes) else value
+
+
+def _check_plain(node: Any, settings: dict[str, Any]) -> None:
+    for name, plain in PLAIN.items():
+        value = settings.get(name, plain)
+        if (value if name == "group" else list(value)) != plain:
+            raise UserError(f"a convolution has {name} {str(value)[:20]}: an SRCNN's have not")

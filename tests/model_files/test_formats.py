@@ -178,8 +178,68 @@ def test_onnx_runtime_computes_the_same(padding, name, channels, rng, tmp_path):
         expected = net.forward(x.astype(np.float64))
         # float32 sums of up to 81 x 5 products: eps * sqrt(405) of the largest value, and some.
         np.testing.assert_allclose(y, expected, rtol=0, atol=5e-6 * np.abs(expected).max())
+    assert_same(net, load(tmp_path / "net.onnx"))
+    assert load(tmp_path / "net.onnx").padding == padding
     props = {p.key: p.value for p in onnx.load(tmp_path / "net.onnx").metadata_props}
     assert json.loads(props["npsrcnn"])["scale"] == 3
+
+
+def onnx_of(path, nodes, rng):
+    """Write a graph from x to y of (operation, inputs, output, settings)."""
+    pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    shapes = {"w1": (2, 1, 3, 3), "b1": (2,), "w2": (1, 2, 5, 5)}
+    arrays = {name: rng.standard_normal(shape).astype("f4") for name, shape in shapes.items()}
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 1, "h", "w"]) for n in "xy"]
+    graph = helper.make_graph(
+        [helper.make_node(op, ins.split(), [out], **how) for op, ins, out, how in nodes],
+        "net", [infos[0]], [infos[1]],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )  # fmt: skip
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    return arrays
+
+
+CONV1, RELU, CONV2 = ("Conv", "x w1 b1", "a", {}), ("Relu", "a", "r", {}), ("Conv", "r w2", "y", {})
+
+
+def test_onnx_of_others_is_read(rng, tmp_path):
+    path = tmp_path / "net_x2.onnx"
+    arrays = onnx_of(path, [("Conv", "x w1 b1", "a", {"pads": [1] * 4}), RELU, CONV2], rng)
+    net = load(path)
+    assert (net.name, net.padding, net.scale) == ("3-5", "zeros", 2)
+    np.testing.assert_array_equal(net.layers[0][1], arrays["b1"])
+    np.testing.assert_array_equal(net.layers[1][0], arrays["w2"])
+    assert not net.layers[1][1].any()
+    onnx_of(path, [CONV1, RELU, CONV2], rng)
+    assert load(path).padding == "replicate"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "says"),
+    [
+        ([CONV1, ("Tanh", "a", "r", {}), CONV2], "has a Tanh: an SRCNN is convolutions"),
+        ([("Conv", "x w1 b1", "r", {}), CONV2], "no ReLU before"),
+        ([CONV1, RELU, ("Conv", "r w2", "y", {"strides": [2, 2]})], r"strides \[2, 2\]"),
+        ([CONV1, RELU, ("Conv", "r w2", "y", {"group": 2})], "group 2"),
+        (
+            [CONV1, RELU, ("Conv", "r w2", "s", {}), ("Add", "s x", "y", {})],
+            "2 nodes take|has a Add",
+        ),
+        ([CONV1, RELU, ("Conv", "r other", "y", {})], "not an ONNX file, or damaged"),
+        ([CONV1, ("Relu", "a", "y", {})], "does not end with a convolution"),
+        ([CONV1, ("Relu", "a", "a", {})], "nodes take|does not end"),
+        ([], "does not end|no chain"),
+    ],
+)
+def test_onnx_that_is_no_chain_is_refused(nodes, says, rng, tmp_path):
+    onnx_of(tmp_path / "net.onnx", nodes, rng)
+    with pytest.raises(UserError, match=says):
+        load(tmp_path / "net.onnx")
+    (tmp_path / "net.onnx").write_bytes(b"\xff\x07 no protobuf")
+    with pytest.raises(UserError, match="not an ONNX file, or damaged"):
+        load(tmp_path / "net.onnx")
 
 
 def test_safetensors_of_others_are_read(rng, tmp_path):
@@ -219,6 +279,6 @@ def test_without_the_package_safetensors_one_line_says_so(rng, tmp_path, monkeyp
 
 def test_without_the_package_onnx_one_line_says_so(rng, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(UserError, match="pip install onnx"):
+    with pytest.raises(UserError, match=r'pip install "npsrcnn\[models\]"'):
         asymmetric(rng).save(tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
