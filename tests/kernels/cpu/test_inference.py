@@ -180,6 +180,7 @@ print(memory.peak_resident_bytes() - before - y.nbytes)
     assert int(run_python(code, beside=__file__)) < 64 * 2**20
 
 
+@pytest.mark.slow  # compiles all kernels anew, with bounds checked
 def test_no_tile_reaches_outside_its_arrays_and_float32_is_kept():
     code = """
 import re

@@ -218,6 +218,7 @@ def check_freshly_compiled_kernels():
     print([name for kernel in kernels for name in functions_in_float64(kernel)])
 
 
+@pytest.mark.slow  # compiles all kernels anew, with bounds checked
 def test_no_tile_reaches_outside_its_arrays_and_nothing_is_computed_in_float64():
     """Code from the cache cannot be looked into; with bounds checked there is no cache."""
     code = "import test_training; test_training.check_freshly_compiled_kernels()"
