@@ -128,6 +128,11 @@ class TiffReader:
         page = self._page
         self.orientation = ifd.number(self._directory, tiff_tags.ORIENTATION, 1)
         self.nodata = tiff_tags.nodata(self._directory)
+        if page.photometric == WHITE_IS_ZERO and self.nodata is not None:  # as samples() turns it
+            signed = self.kind.dtype.kind == "i"
+            self.nodata = (-1 if signed else peak(self.kind.dtype)) - self.nodata
+            text = ifd.entry(ifd.ASCII, f"{self.nodata:.17g}")
+            self._directory[tiff_tags.NODATA] = text
         self._planes = self.kind.samples if page.planarconfig == 2 else 1
         self._own_samples = self.kind.samples
         self._stored_dtype = self.kind.dtype.newbyteorder(self._pages.byte_order)

@@ -119,6 +119,20 @@ def test_no_value_stays_none_and_does_not_spread(tmp_path, enlarged, dtype, noda
     np.testing.assert_array_equal(restored[larger], result[larger])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+def test_no_value_where_white_is_zero(tmp_path, enlarged, dtype):
+    samples = (40 + 50 * HILL).astype(dtype)
+    samples[:9] = 7
+    tiff_file(tmp_path / "a.tif", samples, "7", photometric="miniswhite")
+    (result,), _ = enlarged(nets=())
+    turned = int(np.bitwise_not(dtype(7)))
+    assert (result[:18] == turned).all() and not (result[18:] == turned).any()
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert file.pages[0].tags[42113].value == str(turned)
+    assert np.abs(result[18:40].astype(int) - np.bitwise_not(samples[9:20]).repeat(2, 0).repeat(
+        2, 1)).max() < 20  # fmt: skip
+
+
 def test_what_lies_far_from_a_hole_does_not_know_of_it(tmp_path, enlarged):
     samples = (100 * HILL).astype(np.float32) - 50
     tiff_file(tmp_path / "a.tif", samples)
