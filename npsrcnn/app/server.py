@@ -41,7 +41,7 @@ class Kernels:
 
     def _compile(self) -> None:
         choice, _ = choose(None, 2)
-        self.seconds = compile_kernels(choice.likely.nets)
+        self.seconds = compile_kernels(choice.likely.nets).seconds
 
     def lines(self) -> Iterator[str]:
         """Yield what to say until all are compiled, then nothing more to say."""

@@ -158,10 +158,8 @@ def _choose(options: argparse.Namespace) -> tuple[Chosen, float]:
 
 
 def _compile(choice: Chosen, stream: TextIO) -> None:
-    if seconds := compile_kernels(choice.nets):
-        print(
-            f"kernels compiled for this processor in {seconds:.1f} s: only this once", file=stream
-        )
+    if (done := compile_kernels(choice.nets)).seconds:
+        print(done, file=stream)
 
 
 def _write_json(place: str, text: str) -> None:

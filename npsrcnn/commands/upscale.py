@@ -261,7 +261,7 @@ def _line(done: Enlarged) -> str:
     line += f"  {done.seconds:.2f} s"
     if done.peak_memory:
         line += f", peak memory {done.peak_memory / 1e6:.0f} MB"
-    line += ", most of them to compile kernels: only this once" * done.compiled
+    line += ", most of them to compile kernels" * done.compiled
     line += f"  without its {' and '.join(done.lost)}" if done.lost else ""
     return f"{line}  {done.comment}" if done.comment else line
 

@@ -55,8 +55,8 @@ def _enlarge_here(
 ) -> Generator[tuple[Job, Outcome], None, None]:
     """Enlarge the first picture alone, on all cores: it compiles what the others need."""
     for first in jobs[:1]:
-        if seconds := compile_kernels(options.choice.likely.nets):
-            say(f"kernels compiled for this processor in {seconds:.1f} s: only this once")
+        if (done := compile_kernels(options.choice.likely.nets)).seconds:
+            say(str(done))
         with compilations() as compiled:
             outcome = outcome_of(
                 first.source, partial(enlarge_file, first, options, progress=progress, say=say)

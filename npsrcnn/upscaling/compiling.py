@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,14 +24,28 @@ from npsrcnn.kernels.cpu import inference_stages as stages
 from npsrcnn.kernels.cpu.inference_plan import make_plan
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.resize import imresize
-from npsrcnn.runtime.jit import compilations, when_compiling
+from npsrcnn.runtime.jit import cache_folders, compilations, when_compiling
 from npsrcnn.runtime.lean_blas import import_blas_alone
 from npsrcnn.runtime.threads import get_num_threads
 from npsrcnn.upscaling.enlarger import pixels_of, planes_of
 from npsrcnn.upscaling.flat import subtract_flat_error
 
 
-def compile_kernels(nets: Sequence[SRCNN]) -> float:
+class Compiled(NamedTuple):
+    """How long kernels took to compile, 0 if a cache had them, and the folders that keep them."""
+
+    seconds: float = 0.0
+    folders: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Say it in one line, and whether it will be so again."""
+        line = f"kernels compiled for this processor in {self.seconds:.1f} s: "
+        if self.folders:
+            return line + f"only this once, kept in {' and '.join(self.folders)}"
+        return line + "at every start, as no folder can keep them: set NUMBA_CACHE_DIR to one"
+
+
+def compile_kernels(nets: Sequence[SRCNN]) -> Compiled:
     """Compile the kernels of networks on the CPU, and those of pictures of 8 bits.
 
     Numba compiles one kernel at a time in a process, so other processes compile what this one
@@ -39,8 +54,7 @@ def compile_kernels(nets: Sequence[SRCNN]) -> float:
 
     Returns
     -------
-    float
-        How many seconds it took; 0 if the cache had all kernels.
+    Compiled
     """
     started = time.perf_counter()
     nets = [net for net in nets if net.device == "cpu"]
@@ -55,7 +69,10 @@ def compile_kernels(nets: Sequence[SRCNN]) -> float:
                 stages.compiled(name)
         for net in nets:
             net.forward(np.zeros((1, net.channels, 16, 16), np.float32))
-    return time.perf_counter() - started if compiled else 0.0
+    if not compiled:
+        return Compiled()
+    folders = sorted(str(folder) for folder in cache_folders(compiled))
+    return Compiled(time.perf_counter() - started, tuple(folders))
 
 
 def share_jobs(stages: list[str], cores: int) -> list[list[str]]:
