@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
-from moving import INTERLACED, STEP, TICK, make_clip
+from moving import INTERLACED, STEP, TICK, av, make_clip
 
 from npsrcnn.errors import UserError
 from npsrcnn.video.clips import look_through

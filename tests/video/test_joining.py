@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-import av
 import pytest
-from av.sidedata.sidedata import Type
-from moving import INTERLACED, STEP, TICK, frames_of, make_clip, packets_of, planes_of, times_of
+from moving import INTERLACED, STEP, TICK, av, frames_of, make_clip, packets_of, planes_of, times_of
 from networks import identity
 
 from npsrcnn.video.clips import look_through
@@ -15,6 +13,7 @@ from npsrcnn.video.joining import decoding_times
 from npsrcnn.video.making import make_clip as make_from
 from npsrcnn.video.plan import Wishes, make_plan
 
+Type = av.sidedata.sidedata.Type
 MASTERING = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
 UNEVEN = [0, 700, 900, 2000, 2001, 5000, 5500, 5600, 9000, 9100]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
-from moving import INTERLACED, STEP, frames_of, make_clip, planes_of
+from moving import INTERLACED, STEP, av, frames_of, make_clip, planes_of
 
 from npsrcnn.errors import UserError
 from npsrcnn.video.clips import look_through
