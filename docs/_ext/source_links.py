@@ -31,7 +31,7 @@ def mark_links(app: Sphinx, docname: str, source: list[str]) -> None:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(docname), link["path"]))
         if (root / path).is_dir():
             path = posixpath.join(path, "__init__.py")
-        is_picture = Path(path).suffix in {".png", ".svg", ".jpg", ".gif"}
+        is_picture = Path(path).suffix in {".png", ".svg", ".jpg", ".gif", ".webp"}
         is_document = app.env.path2doc(str(root / path)) in app.env.found_docs
         if is_picture or is_document or not (root / path).is_file():
             return link[0]
