@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run: Callable[[Sequence[str]], int] = importlib.import_module(f"npsrcnn.commands.{name}").main
     if argv is None:
         frame.start_lean()
+        frame.shorten_warnings()
     return run(arguments)
 
 

@@ -109,7 +109,7 @@ def run(
     command = make_parser()
     if argv is None:  # the process is this command's own
         start_lean()
-        warnings.formatwarning = lambda message, *_: f"{command.prog}: warning: {message}\n"
+        shorten_warnings()
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be more than it can write
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does anyway
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -127,6 +127,11 @@ def run(
         if "--debug" in argv:
             raise
         return _fail(command.prog, describe(error), getattr(error, "exit_code", 1))
+
+
+def shorten_warnings() -> None:
+    """Print warnings as one line without a place in the code, in a process of a command."""
+    warnings.formatwarning = lambda message, *_: f"npsrcnn: warning: {message}\n"
 
 
 def start_lean() -> None:

@@ -28,7 +28,7 @@ def fault_of(net: SRCNN) -> str:
     greys = _responses(net.layers, GREYS)
     if np.abs(greys - GREYS[:, None]).max() <= TOLERANCE:
         return _fault_at_edges(net)
-    made = f"makes {255 * greys[1].mean():.0f} of a flat grey of 128"
+    made = f"makes {round(255 * greys[1].mean())} of a flat grey of 128"
     if np.abs(greys).max() < SMALL:
         return (
             f"{made}: this looks like a residual network, whose result is added to its input; "
