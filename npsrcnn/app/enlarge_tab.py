@@ -12,7 +12,7 @@ from npsrcnn.app.enlarging import Progress, bundle, compared, enlarge_uploads
 from npsrcnn.app.limits import MOST_FILES, MOST_PIXELS, check_picture
 from npsrcnn.app.sessions import Sessions
 from npsrcnn.app.telling import told, told_on_the_way
-from npsrcnn.app.weights import BEST, FAST, OWN, model_for
+from npsrcnn.app.weights import BEST, FAST, OWN, file_of
 from npsrcnn.images.compression import strength_of_file
 from npsrcnn.pixels.jpeg import quality_of_strength
 from npsrcnn.upscaling.outcomes import Enlarged
@@ -73,7 +73,7 @@ def enlarge_tab(sessions: Sessions) -> tuple[gr.Radio, gr.File]:
     ) -> Iterator[dict[Any, Any]]:  # fmt: skip
         session, factor = sessions.of(request.session_hash), SCALES[by]
         source_quality = {AS_FOUND: "auto", CLEAN: "clean"}.get(compression, int(given))
-        model = model_for(chosen, factor, mine)
+        model = file_of(mine) if chosen == OWN else None
         yield {
             status: "At work …",
             view: "",
@@ -82,7 +82,12 @@ def enlarge_tab(sessions: Sessions) -> tuple[gr.Radio, gr.File]:
         }
         progress = Progress(0)
         for progress in enlarge_uploads(
-            session, files or [], scale=factor, model=model, source_quality=source_quality
+            session,
+            files or [],
+            scale=factor,
+            model=model,
+            fast=chosen == FAST,
+            source_quality=source_quality,
         ):
             yield {status: progress.text()}
         done = [(one, factor) for one in progress.done]

@@ -62,8 +62,17 @@ class Progress:
         for one in self.done[-5:]:
             (width, height), (large_width, large_height) = one.size, one.enlarged
             line = f"{one.target.name}: {width} x {height} → {large_width} x {large_height}"
-            line += f" in {one.seconds:.2f} s with {', '.join(one.model)}"
-            lines.append(f"{line}; {one.comment}" if one.comment else line)
+            weights = ", ".join(Path(name).name for name in one.model)
+            line += f" in {one.seconds:.2f} s with {weights}"
+            lines.append(
+                "; ".join(
+                    [
+                        line,
+                        *([one.comment] if one.comment else []),
+                        *(f"without its {what}" for what in one.lost),
+                    ]
+                )
+            )
         lines += [f"⚠ {line}" for line in self.refused]
         return "\n\n".join(lines)
 
@@ -74,6 +83,7 @@ def enlarge_uploads(
     *,
     scale: float,
     model: str | None = None,
+    fast: bool = False,
     source_quality: str | int = "auto",
 ) -> Iterator[Progress]:
     """Enlarge uploads one after the other, until all are done or the session's work is cancelled.
@@ -83,7 +93,7 @@ def enlarge_uploads(
     session
     uploads
         Files, at the paths that the server gave them.
-    scale, model, source_quality
+    scale, model, fast, source_quality
         As for :func:`npsrcnn.upscaling.choice.choose`.
 
     Yields
@@ -99,7 +109,7 @@ def enlarge_uploads(
     with session.work("enlarge") as folder:
         source_folder = folder / "in"
         source_folder.mkdir()
-        choice, scale = choose(model, scale, source_quality)
+        choice, scale = choose(model, scale, source_quality, fast=fast)
         pictures, refused = take_pictures(uploads, source_folder, scale)
         progress = Progress(len(uploads), refused=refused)
         jobs, _ = plan_jobs(pictures, folder / "out", suffix=f"_x{scale:g}")

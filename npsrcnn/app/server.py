@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import os
-import threading
 from collections.abc import Iterator
 
 import gradio as gr
 
 from npsrcnn.app.coding_tab import coding_tab
+from npsrcnn.app.compiling import Kernels
 from npsrcnn.app.enlarge_tab import enlarge_tab
 from npsrcnn.app.inside_tab import inside_tab
 from npsrcnn.app.limits import MOST_FILE_BYTES
 from npsrcnn.app.sessions import KEPT_SECONDS, SWEEP_SECONDS, Sessions
 from npsrcnn.app.train_tab import train_tab
+from npsrcnn.errors import UserError
 from npsrcnn.report import compare
-from npsrcnn.upscaling.choice import choose
-from npsrcnn.upscaling.compiling import compile_kernels
 from npsrcnn.version import __version__
 
 SYSTEM_FONTS = ("system-ui", "sans-serif")
@@ -26,29 +26,9 @@ STYLE = f"""
 :root {{ --mine: #0b61c4; --other: #b4491b; }}
 .dark {{ --mine: #6bb0ff; --other: #f09a6c; }}
 .gradio-container {{ max-width: 1400px !important; margin: 0 auto !important; }}
-.gradio-container .fillable {{ width: 100% !important; }}
+.gradio-container .fillable {{ width: 100% !important; box-sizing: border-box; }}
 #ready:empty {{ display: none; }}
 """
-
-
-class Kernels:
-    """The kernels that a first picture needs, compiled while the page loads."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._thread = threading.Thread(target=self._compile, name="npsrcnn-compile", daemon=True)
-        self._thread.start()
-
-    def _compile(self) -> None:
-        choice, _ = choose(None, 2)
-        self.seconds = compile_kernels(choice.likely.nets).seconds
-
-    def lines(self) -> Iterator[str]:
-        """Yield what to say until all are compiled, then nothing more to say."""
-        while self._thread.is_alive():
-            yield "Kernels are being compiled for this processor: only this once. Go ahead."
-            self._thread.join(0.5)
-        yield f"Kernels compiled in {self.seconds:.0f} s." if self.seconds else ""
 
 
 def build(sessions: Sessions, kernels: Kernels) -> gr.Blocks:
@@ -107,18 +87,39 @@ def serve(
     ------
     OSError
         No such address, or no free port.
+    UserError
+        The page does not answer.
     """
     sessions = Sessions()
     # Gradio reads where uploads go, and whether to report itself, from the environment alone.
     os.environ["GRADIO_TEMP_DIR"] = str(sessions.root / "uploads")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    page = build(sessions, Kernels())
+    kernels = Kernels()
+    page = build(sessions, kernels)
     try:
-        page.queue(api_open=False, max_size=64)
+        address = _launch(page, host, port, password, browser, str(sessions.root))
+        kernels.start()
+        yield address
+    finally:
+        kernels.close()
+        page.close(verbose=False)
+        sessions.close_all()
+
+
+def _launch(
+    page: gr.Blocks, host: str, port: int | None, password: str | None, browser: bool, root: str
+) -> str:
+    """Begin to serve a page, and the files under ``root`` that it names; return its address."""
+
+    def knows(_: str, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), (password or "").encode())
+
+    page.queue(api_open=False, max_size=64)
+    try:
         _, address, _ = page.launch(
             server_name=host,
             server_port=port,
-            auth=None if password is None else (lambda user, given: given == password),
+            auth=knows if password else None,
             auth_message="Any name, and the password that npsrcnn app was started with.",
             prevent_thread_lock=True,
             inbrowser=browser,
@@ -126,7 +127,7 @@ def serve(
             share=False,
             show_error=False,
             footer_links=[],
-            allowed_paths=[str(sessions.root)],
+            allowed_paths=[root],
             max_file_size=MOST_FILE_BYTES,
             enable_monitoring=False,
             mcp_server=False,
@@ -135,7 +136,8 @@ def serve(
             theme=gr.themes.Default(font=SYSTEM_FONTS, font_mono=("ui-monospace", "monospace")),
             css=STYLE,
         )
-        yield address
-    finally:
-        page.close(verbose=False)
-        sessions.close_all()
+    except ValueError as error:  # Gradio's, where it cannot reach its own page
+        raise UserError(
+            f"{host} does not answer: set NO_PROXY={host} if there is a proxy"
+        ) from error
+    return str(address)

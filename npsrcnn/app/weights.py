@@ -4,34 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from npsrcnn.datasets import COLORS
 from npsrcnn.errors import UserError
 from npsrcnn.model.shipped import models
 
 BEST, FAST, OWN = "best", "fast", "a file of mine"
-FASTEST = "9-1-5"
 
 
 def shipped_names() -> list[str]:
-    """Return the names of weights that ship."""
-    return [model.name for model in models()]
-
-
-def model_for(kind: str, scale: float, own: str | None) -> str | None:
-    """Return what to enlarge with: a name, a file, or None for the best that ship.
-
-    Raises
-    ------
-    UserError
-        No file was given, or no fast weights ship for the scale.
-    """
-    if kind == BEST:
-        return None
-    if kind == OWN:
-        return file_of(own)
-    name = f"{FASTEST}-x{scale:g}"
-    if name not in shipped_names():
-        raise UserError(f"no fast weights for x{scale:g}: choose x2, x3 or x4, or the best weights")
-    return name
+    """Return the names of weights that ship, but those of colour beside Y alone."""
+    return [model.name for model in models() if model.color in COLORS]
 
 
 def file_of(own: str | None) -> str:

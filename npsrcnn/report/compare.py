@@ -25,7 +25,8 @@ STYLE = """
   margin-bottom: .4rem; }
 .compare .choices span { display: inline-flex; gap: .7rem; }
 .compare .choices label { cursor: pointer; display: inline-flex; gap: .25rem; padding: .2rem 0; }
-.compare .stage { overflow: auto; max-height: 86vh; width: fit-content; max-width: 100%;
+.compare .stage { overflow: auto; max-height: 86vh; width: fit-content;
+  max-width: min(100%, calc(100vw - 2rem));
   border-radius: 6px; }
 .compare .canvas { position: relative; width: calc(var(--w) * var(--fit) * 1px); max-width: 100%;
   aspect-ratio: var(--w) / var(--h); background: var(--edge, #8888); }
