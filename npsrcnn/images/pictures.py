@@ -270,9 +270,10 @@ def _decode(data: bytes, *, with_others: bool = True) -> Picture:
                 f"{image.format} of {frames} frames (animated): only single pictures are taken"
             )
         metadata, orientation = metadata_of(image, data)
-        if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
-            # Of 2 and 4 bits Pillow scales the samples to 8, and not the key
-            image.info["transparency"] *= 255 // (2 ** png.bits(data) - 1)
+        if image.format == "PNG" and image.mode in ("1", "L") and "transparency" in image.info:
+            # Of 1, 2 and 4 bits Pillow scales the samples to 8, and the key, from 12 on, of 1 bit.
+            levels = 1 if image.mode == "1" else 2 ** png.bits(data) - 1
+            image.info["transparency"] = min(255, image.info["transparency"] * (255 // levels))
         samples = _samples(image, metadata)
         if png.is_16_bit(data):
             samples = png.decode_16_bit(data)
