@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 
 from npsrcnn.upscaling.choice import choose
-from npsrcnn.upscaling.compiling import compile_kernels
+from npsrcnn.upscaling.compiling import NOT_KEPT, compile_kernels, folders
 
 LOOK_SECONDS = 0.5
 
@@ -23,7 +23,9 @@ class Kernels:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Begin to compile what is missing."""
+        """Begin to compile what is missing, if there is a folder that keeps it."""
+        if not folders():
+            return
         self._process = subprocess.Popen(
             [sys.executable, "-m", "npsrcnn.app.compiling"],
             stdin=subprocess.DEVNULL,
@@ -32,9 +34,20 @@ class Kernels:
         )
 
     def lines(self) -> Iterator[str]:
-        """Yield what to say until all are compiled, and then nothing more to say."""
+        """Yield what to say until all are compiled, and then nothing more to say.
+
+        Where no folder keeps them, that is said, and stays.
+        """
+        kept = folders()
+        if not kept:
+            yield f"Kernels are compiled for this processor {NOT_KEPT}."
+            return
+        line = (
+            "Kernels are being compiled for this processor: only this once, kept in "
+            f"{' and '.join(kept)}. Go ahead."
+        )
         while self._process is not None and self._process.poll() is None:
-            yield "Kernels are being compiled for this processor: only this once. Go ahead."
+            yield line
             try:
                 self._process.wait(LOOK_SECONDS)
             except subprocess.TimeoutExpired:

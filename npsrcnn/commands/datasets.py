@@ -105,6 +105,7 @@ def _prepare(options: argparse.Namespace) -> None:
     from npsrcnn.datasets.compression import in_words
     from npsrcnn.datasets.paths import paths_of_all
     from npsrcnn.datasets.shard_writer import write_shards
+    from npsrcnn.runtime.files import quoted
 
     bar = tqdm(desc="preparing", unit=" sub-images", unit_scale=True, leave=False, disable=None)
     with bar:
@@ -131,7 +132,8 @@ def _prepare(options: argparse.Namespace) -> None:
         f"{options.out.resolve()}: {sum(shard['count'] for shard in shards):,} sub-images of "
         f"{sum(len(shard['images']) - len(shard['skipped']) for shard in shards):,} images, "
         f"{nbytes / 1e6:,.0f} MB in {len(shards)} shards, complete\n"
-        f"train on it: npsrcnn train --data {options.out} --scale {options.scale}{compressed}"
+        f"train on it: npsrcnn train --data {quoted(options.out)} "
+        f"--scale {options.scale}{compressed}"
     )
 
 

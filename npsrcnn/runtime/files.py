@@ -8,6 +8,8 @@ import glob
 import hashlib
 import os
 import re
+import shlex
+import subprocess
 import tempfile
 import threading
 import time
@@ -111,6 +113,12 @@ def _ignores_case(folder: Path) -> bool:
     """Return whether names in ``folder`` that differ in case are one, as its own name's are."""
     other = folder.with_name(folder.name.swapcase()) if folder.name else folder
     return other != folder and os.path.exists(other) and os.path.samefile(folder, other)
+
+
+def quoted(path: str | Path) -> str:
+    """Return a path as it is typed in a shell, or at Windows' prompt: quoted where it must be."""
+    text = str(path)
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
 def check_writable(path: str | Path) -> None:

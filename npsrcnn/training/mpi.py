@@ -35,6 +35,7 @@ from npsrcnn.kernels.cpu.shares import Share
 from npsrcnn.kernels.cpu.tiles import HAS_FMA, LANES
 from npsrcnn.layers import Layers
 from npsrcnn.model.network import SRCNN
+from npsrcnn.runtime.files import quoted
 from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 from npsrcnn.training.optimizers import parameters
 from npsrcnn.training.ranks import FIXABLE, Ranks, TrainingStopped
@@ -223,7 +224,7 @@ class MPIRanks(Ranks):
         """Return how many ranks train, and how to go on should one die."""
         return [
             f"{self.size} ranks, this one with {get_num_threads()} threads; should one die, "
-            f"go on from the last checkpoint: --resume {folder.resolve()}"
+            f"go on from the last checkpoint: --resume {quoted(folder.resolve())}"
         ]
 
 

@@ -20,7 +20,7 @@ from npsrcnn.datasets.compression import in_words
 from npsrcnn.errors import DataError, UserError, describe
 from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.evaluation.scores import mean_psnr
-from npsrcnn.runtime.files import write_atomically
+from npsrcnn.runtime.files import quoted, write_atomically
 from npsrcnn.training.settings import Length, RunSettings, label_of
 from npsrcnn.training.trainer import Trainer, save_checkpoint
 
@@ -108,7 +108,8 @@ class Run:
             if not self.log:
                 raise
             raise DataError(
-                f"{error}; {self.trainer.step:,} steps are saved: then --resume {self.folder}"
+                f"{error}; {self.trainer.step:,} steps are saved: then "
+                f"--resume {quoted(self.folder)}"
             ) from error
         self.measure()
 
@@ -196,8 +197,9 @@ class Run:
                 f"best model  {best}",
                 f"last model  {folder / LAST}",
                 f"log         {folder / LOG}",
-                f"checkpoint  {folder / CHECKPOINT}  (go on: --resume {folder})",
-                f"use it      npsrcnn upscale PICTURE --scale {settings.scale} --model {best}",
+                f"checkpoint  {folder / CHECKPOINT}  (go on: --resume {quoted(folder)})",
+                f"use it      npsrcnn upscale PICTURE --scale {settings.scale} "
+                f"--model {quoted(best)}",
             ]
         )
 

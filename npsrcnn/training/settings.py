@@ -87,7 +87,9 @@ class RunSettings:
 
     def differences(self, given: Mapping[str, Any]) -> list[str]:
         """Return the options that set something else than these settings."""
-        return [_option(name) for name, value in given.items() if getattr(self, name) != value]
+        return [
+            _option(name, value) for name, value in given.items() if getattr(self, name) != value
+        ]
 
     def command(self, length: Length) -> str:
         """Return the command that repeats the run, for the model's metadata."""
@@ -98,11 +100,11 @@ class RunSettings:
             if (value := getattr(self, field.name)) != field.default
         }
         for name, value in {**changed, **asdict(length)}.items():
-            option = _option(name)
+            option = _option(name, value)
             if value is None:
                 continue
             if isinstance(value, bool):
-                words.append(option if value else option.replace("--", "--no-", 1))
+                words.append(option)
             elif name in PATHS:
                 paths = value if isinstance(value, tuple) else (value,)
                 words += [option, *map(label_of, paths)]
@@ -141,8 +143,10 @@ def _absolute(name: str) -> str:
     return str(Path(name).resolve()) if Path(name).exists() or "*" in name else name
 
 
-def _option(name: str) -> str:
-    return f"--{OTHER_OPTIONS.get(name, name).replace('_', '-')}"
+def _option(name: str, value: object) -> str:
+    """Return the option that sets a field to ``value``."""
+    negation = "no-" if value is False else ""
+    return f"--{negation}{OTHER_OPTIONS.get(name, name).replace('_', '-')}"
 
 
 def _frozen(value: Any) -> Any:

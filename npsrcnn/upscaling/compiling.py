@@ -30,6 +30,8 @@ from npsrcnn.runtime.threads import get_num_threads
 from npsrcnn.upscaling.enlarger import pixels_of, planes_of
 from npsrcnn.upscaling.flat import subtract_flat_error
 
+NOT_KEPT = "at every start, as no folder can keep them: set NUMBA_CACHE_DIR to one"
+
 
 class Compiled(NamedTuple):
     """How long kernels took to compile, 0 if a cache had them, and the folders that keep them."""
@@ -42,7 +44,12 @@ class Compiled(NamedTuple):
         line = f"kernels compiled for this processor in {self.seconds:.1f} s: "
         if self.folders:
             return line + f"only this once, kept in {' and '.join(self.folders)}"
-        return line + "at every start, as no folder can keep them: set NUMBA_CACHE_DIR to one"
+        return line + NOT_KEPT
+
+
+def folders() -> list[str]:
+    """Return the folders that keep compiled kernels for the next start, if any."""
+    return sorted(str(folder) for folder in cache_folders(stages.KERNELS.values()))
 
 
 def compile_kernels(nets: Sequence[SRCNN]) -> Compiled:
@@ -71,8 +78,8 @@ def compile_kernels(nets: Sequence[SRCNN]) -> Compiled:
             net.forward(np.zeros((1, net.channels, 16, 16), np.float32))
     if not compiled:
         return Compiled()
-    folders = sorted(str(folder) for folder in cache_folders(compiled))
-    return Compiled(time.perf_counter() - started, tuple(folders))
+    kept = sorted(str(folder) for folder in cache_folders(compiled))
+    return Compiled(time.perf_counter() - started, tuple(kept))
 
 
 def share_jobs(stages: list[str], cores: int) -> list[list[str]]:

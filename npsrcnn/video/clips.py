@@ -24,6 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from npsrcnn.errors import UserError, describe
+from npsrcnn.runtime.files import quoted
 
 RAW = {"h264", "hevc", "m4v", "mpegvideo", "obu", "vvc", "avs2", "avs3"}
 """FFmpeg's names of streams without a container, and so without times."""
@@ -166,7 +167,7 @@ def look_through(path: Path) -> Clip:
         if container.format.name in RAW:
             raise UserError(
                 f"{path}: a raw stream says no times: give it a container, and its rate "
-                f"(ffmpeg -r 25 -i {path.name} -c copy {path.stem}.mkv)"
+                f"(ffmpeg -r 25 -i {quoted(path.name)} -c copy {quoted(f'{path.stem}.mkv')})"
             )
         try:
             found = _Findings(stream)
@@ -177,7 +178,8 @@ def look_through(path: Path) -> Clip:
         if found.timeless:
             raise UserError(
                 f"{path}: {found.timeless} packets of the picture have no time: repair it first "
-                f"(ffmpeg -fflags +genpts -i {path.name} -c copy {path.stem}_times.mkv)"
+                f"(ffmpeg -fflags +genpts -i {quoted(path.name)} -c copy "
+                f"{quoted(f'{path.stem}_times.mkv')})"
             )
         if not found.looks:
             raise UserError(f"{path}: no frame of stream {stream.index} can be decoded")
@@ -260,7 +262,8 @@ def _clip(path: Path, container: InputContainer, stream: VideoStream, found: _Fi
         twice = next(a for a, b in itertools.pairwise(pts) if a == b)
         raise UserError(
             f"{path}: two frames have the time {float(twice * stream.time_base):.3f} s: repair it "
-            f"first (ffmpeg -i {path.name} -fps_mode cfr {path.stem}_times.mkv)"
+            f"first (ffmpeg -i {quoted(path.name)} -fps_mode cfr "
+            f"{quoted(f'{path.stem}_times.mkv')})"
         )
     return Clip(
         path=path,

@@ -17,6 +17,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from npsrcnn.errors import UserError
+from npsrcnn.runtime.files import replace
 from npsrcnn.video.clips import open_clip, video_stream
 from npsrcnn.video.encoders import add_video
 from npsrcnn.video.plan import Plan
@@ -49,7 +50,8 @@ def join(plan: Plan) -> int:
     Raises
     ------
     UserError, OSError
-        No frames, a damaged segment, a full disk, a folder that is gone.
+        No frames, a damaged segment, a full disk, a folder that is gone, a target that another
+        program keeps open (on Windows).
     """
     parts = Parts(plan)
     done = [parts.read_mark(number) for number in range(plan.segments)]
@@ -61,7 +63,7 @@ def join(plan: Plan) -> int:
             _write(plan, parts, done, source, out)
         with open(joined, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(joined, plan.target)
+        replace(joined, plan.target)
     return sum(segment.frames for segment in done)
 
 

@@ -20,6 +20,7 @@ from av.stream import Stream
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.resize import Resizer
+from npsrcnn.runtime.files import quoted
 from npsrcnn.version import __version__
 from npsrcnn.video.clips import OWN_CLOCK, Clip, open_clip, video_stream
 from npsrcnn.video.encoders import (
@@ -243,12 +244,14 @@ def _check_picture(clip: Clip, wishes: Wishes) -> None:
     if clip.changes is not None:
         raise UserError(
             f"{stream} (video) changes its size, format or range at {clip.changes:.2f} s: cut it "
-            f"there (ffmpeg -i {path.name} -c copy -t {clip.changes:.2f} {path.stem}_1.mkv)"
+            f"there (ffmpeg -i {quoted(path.name)} -c copy -t {clip.changes:.2f} "
+            f"{quoted(f'{path.stem}_1.mkv')})"
         )
     if planar(first.pixel_format) is None:
         raise UserError(
             f"{stream} (video) is {first.pixel_format}, and taken are Y'CbCr and grey: convert it "
-            f"(ffmpeg -i {path.name} -pix_fmt yuv444p -c:v ffv1 -c:a copy {path.stem}.mkv)"
+            f"(ffmpeg -i {quoted(path.name)} -pix_fmt yuv444p -c:v ffv1 -c:a copy "
+            f"{quoted(f'{path.stem}.mkv')})"
         )
     if clip.interlaced and not wishes.deinterlace:
         raise UserError(f"{stream} (video) is interlaced: give --deinterlace")
@@ -310,17 +313,17 @@ def _encoding(
     rows, columns = Resizer((height, width), scale).shape
     columns *= 2 if wishes.compare == SIDE else 1
     pixel_format = pixel_format_for(name, clip.first.pixel_format)
-    stem = target.stem
+    lossless = quoted(f"{target.stem}.mkv")
     if pixel_format is None:
         raise UserError(
             f"{clip.path}: {CODECS[name].encoder} takes no {clip.first.pixel_format}: "
-            f"give --codec ffv1 -o {stem}.mkv, which is lossless"
+            f"give --codec ffv1 -o {lossless}, which is lossless"
         )
     halves = has_half_planes(pixel_format)
     if name in EVEN_ONLY and (columns % 2 * halves[0] or rows % 2 * halves[1]):
         raise UserError(
             f"{clip.path}: {columns} x {rows} is odd, which {name} does not have in "
-            f"{pixel_format}: give another --scale, or --codec ffv1 or vp9 with -o {stem}.mkv"
+            f"{pixel_format}: give another --scale, or --codec ffv1 or vp9 with -o {lossless}"
         )
     if name == "hevc" and min(columns, rows) < X265_LEAST_SIDE:
         raise UserError(
@@ -349,7 +352,7 @@ def _encoding(
         raise UserError(
             f"{clip.path}: {encoding.encoder}, {columns} x {rows} {pixel_format}"
             f"{_told(encoding.options)}, into {target.suffix}: refused; "
-            f"give -o {stem}.mkv, --codec {other}, or other options"
+            f"give -o {lossless}, --codec {other}, or other options"
         ) from error
     return encoding
 
@@ -379,7 +382,8 @@ def _copied_streams(
                 continue
             attached = companion.kind == "cover" and container == "matroska"
             if not attached and not _fits(source.streams[companion.index], container, encoding):
-                elsewhere = "" if container == "matroska" else f"-o {target.stem}.mkv, or "
+                matroska = quoted(f"{target.stem}.mkv")
+                elsewhere = "" if container == "matroska" else f"-o {matroska}, or "
                 raise UserError(
                     f"{clip.path}: {companion.words} does not go into {target.suffix}: "
                     f"give {elsewhere}--drop {companion.kind}"

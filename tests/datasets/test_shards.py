@@ -392,14 +392,14 @@ def test_none_usable_is_an_error(files, tmp_path):
 
 
 def test_the_command(files, tmp_path, capsys):
-    out = tmp_path / "set"
+    out = tmp_path / "a set"
     argv = ["prepare", files[0].parent, "-o", out, "--scale", 3, "--size", 17, "--stride", 8]
     for _ in range(2):  # made, and verified
         assert command.main([str(a) for a in [*argv, "--rescale", "0.8"]]) == 0
         first, second = capsys.readouterr().out.splitlines()
         assert first.startswith(f"{out}: {len(opened(out))} sub-images of 7 images, ")
         assert first.endswith(" in 1 shards, complete")
-        assert second == f"train on it: npsrcnn train --data {out} --scale 3"
+        assert second == f"train on it: npsrcnn train --data '{out}' --scale 3"
     assert opened(out).cut.rescale == (1.0, 0.8)
     assert command.main([str(a) for a in argv]) == 1
     line = capsys.readouterr().err.strip()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from processes import run_python
@@ -18,6 +21,7 @@ from npsrcnn.runtime.files import (
     expand_pattern,
     identity,
     leftovers,
+    quoted,
     write_atomically,
 )
 
@@ -151,6 +155,19 @@ def test_a_folder_that_may_not_be_written_is_said_at_once(monkeypatch, tmp_path)
     monkeypatch.setattr(files.time, "sleep", None)
     with pytest.raises(PermissionError), write_atomically(tmp_path / "a") as temporary:
         temporary.write_text("new")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a b.png", "it's.png", "$(x).png", 'a "b".png', "*"])
+def test_a_quoted_name_is_one_word_of_a_shell(name):
+    assert shlex.split(quoted(Path(name))) == [name]
+    if os.name != "nt":
+        assert subprocess.check_output(["sh", "-c", f"printf %s {quoted(name)}"]) == name.encode()
+
+
+def test_windows_has_quotes_of_its_own(monkeypatch):
+    monkeypatch.setattr(files.os, "name", "nt")
+    assert quoted(r"C:\My Pictures\a.png") == r'"C:\My Pictures\a.png"'
+    assert quoted(r"C:\a.png") == r"C:\a.png"
 
 
 def test_patterns_are_expanded_where_no_shell_does(tmp_path):

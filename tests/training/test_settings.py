@@ -48,6 +48,13 @@ def test_the_command_names_data_without_its_place():
     )
 
 
+def test_what_differs_is_named_as_it_was_typed():
+    words = ["--lr", "2", "--no-orientations", "--hold-out", "3", "--revive-dead", "--seed", "0"]
+    given = given_settings(vars(make_parser().parse_args(words)))
+    found = RunSettings(orientations=True).differences(given)
+    assert sorted(found) == ["--hold-out", "--lr", "--no-orientations", "--revive-dead"]
+
+
 def test_checkpoints_of_earlier_versions_are_read():
     old = {
         "data": ["dead-leaves"], "scale": 2, "network": "9-1-5", "renew": True, "eval": None,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from moving import INTERLACED, STEP, TICK, av, frames_of, make_clip, packets_of, planes_of, times_of
 from networks import identity
 
+from npsrcnn.runtime import files
 from npsrcnn.video.clips import look_through
 from npsrcnn.video.joining import decoding_times
 from npsrcnn.video.making import make_clip as make_from
@@ -176,6 +180,23 @@ def test_every_frame_arrives_the_last_ones_too(tmp_path):
         mean = abs(planes_of(frame)[0].astype(int) - planes_of(after[i])[0][::2, ::2]).mean()
         other = abs(planes_of(frame)[0].astype(int) - planes_of(after[i - 1])[0][::2, ::2]).mean()
         assert mean < other
+
+
+def test_a_player_that_has_the_target_open_is_waited_for(tmp_path, monkeypatch):
+    """On Windows it cannot be replaced meanwhile."""
+    source, rename, slept = make_clip(tmp_path / "a.mp4", 4), os.replace, []
+
+    def refuse(part, target):
+        if Path(target).name == "b.mkv" and not slept:
+            error = PermissionError(errno.EACCES, "Access is denied", str(part))
+            error.winerror = 5
+            raise error
+        rename(part, target)
+
+    monkeypatch.setattr(files.os, "replace", refuse)
+    monkeypatch.setattr(files.time, "sleep", slept.append)
+    assert len(frames_of(enlarge(source, "b.mkv"))) == 4
+    assert slept == [files.PAUSES[0]]
 
 
 def test_an_excerpt_begins_at_zero_with_its_own_sound(tmp_path):
