@@ -22,16 +22,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from PIL import ImageColor
+
 from npsrcnn.commands import clips, frame
 from npsrcnn.commands.progress import Progress
 from npsrcnn.errors import UsageError, UserError
+from npsrcnn.images.encoding import Encoding
 from npsrcnn.kernels import DEVICES
 from npsrcnn.runtime.files import check_writable, write_atomically
 from npsrcnn.upscaling.batch import enlarge_all
 from npsrcnn.upscaling.choice import Chosen, choose
 from npsrcnn.upscaling.enlarger import steps_of
 from npsrcnn.upscaling.files import MEMORY, EnlargeOptions, Job
-from npsrcnn.upscaling.jobs import chosen_format, is_file_name, plan_jobs
+from npsrcnn.upscaling.jobs import check_encoding, chosen_format, is_file_name, plan_jobs
 from npsrcnn.upscaling.outcomes import ClusterError, Enlarged, Failed, Outcome, Skipped
 from npsrcnn.upscaling.source_quality import AUTO, check_source_quality
 
@@ -81,6 +84,29 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--suffix", help="appended to names (default: _x and the scale)")
     parser.add_argument("--format", help="png, jpg, tif, webp... (default: as IN)")
+    parser.add_argument(
+        "--quality",
+        type=_quality,
+        metavar="N",
+        help="of JPEG, WebP and AVIF, 1 to 100 (default: 95, of AVIF 90)",
+    )
+    parser.add_argument(
+        "--lossless",
+        action="store_true",
+        help="lose nothing: JPEG and AVIF become PNG, and WebP is without loss, as it is anyway"
+        " where IN was",
+    )
+    parser.add_argument(
+        "--background",
+        type=_color,
+        metavar="COLOR",
+        help="behind transparent pixels where the format holds none, as JPEG: white, #1e90ff",
+    )
+    parser.add_argument(
+        "--strip",
+        action="store_true",
+        help="without EXIF, places, texts and previews; colour profiles are kept",
+    )
     parser.add_argument(
         "-r", "--recursive", action="store_true", help="folders within folders too, as a tree"
     )
@@ -158,6 +184,8 @@ def run(options: argparse.Namespace) -> int:
         return clips.run(options)
     clips.check_no_clip_options(options)
     format_suffix = chosen_format(options.output, options.format)
+    encoding = Encoding(options.quality, options.lossless, options.background)
+    check_encoding(format_suffix, encoding)
     if options.output is not None and is_file_name(options.output):
         check_writable(options.output)
     for file in (options.json, options.report):
@@ -195,6 +223,8 @@ def run(options: argparse.Namespace) -> int:
         options.resume,
         options.page,
         keep_times=options.times == "keep",
+        encoding=encoding,
+        strip=options.strip,
     )
     started = time.perf_counter()
     done = _enlarge(jobs, how, options, stream)
@@ -298,6 +328,27 @@ def _source_quality(text: str) -> str | int:
         return check_source_quality(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _quality(text: str) -> int:
+    """Parse --quality for argparse."""
+    value = frame.positive_int(text)
+    if value > 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than 100")
+    return value
+
+
+def _color(text: str) -> tuple[int, int, int]:
+    """Parse a colour for argparse, as white, #1e90ff or rgb(30, 144, 255)."""
+    try:
+        color = ImageColor.getrgb(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no colour: give white, #1e90ff..."
+        ) from error
+    if len(color) > 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is transparent itself")
+    return color[0], color[1], color[2]
 
 
 def _bytes(text: str) -> int:

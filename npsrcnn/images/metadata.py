@@ -44,6 +44,13 @@ class Metadata:
         profile = self.icc_profile or icc.profile_of(self.color, self.gamma, grey)
         return replace(self, icc_profile=profile)
 
+    def stripped(self) -> Metadata:
+        """Return what tells of the pixels: colours, and what stands for no value."""
+        tags = {tag: value for tag, value in self.tags.items() if tag == tiff_tags.NODATA}
+        return Metadata(
+            self.icc_profile, gamma=self.gamma, color=self.color, tags=tags, placed=self.placed
+        )
+
     def enlarged(self, scale: float, size: tuple[int, int]) -> Metadata:
         """Return the metadata of the picture ``scale`` times as large, of ``size`` (H, W)."""
         tags, block = tiff_tags.enlarged(self.tags, self.exif, scale, size)

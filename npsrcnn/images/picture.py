@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class Picture:
         What the picture is for where there are ``others``.
     lost : tuple of str
         What its file held as well, and is not kept, in words.
+    lossless : bool
+        Its file is of a format that may lose something, WebP, and did not; nor will a new one.
     """
 
     pixels: np.ndarray
@@ -54,6 +56,7 @@ class Picture:
     others: list[Companion] = field(default_factory=list)
     role: int = mpf.BASELINE
     lost: tuple[str, ...] = ()
+    lossless: bool = False
 
     @classmethod
     def from_samples(cls, samples: np.ndarray, metadata: Metadata | None = None) -> Picture:
@@ -72,6 +75,12 @@ class Picture:
     def is_opaque(self) -> bool:
         """Return whether alpha, if there is one, is at its maximum everywhere."""
         return self.alpha is None or bool((self.alpha == peak(self.alpha.dtype)).all())
+
+    def stripped(self) -> Picture:
+        """Return the picture alone, with what tells of its colours."""
+        lost = (*self.lost, *map(str, self.others))
+        metadata = self.metadata.stripped()
+        return replace(self, metadata=metadata, others=[], role=mpf.BASELINE, lost=lost)
 
     def values(self) -> Values:
         """Return what the numbers in ``pixels`` mean."""

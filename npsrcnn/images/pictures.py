@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import avif, mpf, png, tiff, tiff_metadata, xmp
+from npsrcnn.images import avif, mpf, png, tiff, tiff_metadata, webp, xmp
 from npsrcnn.images.exif import UPRIGHT
 from npsrcnn.images.metadata import Metadata, metadata_of
 from npsrcnn.images.picture import Companion, Picture
@@ -37,6 +37,16 @@ class Format(NamedTuple):
     max_side: int = 65535  # pixels
     options: dict[str, object] = {}  # noqa: RUF012 (never changed)
     limits: dict[str, int] = {}  # noqa: RUF012 (bytes of metadata; longer ones are dropped)
+
+    @property
+    def has_quality(self) -> bool:
+        """Return whether it may lose something, more or less."""
+        return "quality" in self.options
+
+    @property
+    def can_be_lossless(self) -> bool:
+        """Return whether it can keep pixels as they are. Pillow's AVIF always loses something."""
+        return not self.has_quality or self.name == "WEBP"
 
 
 SEGMENT_BYTES = 65533  # that a segment of JPEG holds
@@ -284,6 +294,7 @@ def _decode(data: bytes, *, with_others: bool = True) -> Picture:
         picture = _upright(samples, orientation, metadata)
         if image.format in ("JPEG", "MPO") and with_others:
             _add_others(picture, data, orientation)
+        picture.lossless = image.format == "WEBP" and webp.is_lossless(data)
     return picture
 
 

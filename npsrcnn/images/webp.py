@@ -1,4 +1,4 @@
-"""WebP: read from a file's header how strongly its pixels were compressed.
+"""WebP: read from a file's headers how strongly its pixels were compressed, or whether at all.
 
 A lossy WebP file is a frame of VP8, whose header (RFC 6386, section 9) names a quantizer index,
 0 to 127, for the whole picture. Its fields are coded by a boolean entropy coder (section 7).
@@ -6,12 +6,15 @@ A lossy WebP file is a frame of VP8, whose header (RFC 6386, section 9) names a 
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 STRENGTH_OF_INDEX = 1.3
 """Percent of JPEG's standard table that an index amounts to: what the networks that restore JPEG do
 best as, over Set5 at x2 and libwebp's qualities from 20 to 95."""
+LOSSY, LOSSLESS = b"VP8 ", b"VP8L"  # chunks with pixels
 HEADER_BYTES = 256  # of a frame, in which its first fields lie
 FRAME_TAG = 10  # bytes before the coded fields of a key frame: tag, start code, width and height
 
@@ -26,15 +29,27 @@ def read_strength(path: Path) -> float | None:
         one whose header ends early.
     """
     with open(path, "rb") as file:
-        if file.read(4) != b"RIFF" or file.read(8)[4:] != b"WEBP":
+        name, size = _find_frame(file)
+        if name != LOSSY:
             return None
+        frame = file.read(min(size, HEADER_BYTES))
+        return STRENGTH_OF_INDEX * _quantizer_index(frame) if len(frame) > 16 else None
+
+
+def is_lossless(data: bytes) -> bool:
+    """Return whether the pixels of a WebP file were compressed without loss."""
+    return _find_frame(io.BytesIO(data))[0] == LOSSLESS
+
+
+def _find_frame(file: BinaryIO) -> tuple[bytes, int]:
+    """Go to the frame of a WebP file; return the name and size of its chunk, b"" if it has none."""
+    if file.read(4) == b"RIFF" and file.read(8)[4:] == b"WEBP":
         while len(head := file.read(8)) == 8:
             name, size = head[:4], struct.unpack("<I", head[4:])[0]
-            if name == b"VP8 ":
-                frame = file.read(min(size, HEADER_BYTES))
-                return STRENGTH_OF_INDEX * _quantizer_index(frame) if len(frame) > 16 else None
+            if name in (LOSSY, LOSSLESS):
+                return name, size
             file.seek(size + size % 2, 1)
-    return None
+    return b"", 0
 
 
 def _quantizer_index(frame: bytes) -> int:

@@ -13,13 +13,14 @@ from PIL import Image
 
 from npsrcnn.errors import UserError
 from npsrcnn.images import icc, iptc, mpf, png, tiff_metadata, tiff_writer, xmp
+from npsrcnn.images.encoding import AS_USUAL, Encoding
 from npsrcnn.images.metadata import exif_with_prefix, png_chunks
 from npsrcnn.images.picture import Picture
 from npsrcnn.images.pictures import Format, writable
 from npsrcnn.runtime.files import write_atomically
 
 
-def write(path: str | Path, picture: Picture | np.ndarray) -> None:
+def write(path: str | Path, picture: Picture | np.ndarray, encoding: Encoding = AS_USUAL) -> None:
     """Write a picture, or an array as for ``Picture.from_samples``; the suffix names the format.
 
     The file appears under its name when it is complete.
@@ -34,10 +35,12 @@ def write(path: str | Path, picture: Picture | np.ndarray) -> None:
     """
     if isinstance(picture, np.ndarray):
         picture = Picture.from_samples(picture)
-    write_pages(path, [picture])
+    write_pages(path, [picture], encoding)
 
 
-def write_pages(path: str | Path, pictures: Iterable[Picture]) -> None:
+def write_pages(
+    path: str | Path, pictures: Iterable[Picture], encoding: Encoding = AS_USUAL
+) -> None:
     """Write pictures as the pages of a file, in their order; raises as :func:`write`.
 
     They are taken one by one, and let go when they are compressed.
@@ -47,11 +50,11 @@ def write_pages(path: str | Path, pictures: Iterable[Picture]) -> None:
     parts: list[bytes] = []
     pages: list[tiff_writer.Page] = []
     for picture in pictures:
-        reason = misfit(picture, kind, len(parts) + 1)
+        reason = misfit(picture, kind, len(parts) + 1, encoding)
         if reason:
             raise UserError(f"{path}: {reason}")
         if not kind.alpha:
-            picture = dataclasses.replace(picture, alpha=None)
+            picture = encoding.flattened(picture)
         try:
             if kind.name == "TIFF":
                 metadata = picture.metadata.for_profiles(picture.pixels.ndim == 2)
@@ -60,7 +63,7 @@ def write_pages(path: str | Path, pictures: Iterable[Picture]) -> None:
                 tags = tiff_metadata.to_directory(metadata, picture.pixels.shape[:2])
                 pages.append(tiff_writer.encode_page(picture.samples(), tags))
             else:
-                parts.append(_encode(picture, kind))
+                parts.append(_encode(picture, kind, encoding))
         except (UserError, OSError, ValueError, OverflowError, struct.error) as error:
             raise UserError(f"{path}: cannot be written as {kind.name} ({error})") from error
     data = b"".join(tiff_writer.assemble(pages) if pages else parts)
@@ -68,7 +71,9 @@ def write_pages(path: str | Path, pictures: Iterable[Picture]) -> None:
         temporary.write_bytes(data)
 
 
-def misfit(picture: Picture, kind: Format, number: int = 1) -> str | None:
+def misfit(
+    picture: Picture, kind: Format, number: int = 1, encoding: Encoding = AS_USUAL
+) -> str | None:
     """Return why a format cannot hold a picture as page ``number``, and what to do; None if it can.
 
     Pages count from 1 on.
@@ -85,14 +90,20 @@ def misfit(picture: Picture, kind: Format, number: int = 1) -> str | None:
     hdr = icc.hdr_name(picture.metadata.color)
     if hdr and kind.name != "PNG":
         return f"{kind.name} cannot say that colours are HDR ({hdr}): write PNG"
+    if encoding.lossless and not kind.can_be_lossless:
+        return f"{kind.name} loses something: write PNG, TIFF or WebP"
     if not (kind.alpha or picture.is_opaque()):
-        return f"{kind.name} holds no transparency: write PNG, TIFF or WebP"
+        if encoding.background is None:
+            return f"{kind.name} holds no transparency: write PNG, TIFF or WebP"
+        grey = picture.pixels.ndim == 2 and picture.metadata.icc_profile
+        if grey and len(set(encoding.background)) > 1:
+            return "a grey picture with a profile of its own needs a grey background"
     if max(picture.pixels.shape[:2]) > kind.max_side:
         return f"{kind.name} holds at most {kind.max_side} pixels a side: write PNG"
     return None
 
 
-def _encode(picture: Picture, kind: Format) -> bytes:
+def _encode(picture: Picture, kind: Format, encoding: Encoding) -> bytes:
     metadata = picture.metadata
     if kind.name != "JPEG" and metadata.xmp:
         metadata = dataclasses.replace(metadata, xmp=xmp.without_gain_map(metadata.xmp))
@@ -113,10 +124,16 @@ def _encode(picture: Picture, kind: Format) -> bytes:
         for key, value in known.items()
         if value and len(value) <= kind.limits.get(key, len(value))
     }
+    if encoding.quality is not None and kind.has_quality:
+        options["quality"] = encoding.quality
+    elif kind.name == "WEBP" and (encoding.lossless or picture.lossless):
+        # there quality is effort, and exact keeps the colours where alpha is 0
+        options |= {"lossless": True, "quality": 80, "exact": True}
     others: list[mpf.Part] = []
     if kind.name == "JPEG":
         others = [
-            mpf.Part(other.attribute, _encode(other.picture, kind)) for other in picture.others
+            mpf.Part(other.attribute, _encode(other.picture, kind, encoding))
+            for other in picture.others
         ]
         options["extra"] = b"".join(
             [

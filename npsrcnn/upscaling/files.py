@@ -23,6 +23,7 @@ from npsrcnn import images
 from npsrcnn.errors import UserError
 from npsrcnn.images import Picture, tiff, webp
 from npsrcnn.images.compression import strength_of_file
+from npsrcnn.images.encoding import AS_USUAL, Encoding
 from npsrcnn.images.tiff_writer import LARGEST
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.values import Values
@@ -101,6 +102,10 @@ class EnlargeOptions:
         The only page to enlarge of files of several, from 1 on.
     keep_times : bool
         Give results the dates of their sources.
+    encoding : Encoding
+        How to write results.
+    strip : bool
+        Leave out metadata but what tells of colours, and what goes with a picture in its file.
     """
 
     choice: Choice
@@ -109,6 +114,8 @@ class EnlargeOptions:
     resume: bool = False
     page: int | None = None
     keep_times: bool = True
+    encoding: Encoding = AS_USUAL
+    strip: bool = False
 
 
 class Need(NamedTuple):
@@ -229,6 +236,7 @@ def _too_much(job: Job, needed: int) -> str:
 def _enlarge_whole(job: Job, options: EnlargeOptions) -> tuple[Chosen, Path, Scene]:
     """Enlarge the pages of a file in memory; return by what, where they went, and their sizes."""
     pages = list(images.read_pages(job.source, options.page))
+    pages = [page.stripped() for page in pages] if options.strip else pages
     values = [page.values() for page in pages]
     chosen = options.choice
     if isinstance(chosen, Automatic):
@@ -247,7 +255,8 @@ def _enlarge_whole(job: Job, options: EnlargeOptions) -> tuple[Chosen, Path, Sce
     larger = enlarged(chosen.nets)
     first_larger = next(larger)
     target = job.target
-    if not job.fixed_format and images.misfit(first_larger, images.writable(target.suffix)):
+    kind = images.writable(target.suffix)
+    if not job.fixed_format and images.misfit(first_larger, kind, encoding=options.encoding):
         if job.fallback is None:
             raise UserError(
                 f"{job.source}: no room for {target.with_suffix('.png')}: give --format tif"
@@ -256,9 +265,9 @@ def _enlarge_whole(job: Job, options: EnlargeOptions) -> tuple[Chosen, Path, Sce
     for path, restored in job.outputs(target):
         results = chain([first_larger], larger) if restored else enlarged(())
         if len(pages) == 1:
-            images.write(path, next(results))
+            images.write(path, next(results), options.encoding)
         else:
-            images.write_pages(path, results)
+            images.write_pages(path, results, options.encoding)
     lost = [*first_larger.lost]
     if images.writable(target.suffix).name != "JPEG":
         lost += map(str, first_larger.others)
@@ -295,7 +304,8 @@ def _enlarged(picture: Picture, nets: Sequence[SRCNN], scale: float, values: Val
         for other in picture.others
     ]
     metadata = picture.metadata.enlarged(scale, pixels.shape[:2])
-    return Picture(pixels, alpha, metadata, others=others, lost=picture.lost)
+    lost, lossless = picture.lost, picture.lossless
+    return Picture(pixels, alpha, metadata, others=others, lost=lost, lossless=lossless)
 
 
 def _size(picture: Picture) -> tuple[int, int]:
@@ -330,6 +340,7 @@ def _enlarge_by_blocks(
             memory=options.memory,
             resume=options.resume,
             page=options.page,
+            strip=options.strip,
             compute=compute,
             progress=progress,
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from npsrcnn import images
 from npsrcnn.errors import UsageError, UserError
+from npsrcnn.images.encoding import Encoding
 from npsrcnn.runtime.files import check_writable, expand_pattern, identity
 from npsrcnn.upscaling.files import Job
 from npsrcnn.upscaling.outcomes import Failed
@@ -48,6 +49,21 @@ def chosen_format(output: Path | None, kind: str | None) -> str | None:
     except UserError as error:
         raise UsageError(str(error)) from error
     return chosen
+
+
+def check_encoding(format_suffix: str | None, encoding: Encoding) -> None:
+    """Raise UsageError where what was asked for says nothing of the format that was chosen."""
+    if encoding.lossless and encoding.quality is not None:
+        raise UsageError("--quality says how much may be lost, --lossless nothing: choose one")
+    if format_suffix is None:
+        return
+    kind = images.writable(format_suffix)
+    if encoding.lossless and not kind.can_be_lossless:
+        raise UsageError(f"--lossless: {kind.name} loses something: choose PNG, TIFF or WebP")
+    if encoding.quality is not None and not kind.has_quality:
+        raise UsageError(f"--quality: {kind.name} has none: choose JPEG, WebP or AVIF")
+    if encoding.background is not None and kind.alpha:
+        raise UsageError(f"--background: {kind.name} keeps transparency: leave it out")
 
 
 def plan_jobs(

@@ -61,12 +61,15 @@ class ScenePage(NamedTuple):
         """Return the enlargement of the page."""
         return Enlarger(self.reader.kind.size, nets, scale, self.values)
 
-    def enlarged_tags(self, scale: float, shape: tuple[int, int], *, alone: bool) -> Directory:
+    def enlarged_tags(
+        self, scale: float, shape: tuple[int, int], *, alone: bool, strip: bool
+    ) -> Directory:
         """Return what to store with the enlarged page: as a picture in memory gets it.
 
         It stays as it is stored, and keeps its orientation. ``alone``: it is taken out of others.
         """
         metadata = self.reader.metadata(upright=False)
+        metadata = metadata.stripped() if strip else metadata
         metadata = tiff_metadata.of_one_page(metadata) if alone else metadata
         tags = tiff_metadata.to_directory(metadata.enlarged(scale, shape), shape)
         if self.reader.orientation != 1:
@@ -126,6 +129,7 @@ def enlarge_scene(
     memory: int,
     resume: bool = False,
     page: int | None = None,
+    strip: bool = False,
     compute: Compute | None = None,
     progress: Callable[[int, int], None] = lambda done, blocks: None,
 ) -> Scene:
@@ -142,6 +146,8 @@ def enlarge_scene(
         Go on where an interrupted call has stopped, if one has.
     page : int, optional
         The only page to enlarge, from 1 on; default: all.
+    strip : bool
+        Leave out metadata, but what tells of colours.
     compute
         A generator: ``compute(job, blocks)`` yields ``job(block)`` for each block, in their
         order; default: two at a time on threads of this process.
@@ -159,6 +165,7 @@ def enlarge_scene(
     pages = _opened(source, page)
     enlargers = [one.enlarger(nets, scale) for one in pages]
     facts = _facts(source, nets, scale) | ({} if page is None else {"page": page})
+    facts |= {"strip": True} if strip else {}
     journal = Journal(target)
     try:
         if journal.exists():
@@ -176,7 +183,7 @@ def enlarge_scene(
             begun = []
             for one, enlarger in zip(pages, enlargers, strict=True):
                 kind = one.reader.kind._replace(size=enlarger.shape)
-                tags = one.enlarged_tags(scale, enlarger.shape, alone=page is not None)
+                tags = one.enlarged_tags(scale, enlarger.shape, alone=page is not None, strip=strip)
                 begun.append((kind, tags))
             file = TiledFile.begin(journal.part, begun)
             journal.begin(facts, side, file.end)

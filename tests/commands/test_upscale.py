@@ -186,6 +186,34 @@ def test_sixteen_bits_orientation_and_profile_survive(tmp_path, model, rng):
     np.testing.assert_array_equal(result.pixels, upscale(np.rot90(pixels, -1), 2, model))
 
 
+def test_how_results_are_written(tmp_path, model, rng):
+    samples = rng.integers(0, 256, (20, 30, 4), np.uint8)
+    exif = Image.Exif()
+    exif[0x010F] = "maker"
+    profile = b"profile"
+    Image.fromarray(samples).save(tmp_path / "a.png", exif=exif, icc_profile=profile)
+    Image.fromarray(samples[..., :3]).save(tmp_path / "b.jpg", exif=exif)
+    Image.fromarray(samples).save(tmp_path / "c.webp", lossless=True, exact=True)
+    a, b, c = (str(tmp_path / name) for name in ("a.png", "b.jpg", "c.webp"))
+    with_model = ["--model", model]
+    as_jpeg = ["--background", "#fff", "--quality", "60", "--strip"]
+    assert main([a, *with_model, *as_jpeg, "-o", str(tmp_path / "a.jpg")]) == 0
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert not image.getexif() and image.info["icc_profile"] == profile
+        assert image.size == (60, 40) and np.asarray(image).mean() > 160  # half of it is white
+        image.save(tmp_path / "again.jpg", quality=60)
+        with Image.open(tmp_path / "again.jpg") as again:
+            assert again.quantization == image.quantization
+    assert main([b, c, *with_model, "--lossless"]) == 0
+    expected = upscale(images.read_array(b), 2, model)
+    np.testing.assert_array_equal(images.read_array(tmp_path / "b_jpg_x2.png"), expected)
+    for options in ([], ["--suffix", "_y"]):
+        assert main([c, *with_model, *options]) == 0
+    for name in ("c_x2.webp", "c_y.webp"):
+        result = images.read(tmp_path / name)
+        np.testing.assert_array_equal(result.samples(), upscale(samples, 2, model))
+
+
 def usage(argv, capsys):
     """The one line of a command called wrongly."""
     assert main(argv) == 2
@@ -214,6 +242,15 @@ def test_wrong_calls(photo, model, capsys, tmp_path):
         "would be overwritten": [*one, "--suffix", ""],
         "no part of a file's name": [*one, "--suffix", "/../x"],
         "neither a folder nor": [*one, "-o", str(tmp_path / "file")],
+        "'101' is more than 100": [*one, "--quality", "101"],
+        "'0' is not a whole number": [*one, "--quality", "0"],
+        "--lossless nothing: choose one": [*one, "--quality", "90", "--lossless"],
+        "--quality: PNG has none": [*one, "--quality", "90", "--format", "png"],
+        "--lossless: AVIF loses something": [*one, "--lossless", "--format", "avif"],
+        "'greem' is no colour": [*one, "--background", "greem"],
+        "'#ffffff80' is transparent itself": [*one, "--background", "#ffffff80"],
+        "--background: WEBP keeps transparency": [*one, "--background", "red", "-o", "a.webp"],
+        "--strip is for pictures": [str(tmp_path / "clip.mp4"), "--strip"],
     }
     for message, argv in wrong.items():
         assert message in usage(argv, capsys)

@@ -27,13 +27,14 @@ HILL = np.exp(-(np.linspace(-2, 2, 70)[:, None] ** 2) - np.linspace(-2, 2, 90) *
 def enlarged(tmp_path, monkeypatch):
     """Enlarge a.tif both ways; its pages as arrays, and the outcome."""
 
-    def both(scale=2, nets=None, page=None):
+    def both(scale=2, nets=None, page=None, strip=False):
         nets = [random_net("3-1-3")] if nets is None else nets
         source, memory, blocks = (tmp_path / name for name in ("a.tif", "b.tif", "c.tif"))
-        options = EnlargeOptions(Chosen(nets), scale, page=page)
+        options = EnlargeOptions(Chosen(nets), scale, page=page, strip=strip)
         outcome = enlarge_file(Job(source, memory, fixed_format=True), options)
         monkeypatch.setattr(streaming, "LARGEST", TILE)
-        streaming.enlarge_scene(source, blocks, nets, scale, memory=10**9, page=page)
+        scene = {"memory": 10**9, "page": page, "strip": strip}
+        streaming.enlarge_scene(source, blocks, nets, scale, **scene)
         with tifffile.TiffFile(memory) as one, tifffile.TiffFile(blocks) as other:
             assert len(one.pages) == len(other.pages)
             pages = [page.asarray() for page in one.pages]
@@ -180,6 +181,22 @@ def test_what_a_file_says_is_the_same_both_ways(tmp_path, enlarged):
     assert found[33550] == (5, 10, 0) and found[282] == (300, 1) and found[283] == (601, 2)
     assert found[42112] == "<GDALMetadata>ü</GDALMetadata>"
     assert images.read(tmp_path / "c.tif").metadata == images.read(tmp_path / "b.tif").metadata
+
+
+def test_what_is_stripped_and_what_is_not(tmp_path, enlarged):
+    tags = {
+        271: ifd.entry(ifd.ASCII, "a maker"), ifd.GPS: {1: ifd.entry(ifd.ASCII, "N")},
+        34675: ifd.entry(ifd.UNDEFINED, b"profile"), 700: ifd.entry(ifd.BYTE, b"<x/>"),
+        33723: ifd.entry(ifd.UNDEFINED, b"\x1c\2\5\0\5Title"), 270: ifd.entry(ifd.ASCII, "text"),
+        42113: ifd.entry(ifd.ASCII, "7"), 33550: ifd.entry(ifd.DOUBLE, [10, 20, 0]),
+    }  # fmt: skip
+    samples = (100 * HILL).astype(np.uint8)[..., None]
+    (tmp_path / "a.tif").write_bytes(tiff_writer.encode(samples, tags))
+    enlarged(strip=True)
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        found = {tag.code: tag.value for tag in file.pages[0].tags if tag.code not in LAYOUT}
+    assert found.pop(34675) == b"profile" and found.pop(42113) == "7"
+    assert set(found) <= {277, 282, 283, 296, 305}, found
 
 
 def write_cog(path, samples, mask=None):
