@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import avif, mpf, png, tiff, tiff_metadata, webp, xmp
+from npsrcnn.images import avif, mpf, png, recognized, tiff, tiff_metadata, webp, xmp
 from npsrcnn.images.exif import UPRIGHT
 from npsrcnn.images.metadata import Metadata, metadata_of
 from npsrcnn.images.picture import Companion, Picture
@@ -162,7 +162,7 @@ def _told_in_one_line(path: Path) -> Iterator[None]:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: not an image, or of an unknown format") from error
+        raise UserError(f"{path}: {recognized.described(path)}") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UserError(
@@ -273,6 +273,9 @@ def _contents(path: Path) -> bytes:
 
 def _decode(data: bytes, *, with_others: bool = True) -> Picture:
     """Decode a file that is no TIFF, with what goes with its picture."""
+    damaged: tuple[str, ...] = ()
+    if data.startswith(png.SIGNATURE):
+        data, damaged = png.without_damaged(data)
     with _image(io.BytesIO(data)) as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format not in STILL:
@@ -292,6 +295,7 @@ def _decode(data: bytes, *, with_others: bool = True) -> Picture:
             wide = avif.decode_wide(data) if avif.bits(data) > 8 else None
             samples = samples if wide is None else wide
         picture = _upright(samples, orientation, metadata)
+        picture.lost += damaged
         if image.format in ("JPEG", "MPO") and with_others:
             _add_others(picture, data, orientation)
         picture.lossless = image.format == "WEBP" and webp.is_lossless(data)

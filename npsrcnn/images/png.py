@@ -22,6 +22,13 @@ CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # samples per pixel, of each colour type bu
 BLOCK_BYTES = 1 << 18  # compressed at a time: enough of them to keep the threads busy
 WINDOW_BYTES = 1 << 15  # deflate looks back this far, also into the block before
 COLOR_CHUNKS = (b"cICP", b"cHRM", b"sRGB", b"mDCV", b"cLLI", b"mDCv", b"cLLi")
+WORDS = {
+    b"tEXt": "text", b"zTXt": "text", b"iTXt": "text", b"eXIf": "EXIF", b"tIME": "date",
+    b"pHYs": "resolution", b"iCCP": "colour profile", b"gAMA": "gamma",
+    **dict.fromkeys(COLOR_CHUNKS, "colour space"),
+}  # fmt: skip
+"""What chunks hold without which the pixels are the same."""
+OF_PIXELS = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # of the chunks that readers may leave out
 PAETH = 4  # the type of a filter
 PIECE_ROWS = 32  # that one thread filters at a time
 ZLIB_LEVEL = 2  # zlib's: three times as fast as 6, files a seventh larger
@@ -36,6 +43,36 @@ def bits(data: bytes) -> int:
 def is_16_bit(data: bytes) -> bool:
     """Return whether ``data`` is a PNG file of 16 bits per sample."""
     return data.startswith(SIGNATURE) and data[24:25] == b"\x10"
+
+
+def without_damaged(data: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """Return a PNG file without damaged chunks that its pixels need not, and what these held.
+
+    Raises
+    ------
+    UserError
+        A chunk before the pixels, which need it, has a wrong checksum. (Of the pixels themselves
+        zlib has one.)
+    """
+    whole, before_pixels = memoryview(data), True
+    kept, start, lost = [], 0, []
+    for name, position, end in _places(data):
+        before_pixels = before_pixels and name != b"IDAT"
+        dispensable = name[:1].islower() and name not in OF_PIXELS
+        if end > len(data) or not (dispensable or before_pixels):
+            continue
+        (checksum,) = struct.unpack_from(">I", data, end - 4)
+        if zlib.crc32(whole[position + 4 : end - 4]) == checksum:
+            continue
+        text = name.decode("latin-1")
+        if not dispensable:
+            raise UserError(f"damaged PNG (wrong checksum of chunk {text!r})")
+        lost.append(f"{WORDS.get(name, f'chunk {text!r}')}, which is damaged")
+        kept.append(whole[start:position])
+        start = end
+    if not lost:
+        return data, ()
+    return b"".join([*kept, whole[start:]]), tuple(dict.fromkeys(lost))
 
 
 def decode_16_bit(data: bytes) -> np.ndarray:
@@ -118,10 +155,16 @@ def encode(pixels: np.ndarray, chunks: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for name, position, end in _places(data):
+        yield name, data[position + 8 : end - 4]
+
+
+def _places(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, begin and end of each chunk; the last may end behind the file's end."""
     position = len(SIGNATURE)
     while position + 12 <= len(data):
         size, name = struct.unpack_from(">I4s", data, position)
-        yield name, data[position + 8 : position + 8 + size]
+        yield name, position, position + 12 + size
         position += 12 + size
 
 

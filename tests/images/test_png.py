@@ -147,3 +147,44 @@ def test_missing_and_damaged_pixels(rng):
     place = data.index(b"IDAT") + 40
     with pytest.raises(UserError, match="damaged PNG"):
         png.decode_16_bit(data[:place] + b"\0\0\0\0\0\0" + data[place + 6 :])
+
+
+def spoiled(name):
+    """A PNG file of 8 bits whose chunk of that name has a wrong checksum; its pixels and chunks."""
+    pixels = np.arange(24 * 16, dtype=np.uint32).reshape(24, 16, 1).astype(np.uint8)
+    texts = [(b"tEXt", b"Title\0kept"), (b"tEXt", b"Comment\0hello"), (b"tRNS", b"\0\7")]
+    data = png.encode(pixels, [*texts, (b"pHYs", bytes([0, 0, 11, 19] * 2 + [1])), (b"abCd", b"x")])
+    place = data.rindex(name) if name == b"tEXt" else data.index(name)
+    end = place + 4 + int.from_bytes(data[place - 4 : place], "big")
+    return pixels, data[:end] + bytes([data[end] ^ 1]) + data[end + 1 :]
+
+
+@pytest.mark.parametrize(
+    "name, words", [(b"tEXt", "text"), (b"pHYs", "resolution"), (b"abCd", "chunk 'abCd'")]
+)
+def test_a_damaged_chunk_that_pixels_need_not_is_left_out_and_named(tmp_path, name, words):
+    pixels, data = spoiled(name)
+    (tmp_path / "a.png").write_bytes(data)
+    picture = read(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.pixels, pixels[..., 0])
+    assert picture.lost == (f"{words}, which is damaged",)
+    assert picture.metadata.text.get("Title") == "kept"
+    assert ("Comment" in picture.metadata.text) == (name != b"tEXt")
+    assert (picture.metadata.dpi is None) == (name == b"pHYs")
+
+
+@pytest.mark.parametrize("name", [b"IHDR", b"tRNS"])
+def test_a_damaged_chunk_that_pixels_need_is_named(tmp_path, name):
+    (tmp_path / "a.png").write_bytes(spoiled(name)[1])
+    with pytest.raises(
+        UserError, match=rf"a\.png: damaged PNG \(wrong checksum of .*{name.decode()}"
+    ):
+        read(tmp_path / "a.png")
+
+
+def test_damage_behind_the_pixels_costs_nothing_but_what_is_damaged(tmp_path):
+    pixels, data = spoiled(b"IEND")
+    (tmp_path / "a.png").write_bytes(data)
+    picture = read(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.pixels, pixels[..., 0])
+    assert picture.lost == () and picture.metadata.text == {"Title": "kept", "Comment": "hello"}

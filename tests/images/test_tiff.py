@@ -12,6 +12,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from processes import run_python
 from random_inputs import random_image, smooth_samples
 from tiff_files import tiff_of
 
@@ -309,3 +310,26 @@ def test_one_bit(tmp_path, rng, compression, white_is_zero, layout):
     np.testing.assert_array_equal(read(tmp_path / "a.tif").pixels, expected)
     pixels, _ = tiff.TiffReader(tmp_path / "a.tif").read((10, 40), (5, 30))
     np.testing.assert_array_equal(pixels, expected[10:40, 5:30])
+
+
+@pytest.mark.parametrize("name", ["jpegxl", "webp"])
+def test_a_compression_that_needs_a_package_more_is_named(tmp_path, name):
+    pytest.importorskip("imagecodecs", reason="writes such files")
+    path = tmp_path / "a.tif"
+    pixels = np.full((32, 48, 3), 99, np.uint8)
+    tifffile.imwrite(path, pixels, photometric="rgb", compression=name)
+    np.testing.assert_array_equal(read(path).pixels.shape, pixels.shape)
+    code = f"""
+import sys
+sys.modules["imagecodecs"] = None  # as where it is not installed
+from npsrcnn import images
+from npsrcnn.errors import UserError
+try:
+    images.read({str(path)!r})
+except UserError as error:
+    print(error)
+"""
+    said = run_python(code).strip()
+    assert said == (
+        f"{path}: compressed by {name.upper()}, which needs a package more: pip install imagecodecs"
+    )

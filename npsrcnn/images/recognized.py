@@ -1,0 +1,56 @@
+"""Name a file that cannot be opened by its first bytes: another format, or a damaged file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+UNKNOWN = "not an image, or of an unknown format"
+OTHERS = (
+    (b"II\xbc\x01", "JPEG XR"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (b"%PDF-", "PDF"),
+    (b"FLIF", "FLIF"),
+    (b"BPG\xfb", "BPG"),
+    (b"\x76\x2f\x31\x01", "OpenEXR"),
+    (b"#?RADIANCE\n", "Radiance HDR"),
+    (b"gimp xcf ", "GIMP's XCF"),
+    (b"FUJIFILMCCD-RAW", "a camera's raw file (RAF)"),
+)  # fmt: skip
+"""First bytes of formats that are not read."""
+BRANDS = {
+    b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"heis": "HEIC", b"mif1": "HEIF",
+    b"msf1": "HEIF", b"crx ": "a camera's raw file (CR3)",
+}  # fmt: skip
+"""Of files in boxes, as MP4's: the brand, which follows the box's size and "ftyp"."""
+DAMAGED = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"GIF8", "GIF"),
+    (b"RIFF", "WebP"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"8BPS", "PSD"),
+)
+"""First bytes of formats that are read, but for headers that are damaged."""
+LONGEST = 16  # bytes that are looked at
+
+
+def described(path: Path) -> str:
+    """Say what a file is that no reader knows.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    with open(path, "rb") as file:
+        begin = file.read(LONGEST)
+    other = next((name for first, name in OTHERS if begin.startswith(first)), None)
+    if begin[4:8] == b"ftyp":
+        other = BRANDS.get(begin[8:12])
+    if other:
+        return f"{other}, which is not read: save it as PNG or TIFF"
+    if begin.startswith(b"RIFF") and begin[8:12] != b"WEBP":
+        return UNKNOWN
+    damaged = next((name for first, name in DAMAGED if begin.startswith(first)), None)
+    return f"{damaged}, but its headers are damaged or truncated" if damaged else UNKNOWN

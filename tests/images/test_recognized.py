@@ -1,0 +1,53 @@
+"""What a file is called that cannot be opened."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from npsrcnn.errors import UserError
+from npsrcnn.images import read
+from npsrcnn.images.recognized import UNKNOWN, described
+
+OTHERS = {
+    "JPEG XR": b"II\xbc\x01\x08\0\0\0",
+    "JPEG XL": b"\xff\x0a\xfa\x1f\x01",
+    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0",
+    "HEIF": b"\0\0\0\x18ftypmif1\0\0\0\0",
+    "PDF": b"%PDF-1.7\n",
+}
+
+
+@pytest.mark.parametrize("name", list(OTHERS))
+def test_another_format_is_named_whatever_its_suffix_says(tmp_path, name):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(OTHERS[name] + bytes(100))
+    with pytest.raises(UserError, match=f"a.jpg: {name}, which is not read: save it as PNG"):
+        read(path)
+
+
+def test_jpeg_xr_and_jpeg_xl_as_their_encoders_write_them(tmp_path, rng):
+    imagecodecs = pytest.importorskip("imagecodecs", reason="writes JPEG XR and JPEG XL")
+    pixels = rng.integers(0, 256, (16, 24, 3), np.uint8)
+    for name, encode in (("XR", imagecodecs.jpegxr_encode), ("XL", imagecodecs.jpegxl_encode)):
+        (tmp_path / "a").write_bytes(encode(pixels))
+        assert (
+            described(tmp_path / "a") == f"JPEG {name}, which is not read: save it as PNG or TIFF"
+        )
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".gif", ".webp", ".jp2"])
+def test_a_format_that_is_read_is_called_damaged(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:16])
+    assert described(path).endswith("but its headers are damaged or truncated")
+    with pytest.raises(UserError, match=r"damaged|truncated"):
+        read(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"text\n", b"RIFF\x10\0\0\0WAVEfmt ", b"\0\0\0\x18ftypisom"])
+def test_what_is_no_picture_stays_unknown(tmp_path, data):
+    (tmp_path / "a").write_bytes(data)
+    assert described(tmp_path / "a") == UNKNOWN
