@@ -10,12 +10,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
+from processes import run_python
 from random_inputs import random_net
 
-from npsrcnn import SRCNN
+from npsrcnn import SRCNN, upscale
 from npsrcnn.errors import UserError
+from npsrcnn.images import Picture, read, read_array, write
 from npsrcnn.kernels import Kernels, reference
 from npsrcnn.model_files import formats
 from npsrcnn.version import __version__
@@ -76,6 +79,41 @@ def test_links_to_lines_lead_to_what_they_name(page, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs/_ext"))
     mended = importlib.import_module("line_links").mended
     assert page.read_text(encoding="utf-8") == mended(page), "python docs/_ext/line_links.py"
+
+
+def test_examples_of_files_as_arrays(tmp_path):
+    """README's example and the first of the page on Python, as they stand, on files they name."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (20, 17, 3), np.uint8)
+    scan = rng.integers(0, 65536, (13, 16, 3), np.uint16)
+    iio.imwrite(tmp_path / "photo.png", image)
+    iio.imwrite(tmp_path / "scan.tif", scan)
+    for page in ("README.md", "docs/how-to/python.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        code = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)[0]
+        run_python(f"import os\nos.chdir({str(tmp_path)!r})\n{code}")
+    for name, source, scale in (
+        ("larger.png", image, 3), ("photo_x3.png", image, 3), ("scan_x2.tif", scan, 2),
+    ):  # fmt: skip
+        result = read_array(tmp_path / name)
+        assert result.dtype == source.dtype
+        np.testing.assert_array_equal(result, upscale(source, scale), err_msg=name)
+        np.testing.assert_array_equal(iio.imread(tmp_path / name), result, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(9, 8), (9, 8, 3), (9, 8, 4)])
+def test_imageio_and_files_of_the_command_hold_the_same_pixels(tmp_path, dtype, shape):
+    samples = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, True)
+    colour_of_16_bits = dtype == np.uint16 and len(shape) > 2
+    for suffix in (".tif",) if colour_of_16_bits else (".tif", ".png"):
+        iio.imwrite(tmp_path / f"a{suffix}", samples)
+        found = read(tmp_path / f"a{suffix}").samples()
+        np.testing.assert_array_equal(found.reshape(shape), samples)
+        write(tmp_path / f"b{suffix}", Picture.from_samples(samples))
+        back = iio.imread(tmp_path / f"b{suffix}")
+        assert back.dtype == dtype
+        np.testing.assert_array_equal(back, samples)
 
 
 def recipe(heading: str) -> dict[str, Any]:
