@@ -28,7 +28,17 @@ from npsrcnn.video import animations
 from npsrcnn.video.kinds import ANIMATIONS, CONTAINERS, is_animation, is_clip
 
 FOR_CLIPS = ("codec", "crf", "preset", "drop", "deinterlace", "frames", "preview", "compare")
-FOR_PICTURES = ("report", "page", "quality", "lossless", "background", "strip")
+FOR_PICTURES = (
+    "report",
+    "page",
+    "quality",
+    "lossless",
+    "background",
+    "strip",
+    "width",
+    "height",
+    "longest",
+)
 NO_PYAV = 'clips need PyAV: pip install "npsrcnn[video]"'
 
 

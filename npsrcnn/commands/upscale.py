@@ -19,6 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
@@ -31,14 +32,20 @@ from npsrcnn.images.encoding import Encoding
 from npsrcnn.kernels import DEVICES
 from npsrcnn.runtime.files import check_writable, write_atomically
 from npsrcnn.upscaling.batch import enlarge_all
-from npsrcnn.upscaling.choice import Chosen, choose
+from npsrcnn.upscaling.choice import Automatic, BySize, Choice, Chosen, choose
 from npsrcnn.upscaling.enlarger import steps_of
 from npsrcnn.upscaling.files import MEMORY, EnlargeOptions, Job
 from npsrcnn.upscaling.jobs import check_encoding, chosen_format, is_file_name, plan_jobs
 from npsrcnn.upscaling.outcomes import ClusterError, Enlarged, Failed, Outcome, Skipped
+from npsrcnn.upscaling.sizes import Size
 from npsrcnn.upscaling.source_quality import AUTO, check_source_quality
 
 DEFAULT_SCALE = 2.0
+SIDES = {
+    "width": "the width of results in pixels, exactly",
+    "height": "their height; with --width where both fit the picture",
+    "longest": "their longer side",
+}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -55,6 +62,10 @@ def make_parser() -> argparse.ArgumentParser:
         " in steps, any number above 1; 1 restores compressed pictures at their size"
         f" (default: {DEFAULT_SCALE:g}, with --model what it was trained for)",
     )
+    for side, what in SIDES.items():
+        parser.add_argument(
+            f"--{side}", type=frame.positive_int, metavar="N", help=f"instead of --scale: {what}"
+        )
     parser.add_argument(
         "--model", help="a file of weights, or a name that ships (default: the best for the scale)"
     )
@@ -176,7 +187,8 @@ def run(options: argparse.Namespace) -> int:
     """Enlarge picture by picture, print as it goes, and return 1 if any failed."""
     if options.residual and options.model is None:
         raise UsageError("--residual says what a --model is: give both")
-    if options.model is None and options.scale is None:
+    size = _size(options)
+    if options.model is None and options.scale is None and size is None:
         options.scale = DEFAULT_SCALE
     if options.model is not None and options.fast:
         raise UsageError("--fast chooses among weights that ship: leave out --fast, or --model")
@@ -191,21 +203,13 @@ def run(options: argparse.Namespace) -> int:
     for file in (options.json, options.report):
         if file not in (None, "-"):
             check_writable(file)
-    choice, scale = choose(
-        options.model,
-        options.scale,
-        options.source_quality,
-        fast=options.fast,
-        orientations=options.ensemble,
-        device=options.device,
-        residual=options.residual,
-    )
+    choice, scale = _choose(options, size)
     likely = choice.likely.without_chroma()
-    steps = steps_of(likely.nets, scale)
+    steps = [] if isinstance(scale, Size) else steps_of(likely.nets, scale)
     jobs, found = plan_jobs(
         options.sources,
         options.output,
-        suffix=f"_x{scale:g}" if options.suffix is None else options.suffix,
+        suffix=_suffix(scale) if options.suffix is None else options.suffix,
         format_suffix=format_suffix,
         also_bicubic=options.also_bicubic,
         recursive=options.recursive,
@@ -214,7 +218,7 @@ def run(options: argparse.Namespace) -> int:
     stream = sys.stderr if options.json == "-" else sys.stdout
     for line in found.lines():
         print(line, file=stream)
-    if len(steps) > 1:
+    if len(steps) > 1 and not isinstance(scale, Size):
         print(_steps_line(likely, steps, scale), file=stream)
     how = EnlargeOptions(
         choice,
@@ -239,11 +243,12 @@ def run(options: argparse.Namespace) -> int:
     if len(outcomes) + not_begun > 1:
         _sum_up(outcomes, not_begun, seconds, stream)
     if options.json:
-        facts = {"scale": scale, "steps": steps, "model": options.model or "default"}
+        report: dict[str, object] = {"size": asdict(size)} if size else {"scale": scale}
+        report |= {} if size else {"steps": steps}
         rows = [outcome.row() for outcome in outcomes]
         left_out = [str(path) for path in (*found.left_out, *found.subfolders)]
-        report = {**facts, "failed": len(failed) + not_begun, "left_out": left_out}
-        report["pictures"] = rows
+        report |= {"model": options.model or "default", "failed": len(failed) + not_begun}
+        report |= {"left_out": left_out, "pictures": rows}
         result = json.dumps(report, indent=1) + "\n"
         if options.json == "-":
             sys.stdout.write(result)
@@ -256,6 +261,42 @@ def run(options: argparse.Namespace) -> int:
         write_upscale_report(outcomes, scale, options.command_line, options.report)
         print(f"report in {options.report.resolve()}", file=stream)
     return 1 if failed or not_begun else 0
+
+
+def _size(options: argparse.Namespace) -> Size | None:
+    """Return the size that results are to have, if one is given."""
+    sides = {side: getattr(options, side) for side in SIDES}
+    if not any(sides.values()):
+        return None
+    named = next(side for side in SIDES if sides[side])
+    if options.scale is not None:
+        raise UsageError(f"--scale and --{named} both say how large: choose one")
+    if options.longest and named != "longest":
+        raise UsageError(f"--longest and --{named} both say how large: choose one")
+    return Size(**sides)
+
+
+def _choose(options: argparse.Namespace, size: Size | None) -> tuple[Choice | BySize, float | Size]:
+    """Return the networks, and how large results become."""
+    kinds = {"fast": options.fast, "orientations": options.ensemble, "device": options.device}
+    known = None
+    if size is None or options.model is not None:
+        known, scale = choose(
+            options.model,
+            options.scale,
+            options.source_quality,
+            residual=options.residual,
+            **kinds,
+        )
+        if size is None:
+            return known, scale
+    assert not isinstance(known, Automatic)
+    return BySize(known, options.source_quality, **kinds), size
+
+
+def _suffix(scale: float | Size) -> str:
+    """Return what names of results end in, if nothing else is given."""
+    return f"_{scale}" if isinstance(scale, Size) else f"_x{scale:g}"
 
 
 def _enlarge(

@@ -173,7 +173,7 @@ def keep_missing(
     missing: np.ndarray,
     window: tuple[Span, Span],
     corner: tuple[int, int],
-    scale: float,
+    scales: tuple[float, float],
 ) -> None:
     """Put back, into a window of a result, what stands for no value.
 
@@ -187,12 +187,12 @@ def keep_missing(
         Of the result.
     corner : (row, column)
         Of the image, where ``pixels`` begin.
-    scale : float
-        Each pixel of the result gets what the pixel below its centre has.
+    scales : (float, float)
+        Of rows and columns. Each pixel of the result gets what the pixel below its centre has.
     """
     below = [
         np.minimum((np.arange(*span) + 0.5) // scale, start + length - 1).astype(np.intp) - start
-        for span, start, length in zip(window, corner, pixels.shape, strict=False)
+        for span, start, length, scale in zip(window, corner, pixels.shape, scales, strict=False)
     ]
     place = np.ix_(*below)
     np.copyto(result, pixels[place], where=missing[place])

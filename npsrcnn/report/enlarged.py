@@ -17,11 +17,12 @@ from npsrcnn.report.compare import LARGEST_SIDE, Gallery, Panel, as_shown, embed
 from npsrcnn.report.machine import machine_facts
 from npsrcnn.report.page import Page
 from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome
+from npsrcnn.upscaling.sizes import Size, fit
 from npsrcnn.upscaling.strips import enlarge
 
 
 def write_upscale_report(
-    outcomes: Sequence[Outcome], scale: float, command: str, path: Path
+    outcomes: Sequence[Outcome], scale: float | Size, command: str, path: Path
 ) -> None:
     """Write ``path``, one HTML file: a slider for each picture, in their order, and a table.
 
@@ -43,9 +44,11 @@ def write_upscale_report(
         except (UserError, OSError) as error:
             notes.append(f"{outcome.source.name} is not shown: {describe(error)}")
     notes += [outcome.message for outcome in outcomes if isinstance(outcome, Failed)]
-    page = Page(
-        f"Enlarged x{scale:g} by SRCNN" if scale > 1 else "Restored by SRCNN", compare.STYLE
-    )
+    if isinstance(scale, Size):
+        title = "Enlarged to a size by SRCNN"
+    else:
+        title = f"Enlarged x{scale:g} by SRCNN" if scale > 1 else "Restored by SRCNN"
+    page = Page(title, compare.STYLE)
     count = f"{len(done)} picture{'s' * (len(done) != 1)}"
     page.text(f"{count} in {sum(outcome.seconds for outcome in done):.1f} s of work.", "lead")
     page.text("Drag the border; 4:1 shows single pixels.", "note")
@@ -65,9 +68,11 @@ def _row(outcome: Enlarged) -> list[str]:
     return [outcome.target.name, before, after, f"{outcome.seconds:.2f}", weights]
 
 
-def _compared(outcome: Enlarged, scale: float) -> str:
+def _compared(outcome: Enlarged, scale: float | Size) -> str:
     small, result = images.read(outcome.source), images.read(outcome.target)
-    pixels, alpha = enlarge(small.pixels, small.alpha, (), scale)
+    height, width = small.pixels.shape[:2]
+    factor, shape = fit(scale, (height, width))
+    pixels, alpha = enlarge(small.pixels, small.alpha, (), factor, shape=shape)
     bicubic = Picture(pixels, alpha, small.metadata)
     crop = most_changed(bicubic.pixels, result.pixels, LARGEST_SIDE)
     title = f"{outcome.target.name}, {outcome.enlarged[0]} x {outcome.enlarged[1]}"
@@ -80,7 +85,7 @@ def _compared(outcome: Enlarged, scale: float) -> str:
         title,
         (height, width),
         Panel("SRCNN", _embedded(result, crop)),
-        [Panel("bicubic" if scale > 1 else "before", _embedded(bicubic, crop))],
+        [Panel("bicubic" if factor != 1 else "before", _embedded(bicubic, crop))],
         alt=outcome.source.name,
     )
 

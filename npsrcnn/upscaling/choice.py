@@ -42,7 +42,7 @@ class Chosen:
     decision : Decision
         What the picture is taken to be.
     lacking : str
-        What does not ship, where these are not for the decision's quality.
+        What does not ship, where these are not for the decision's quality; why there are none.
     """
 
     nets: Sequence[SRCNN]
@@ -59,7 +59,7 @@ class Chosen:
     def comment(self) -> str:
         """What was decided, in words; empty where the picture was never compressed."""
         if self.decision.quality is None:
-            return ""
+            return self.lacking
         if self.lacking:
             return f"{self.decision}; {self.lacking}"
         names = [name for name in self.names if NAME_WITH_QUALITY.fullmatch(name)]
@@ -116,6 +116,54 @@ class Automatic:
             names = names_for(self.scale, quality, self.fast)
             self._loaded[quality] = _load(names, self.device, self.orientations)
         return self._loaded[quality]
+
+
+@dataclass(frozen=True)
+class BySize:
+    """Networks for results of a size: for each picture by how much larger it becomes.
+
+    Attributes
+    ----------
+    model : Chosen or None
+        These for all; default: what ships, by what :func:`choose` is given.
+    """
+
+    model: Chosen | None = None
+    source_quality: str | int = CLEAN
+    fast: bool = False
+    orientations: bool = False
+    device: str = "cpu"
+
+    @property
+    def likely(self) -> Chosen:
+        """The networks that pictures are likely to need, to compile kernels for."""
+        return self.model or self.for_factor(2).likely
+
+    def for_factor(self, factor: float) -> Chosen | Automatic:
+        """Return the networks for a picture that becomes ``factor`` times as large.
+
+        Raises
+        ------
+        UserError
+            The model was trained for less.
+        """
+        if factor <= 1:
+            return Chosen((), lacking="not enlarged: bicubic interpolation alone")
+        if self.model is None:
+            return choose(
+                None,
+                factor,
+                self.source_quality,
+                fast=self.fast,
+                orientations=self.orientations,
+                device=self.device,
+            )[0]
+        trained = math.prod(net.scale or factor for net in self.model.nets)
+        if factor > trained:
+            raise UserError(
+                f"the model was trained for scale {trained:g}, and the size needs {factor:.4g}"
+            )
+        return self.model
 
 
 Choice = Chosen | Automatic

@@ -51,6 +51,9 @@ class Enlarger:
     scale : float
     values : Values, optional
         What the numbers of the images mean; default: black and white by their type.
+    shape : (rows, columns), optional
+        Of the result, where that is not ``ceil(scale * size)``: what the networks and ``scale``
+        make is brought to it by bicubic interpolation.
 
     Attributes
     ----------
@@ -64,12 +67,13 @@ class Enlarger:
         nets: Sequence[SRCNN],
         scale: float,
         values: Values | None = None,
+        shape: tuple[int, int] | None = None,
     ) -> None:
-        self._scale, self._values = scale, values
-        self._alpha = Resizer(size, scale)
+        self._values = values
+        self._alpha = Resizer(size, scale) if shape is None else Resizer(size, shape=shape)
         self.size, self.shape = self._alpha.size, self._alpha.shape
+        self._scales = (scale, scale) if shape is None else (shape[0] / size[0], shape[1] / size[1])
         factors = steps_of(nets, scale)
-        self._alone = len(factors) == 1
         self._reach = _reach(nets, factors) + 1
         self._steps: list[_Step] = []
         for net, factor in zip(nets, factors, strict=False):
@@ -77,6 +81,7 @@ class Enlarger:
             size = self._steps[-1].resizer.shape
         if size != self.shape or not nets:
             self._steps.append(_Step(Resizer(size, shape=self.shape), None))
+        self._alone = len(factors) == len(self._steps) == 1
 
     def windows(self, height: int, width: int) -> Iterator[Window]:
         """Cut the result into windows of at most ``height`` by ``width``."""
@@ -133,7 +138,7 @@ class Enlarger:
         pixels = fill(values.to_network(image, missing), opacity, self._reach, missing)
         result = values.from_network(self._pixels(pixels, corner, rows, columns), image.dtype)
         if missing is not None:
-            keep_missing(result, image, missing, (rows, columns), corner, self._scale)
+            keep_missing(result, image, missing, (rows, columns), corner, self._scales)
         if opacity is not None:
             opacity = self._opacity(opacity, corner, rows, columns)
         return result, opacity

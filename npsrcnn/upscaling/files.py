@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,10 +27,18 @@ from npsrcnn.images.tiff_writer import LARGEST
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.values import Values
 from npsrcnn.runtime import memory
-from npsrcnn.upscaling.choice import Automatic, Choice, Chosen
+from npsrcnn.upscaling.choice import Automatic, BySize, Choice, Chosen
 from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome
+from npsrcnn.upscaling.sizes import Fit, Shape, Size, fit, most_pixels
 from npsrcnn.upscaling.source_quality import BY_HEADER, BY_TABLE, middle
-from npsrcnn.upscaling.streaming import BASE, FLOATS, Compute, Scene, enlarge_scene
+from npsrcnn.upscaling.streaming import (
+    BASE,
+    FLOATS,
+    ON_ITS_SIDE,
+    Compute,
+    Scene,
+    enlarge_scene,
+)
 from npsrcnn.upscaling.strips import STRIP, enlarge
 
 MEMORY = 900 * 10**6  # bytes that the command takes, about, if it is not told otherwise
@@ -91,9 +98,9 @@ class EnlargeOptions:
 
     Attributes
     ----------
-    choice : Chosen or Automatic
-        The networks.
-    scale : float
+    choice : Chosen, Automatic or BySize
+        The networks; the last with a Size.
+    scale : float or Size
     memory : int
         Bytes, for all that is in work in this process.
     resume : bool
@@ -108,8 +115,8 @@ class EnlargeOptions:
         Leave out metadata but what tells of colours, and what goes with a picture in its file.
     """
 
-    choice: Choice
-    scale: float
+    choice: Choice | BySize
+    scale: float | Size
     memory: int = MEMORY
     resume: bool = False
     page: int | None = None
@@ -137,7 +144,7 @@ def need_of(job: Job, options: EnlargeOptions) -> Need:
     if job.source.suffix.lower() in tiff.SUFFIXES:
         layout = tiff.read_layout(job.source)
     height, width, channels, bytes_each, pages = layout or images.read_layout(job.source)
-    rows, columns = math.ceil(options.scale * height), math.ceil(options.scale * width)
+    rows, columns = most_pixels(options.scale, (height, width))
     small, large = (n * channels * bytes_each for n in (height * width, rows * columns))
     wide = 8 * channels if bytes_each > 2 else 0  # see Values.from_network
     in_work = min(rows * columns, max(STRIP, 64 * columns)) * (FLOATS * 4 + wide)
@@ -238,7 +245,8 @@ def _enlarge_whole(job: Job, options: EnlargeOptions) -> tuple[Chosen, Path, Sce
     pages = list(images.read_pages(job.source, options.page))
     pages = [page.stripped() for page in pages] if options.strip else pages
     values = [page.values() for page in pages]
-    chosen = options.choice
+    fits = [_fit(job, options, _size(page)) for page in pages]
+    chosen = _choice(job, options, fits[0])
     if isinstance(chosen, Automatic):
         strength, said_by = strength_of_file(job.source), BY_TABLE
         if strength is None:
@@ -249,8 +257,8 @@ def _enlarge_whole(job: Job, options: EnlargeOptions) -> tuple[Chosen, Path, Sce
         chosen = chosen.without_chroma()
 
     def enlarged(nets: Sequence[SRCNN]) -> Iterator[Picture]:
-        for page, meaning in zip(pages, values, strict=True):
-            yield _enlarged(page, nets, options.scale, meaning)
+        for page, how, meaning in zip(pages, fits, values, strict=True):
+            yield _enlarged(page, nets, how, meaning)
 
     larger = enlarged(chosen.nets)
     first_larger = next(larger)
@@ -292,23 +300,38 @@ def _chosen(
         raise UserError(f"{job.source}: {error}") from error
 
 
-def _enlarged(picture: Picture, nets: Sequence[SRCNN], scale: float, values: Values) -> Picture:
-    pixels, alpha = enlarge(picture.pixels, picture.alpha, nets, scale, values)
-    others = [
-        replace(
-            other,
-            picture=_enlarged(
-                other.picture, () if other.is_gain_map else nets, scale, other.picture.values()
-            ),
-        )
-        for other in picture.others
-    ]
-    metadata = picture.metadata.enlarged(scale, pixels.shape[:2])
+def _fit(job: Job, options: EnlargeOptions, size: Shape, *, turned: bool = False) -> Fit:
+    try:
+        return fit(options.scale, size, turned=turned)
+    except UserError as error:
+        raise UserError(f"{job.source}: {error}") from error
+
+
+def _choice(job: Job, options: EnlargeOptions, how: Fit) -> Choice:
+    """Return the networks for a picture that becomes as much larger."""
+    if not isinstance(options.choice, BySize):
+        return options.choice
+    try:
+        return options.choice.for_factor(how.factor)
+    except UserError as error:
+        raise UserError(f"{job.source}: {error}") from error
+
+
+def _enlarged(picture: Picture, nets: Sequence[SRCNN], how: Fit, values: Values) -> Picture:
+    factor, shape = how
+    pixels, alpha = enlarge(picture.pixels, picture.alpha, nets, factor, values, shape)
+    others = []
+    for other in picture.others:
+        alike = how if _size(other.picture) == _size(picture) else Fit(factor)
+        own = () if other.is_gain_map else nets
+        large = _enlarged(other.picture, own, alike, other.picture.values())
+        others.append(replace(other, picture=large))
+    metadata = picture.metadata.enlarged(factor, pixels.shape[:2])
     lost, lossless = picture.lost, picture.lossless
     return Picture(pixels, alpha, metadata, others=others, lost=lost, lossless=lossless)
 
 
-def _size(picture: Picture) -> tuple[int, int]:
+def _size(picture: Picture) -> Shape:
     height, width = picture.pixels.shape[:2]
     return height, width
 
@@ -323,9 +346,10 @@ def _enlarge_by_blocks(
 
     What was compressed shows in the middle of its first page.
     """
-    chosen = options.choice
     with contextlib.closing(tiff.TiffReader(job.source, (options.page or 1) - 1)) as reader:
         pixels, alpha = reader.read(*middle(reader.kind.size))
+        turned = reader.orientation in ON_ITS_SIDE
+        chosen = _choice(job, options, _fit(job, options, reader.kind.size, turned=turned))
     if isinstance(chosen, Automatic):
         values = Values.measured([(pixels, alpha)], pixels.dtype, reader.nodata)
         chosen = _chosen(chosen, job, _in_network(pixels, values))

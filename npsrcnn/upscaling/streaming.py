@@ -33,12 +33,14 @@ from npsrcnn.pixels.values import IN_NETWORK, Values
 from npsrcnn.runtime.files import replace
 from npsrcnn.runtime.threads import wait_for_any
 from npsrcnn.upscaling.enlarger import Enlarger, Window
+from npsrcnn.upscaling.sizes import Fit, Size, fit
 
 PART, JOURNAL = ".part", ".journal"  # appended to a file's name
 BASE = 250 << 20  # bytes that Python, NumPy, Numba and the kernels take
 FLOATS = 9  # that a pixel of the result needs while it is in work
 COPIES = 4  # of the result's own samples: as computed, with alpha, in tiles, compressed
 BLOCKS_IN_WORK = 2
+ON_ITS_SIDE = range(5, 9)  # orientations of EXIF
 LARGEST, SMALLEST = 2048, TILE  # side of a block
 
 Compute = Callable[["BlockJob", "Sequence[Block]"], Generator[list[bytes], None, None]]
@@ -57,12 +59,18 @@ class ScenePage(NamedTuple):
     reader: TiffReader
     values: Values
 
-    def enlarger(self, nets: Sequence[SRCNN], scale: float) -> Enlarger:
+    def fit(self, scale: float | Size) -> Fit:
+        """Return how the page becomes as large as asked for."""
+        turned = self.reader.orientation in ON_ITS_SIDE
+        return fit(scale, self.reader.kind.size, turned=turned)
+
+    def enlarger(self, nets: Sequence[SRCNN], scale: float | Size) -> Enlarger:
         """Return the enlargement of the page."""
-        return Enlarger(self.reader.kind.size, nets, scale, self.values)
+        factor, shape = self.fit(scale)
+        return Enlarger(self.reader.kind.size, nets, factor, self.values, shape)
 
     def enlarged_tags(
-        self, scale: float, shape: tuple[int, int], *, alone: bool, strip: bool
+        self, scale: float | Size, shape: tuple[int, int], *, alone: bool, strip: bool
     ) -> Directory:
         """Return what to store with the enlarged page: as a picture in memory gets it.
 
@@ -71,7 +79,7 @@ class ScenePage(NamedTuple):
         metadata = self.reader.metadata(upright=False)
         metadata = metadata.stripped() if strip else metadata
         metadata = tiff_metadata.of_one_page(metadata) if alone else metadata
-        tags = tiff_metadata.to_directory(metadata.enlarged(scale, shape), shape)
+        tags = tiff_metadata.to_directory(metadata.enlarged(self.fit(scale).factor, shape), shape)
         if self.reader.orientation != 1:
             tags[tiff_tags.ORIENTATION] = ifd.entry(ifd.SHORT, [self.reader.orientation])
         return tags
@@ -92,7 +100,7 @@ class BlockJob:
 
     pages: Sequence[ScenePage]
     nets: Sequence[SRCNN]
-    scale: float
+    scale: float | Size
 
     def __call__(self, block: Block) -> list[bytes]:
         """Return the compressed tiles of one block."""
@@ -124,7 +132,7 @@ def enlarge_scene(
     source: Path,
     target: Path,
     nets: Sequence[SRCNN],
-    scale: float,
+    scale: float | Size,
     *,
     memory: int,
     resume: bool = False,
@@ -297,7 +305,7 @@ class Journal:
             os.fsync(file.fileno())
 
 
-def _facts(source: Path, nets: Sequence[SRCNN], scale: float) -> dict[str, object]:
+def _facts(source: Path, nets: Sequence[SRCNN], scale: float | Size) -> dict[str, object]:
     """Return what must be the same for an interrupted call to be resumed."""
     weights = hashlib.sha256()
     for net in nets:
@@ -309,7 +317,7 @@ def _facts(source: Path, nets: Sequence[SRCNN], scale: float) -> dict[str, objec
         "source": str(source.resolve()),
         "size": status.st_size,
         "time": status.st_mtime_ns,
-        "scale": scale,
+        "scale": str(scale) if isinstance(scale, Size) else scale,
         "weights": weights.hexdigest()[:16],
         "device": [net.device for net in nets],
     }

@@ -40,13 +40,15 @@ def enlarge(
     nets: Sequence[SRCNN],
     scale: float,
     values: Values | None = None,
+    shape: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Enlarge pixels (H, W) or (H, W, 3) and alpha (H, W).
 
-    See :func:`npsrcnn.upscale`, and :class:`npsrcnn.upscaling.enlarger.Enlarger` for ``values``.
+    See :func:`npsrcnn.upscale`, and :class:`npsrcnn.upscaling.enlarger.Enlarger` for ``values`` and
+    ``shape``.
     """
     height, width = pixels.shape[:2]
-    enlarger = Enlarger((height, width), nets, scale, values)
+    enlarger = Enlarger((height, width), nets, scale, values, shape)
     height, width = enlarger.shape
     return enlarge_window(enlarger, pixels, alpha, (0, height), (0, width))
 

@@ -214,6 +214,23 @@ def test_how_results_are_written(tmp_path, model, rng):
         np.testing.assert_array_equal(result.samples(), upscale(samples, 2, model))
 
 
+def test_sizes_in_pixels(photo, model, capsys, tmp_path):
+    write(photo.with_name("tall.png"), np.zeros((60, 8), np.uint8))
+    page, options = tmp_path / "page.html", ["--model", model, "--json", "-"]
+    assert main([str(photo.parent), *options, "--longest", "50", "--report", str(page)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["size"] == {"width": None, "height": None, "longest": 50}
+    folder = photo.parent.with_name("in_50")
+    assert images.read_size(folder / "photo_50.png") == (33, 50)
+    assert images.read_size(folder / "tall_50.png") == (50, 7)
+    assert [row["model"] for row in report["pictures"]] == [[model], []]
+    assert "Enlarged to a size" in page.read_text()
+    assert main([str(photo), *options, "--width", "90"]) == 1
+    assert "trained for scale 2, and the size needs 3" in capsys.readouterr().err
+    assert main([str(photo), "--model", model, "--width", "45"]) == 0
+    assert "photo_w45.png  30 x 20 -> 45 x 30" in capsys.readouterr().out
+
+
 def usage(argv, capsys):
     """The one line of a command called wrongly."""
     assert main(argv) == 2
@@ -250,6 +267,10 @@ def test_wrong_calls(photo, model, capsys, tmp_path):
         "'greem' is no colour": [*one, "--background", "greem"],
         "'#ffffff80' is transparent itself": [*one, "--background", "#ffffff80"],
         "--background: WEBP keeps transparency": [*one, "--background", "red", "-o", "a.webp"],
+        "--scale and --width both say": [*one, "--scale", "2", "--width", "80"],
+        "--longest and --height both say": [*one, "--longest", "80", "--height", "80"],
+        "'-3' is not a whole number": [*one, "--width=-3"],
+        "--longest is for pictures": [str(tmp_path / "clip.mp4"), "--longest", "9"],
         "--strip is for pictures": [str(tmp_path / "clip.mp4"), "--strip"],
     }
     for message, argv in wrong.items():

@@ -122,9 +122,11 @@ def test_what_has_no_value_is_kept_in_any_window(rng, scale):
                 if missing[below[0][y], below[1][x], c]:
                     expected[y, x, c] = pixels[below[0][y], below[1][x], c]
     result = np.zeros((*size, 3))
-    keep_missing(result, pixels, missing, ((0, size[0]), (0, size[1])), (0, 0), scale)
+    keep_missing(result, pixels, missing, ((0, size[0]), (0, size[1])), (0, 0), (scale, scale))
     np.testing.assert_array_equal(result, expected)
     window, (top, left) = ((4, size[0]), (5, size[1])), (1, 1)
     part = np.zeros((size[0] - 4, size[1] - 5, 3))
-    keep_missing(part, pixels[top:, left:], missing[top:, left:], window, (top, left), scale)
+    keep_missing(
+        part, pixels[top:, left:], missing[top:, left:], window, (top, left), (scale, scale)
+    )
     np.testing.assert_array_equal(part, expected[4:, 5:])
