@@ -15,13 +15,13 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import numba
-from numba.core import event
-from numba.core.caching import FunctionCache, IndexDataCacheFile
-from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
+
+from npsrcnn.runtime import numba_inside
+from npsrcnn.runtime.numba_inside import Dispatcher, Kernel, StampedCache, cache_path, keep
 
 PACKAGE = Path(__file__).resolve().parents[1]
 BOUNDSCHECK = os.environ.get("NPSRCNN_BOUNDSCHECK") == "1"
@@ -30,7 +30,6 @@ NEON_TILES = os.environ.get("NPSRCNN_TILES") == "neon"
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": BOUNDSCHECK}
 _NO_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 F = TypeVar("F", bound=Callable[..., object])
-Kernel: TypeAlias = "Dispatcher[Callable[..., object]]"
 
 
 def jit(function: F) -> Dispatcher[F]:
@@ -38,7 +37,7 @@ def jit(function: F) -> Dispatcher[F]:
     kernel: Dispatcher[F] = numba.njit(**_OPTIONS)(function)
     if not BOUNDSCHECK:  # checked code must not be found later by a run without checks
         try:
-            vars(kernel)["_cache"] = _Cache(function)  # as cache=True would do, with Numba's own
+            keep(kernel, StampedCache(function, _stamp(function)))
         except RuntimeError as error:  # neither the package's folder nor the user's can be written
             if "no locator available" not in str(error):
                 raise
@@ -69,23 +68,12 @@ def emitted(function: Callable[..., object]) -> Callable[..., Any]:
     return intrinsic(prefer_literal=True)(function)
 
 
-class _Cache(FunctionCache):
-    """Cache a kernel as Numba does, but notice edits in the files of its helpers too.
+def _stamp(function: Callable[..., object]) -> str:
+    """Return what changes with the files that a kernel is compiled from, beside its own.
 
-    Numba itself looks at the kernel's own file only, and would run old code after an upgrade.
+    Numba itself looks at that only, and would run old code after an upgrade.
     """
-
-    def __init__(self, function: Callable[..., object]) -> None:
-        super().__init__(function)
-        stamp = self._impl.locator.get_source_stamp()
-        if function.__module__.startswith("npsrcnn.kernels."):
-            stamp = stamp, _all_kernels()
-        self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, stamp)
-
-    def save_overload(self, sig: object, data: object) -> None:
-        """Keep the compiled kernel; on a full disk do without, as in a folder that is read-only."""
-        with contextlib.suppress(OSError):
-            super().save_overload(sig, data)
+    return _all_kernels() if function.__module__.startswith("npsrcnn.kernels.") else ""
 
 
 @functools.lru_cache(maxsize=1)
@@ -102,32 +90,22 @@ def _all_kernels() -> str:
 def compilations() -> Iterator[list[Kernel]]:
     """Collect the kernels and helpers that are compiled meanwhile because no cache has them."""
     compiled: list[Kernel] = []
-    with event.install_recorder("numba:compile") as recorder:
+    with numba_inside.compilations() as found:
         yield compiled
-    begun = (entry.data["dispatcher"] for _, entry in recorder.buffer if entry.is_start)
-    compiled += [one for one in begun if one.py_func.__module__.startswith("npsrcnn.")]
-
-
-class _Watcher(event.Listener):
-    """Calls ``begin`` when the first kernel begins to be compiled that a cache will keep."""
-
-    def __init__(self, begin: Callable[[], None]) -> None:
-        self.begin: Callable[[], None] | None = begin
-
-    def on_start(self, event: event.Event) -> None:
-        if self.begin and cache_folders([event.data["dispatcher"]]):
-            begin, self.begin = self.begin, None
-            begin()
-
-    def on_end(self, event: event.Event) -> None:
-        pass
+    compiled += [one for one in found if one.py_func.__module__.startswith("npsrcnn.")]
 
 
 def when_compiling(begin: Callable[[], None]) -> contextlib.AbstractContextManager[object]:
     """Call ``begin`` once if meanwhile something must be compiled that the next start will find."""
-    return event.install_listener("numba:compile", _Watcher(begin))
+    waiting = [begin]
+
+    def look(kernel: Kernel) -> None:
+        if waiting and cache_path(kernel):
+            waiting.pop()()
+
+    return numba_inside.when_compiling(look)
 
 
 def cache_folders(compiled: Iterable[Kernel]) -> set[Path]:
     """Return the folders that keep compiled kernels for the next start; empty if none does."""
-    return {Path(one.stats.cache_path) for one in compiled if one.stats.cache_path}
+    return {Path(path) for path in map(cache_path, compiled) if path}

@@ -81,11 +81,12 @@ def test_the_fingerprint_covers_every_file_of_kernels(tmp_path, monkeypatch):
 def test_kernels_of_every_room_of_kernels_have_the_fingerprint():
     code = """
 from npsrcnn.runtime import jit
+from npsrcnn.runtime.numba_inside import StampedCache
 jit._all_kernels = lambda: seen.append(1) or "fingerprint"
 seen = []
 from npsrcnn.kernels.cpu import inference, inference_stages, passes, training, training_winograd
 kernels = [k for m in (inference, inference_stages, passes, training, training_winograd)
-           for k in vars(m).values() if type(getattr(k, "_cache", None)) is jit._Cache]
+           for k in vars(m).values() if type(getattr(k, "_cache", None)) is StampedCache]
 kernels = {id(k): k for k in kernels if k.__module__.startswith("npsrcnn.kernels.")}
 print(len(seen), len(kernels))
 """

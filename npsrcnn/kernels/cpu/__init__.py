@@ -12,7 +12,6 @@ N batch, C channels in, O channels out, H W height and width, K kernel size. Arr
                          ``training_winograd``
 ``shares``               the partition of a batch on which the bits of a training step rest
 ``layout``               records and tables for kernels
-``pointers``             kernels that are called by their address
 =======================  ========================================================================
 """
 

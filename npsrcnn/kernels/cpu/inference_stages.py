@@ -29,7 +29,6 @@ from npsrcnn.kernels.cpu.inference_plan import (
     Plan,
     Stage,
 )
-from npsrcnn.kernels.cpu.pointers import address, caller
 from npsrcnn.kernels.cpu.tiles import LANES, RELU, forward, forward_few, forward_thin
 from npsrcnn.kernels.cpu.winograd import (
     GROUP,
@@ -39,6 +38,7 @@ from npsrcnn.kernels.cpu.winograd import (
     transform_output,
 )
 from npsrcnn.runtime.jit import helper, inlined, jit
+from npsrcnn.runtime.numba_inside import address, caller
 from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
 

@@ -34,19 +34,16 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
-from numba.core import cgutils, config
-from numba.core.codegen import get_host_cpu_features
-from numba.core.errors import TypingError
 
 from npsrcnn.runtime.jit import BOUNDSCHECK, NEON_TILES, emitted, helper
+from npsrcnn.runtime.numba_inside import TypingError, cpu_features, get_or_insert_function
 
 IS_NEON = NEON_TILES or binding.get_process_triple().startswith(("aarch64", "arm64"))
 
 
 def _registers() -> tuple[int, int, bool]:
     """Return what Numba compiles for: float32 lanes of a register, registers, multiply-add."""
-    chosen: str | None = vars(config)["CPU_FEATURES"]  # as Numba itself reads NUMBA_CPU_FEATURES
-    features = (get_host_cpu_features() if chosen is None else chosen).split(",")
+    features = cpu_features()
     if IS_NEON:
         # Of 32. LLVM's schedules for Neoverse N1 and Cortex-A53 spill a tile that takes 31.
         return 4, 30, True
@@ -143,9 +140,7 @@ class Emitter:
             return self.builder.fadd(self.builder.fmul(a, b), c)
         kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
         name = f"llvm.fma.v{LANES}f32"
-        return self.builder.call(
-            cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c]
-        )
+        return self.builder.call(get_or_insert_function(self.builder.module, kind, name), [a, b, c])
 
     def positive(self, condition: ir.Value, value: ir.Value) -> ir.Value:
         """Select ``value`` in the lanes where ``condition`` > 0, else 0."""

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsrcnn.errors import UserError
+from npsrcnn.runtime.numba_inside import SIMULATES_CUDA
 
 INSTALL = "pip install 'npsrcnn[cuda]'"
 _CPU = "or use --device cpu"
@@ -37,7 +38,7 @@ except AttributeError:  # numba-cuda below 0.30 with Numba 0.68
     cuda = None
     MISSING = f"numba-cuda is too old for this Numba: pip install -U 'numba-cuda[cu13]', {_CPU}"
 
-SIMULATED = bool(importlib.import_module("numba.core.config").ENABLE_CUDASIM)
+SIMULATED = SIMULATES_CUDA
 OLDEST_CAPABILITY = (7, 5)
 """The oldest compute capability that kernels are tested for (Turing, 2018)."""
 SHARED_BYTES = 48 << 10

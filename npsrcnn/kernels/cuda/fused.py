@@ -18,7 +18,7 @@ import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from numba.core import types
+from numba import types
 
 from npsrcnn.kernels.cuda import blocks, device, tiles
 from npsrcnn.kernels.cuda.blocks import geometry_at, rectangle_of, tile_of

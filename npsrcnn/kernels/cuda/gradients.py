@@ -21,7 +21,7 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from numba.core import types
+from numba import types
 
 from npsrcnn.kernels.cuda import device, tiles
 from npsrcnn.kernels.cuda.convolution import Shape

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba.core import types
+from numba import types
 
 from npsrcnn.kernels.cuda import device
 from npsrcnn.kernels.cuda.convolution import Shape

@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba.core import types
+from numba import types
 
 from npsrcnn.kernels.cuda import device
 from npsrcnn.kernels.cuda.device import DeviceArray, Kernel, cuda, divide_up, inline

@@ -31,10 +31,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
 from numba.extending import intrinsic
 
 from npsrcnn.kernels.cuda.device import SIMULATED, round_up
+from npsrcnn.runtime.numba_inside import get_or_insert_function
 
 LINEAR, RELU, GATE = 0, 1, 2
 """A tile is stored as it is; as max(0, tile); or as it is where ``gate`` > 0, else 0."""
@@ -184,7 +185,7 @@ class Emitter:
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         kind = ir.FunctionType(_F32, [_F32] * 3)
-        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.fma.f32")
+        function = get_or_insert_function(self.builder.module, kind, "llvm.fma.f32")
         return self.builder.call(function, [a, b, c])
 
     def select(self, sign: str, a: ir.Value, yes: ir.Value, no: ir.Value) -> ir.Value:
