@@ -25,7 +25,7 @@ from typing import TextIO
 
 from PIL import ImageColor
 
-from npsrcnn.commands import clips, frame
+from npsrcnn.commands import clips, frame, pipes
 from npsrcnn.commands.progress import Progress
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.images.encoding import Encoding
@@ -52,7 +52,11 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = frame.parser("upscale", "Enlarge pictures and clips with SRCNN.", __doc__)
     parser.add_argument(
-        "sources", nargs="+", type=Path, metavar="IN", help="pictures, folders, patterns, clips"
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="IN",
+        help="pictures, folders, patterns, clips; - is standard input",
     )
     parser.add_argument(
         "--scale",
@@ -91,7 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="OUT",
-        help="a folder, made if missing; of one picture also a file",
+        help="a folder, made if missing; of one picture also a file, or - for standard output",
     )
     parser.add_argument("--suffix", help="appended to names (default: _x and the scale)")
     parser.add_argument("--format", help="png, jpg, tif, webp... (default: as IN)")
@@ -184,6 +188,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Enlarge what is named, or what is piped in; return 1 if anything failed."""
+    if not pipes.is_piped(options):
+        return _run(options, sys.stderr if options.json == "-" else sys.stdout)
+    with pipes.files_instead(options) as with_files:
+        return _run(with_files, sys.stderr)
+
+
+def _run(options: argparse.Namespace, stream: TextIO) -> int:
     """Enlarge picture by picture, print as it goes, and return 1 if any failed."""
     if options.residual and options.model is None:
         raise UsageError("--residual says what a --model is: give both")
@@ -215,7 +227,6 @@ def run(options: argparse.Namespace) -> int:
         recursive=options.recursive,
         skip_existing=options.skip_existing,
     )
-    stream = sys.stderr if options.json == "-" else sys.stdout
     for line in found.lines():
         print(line, file=stream)
     if len(steps) > 1 and not isinstance(scale, Size):

@@ -10,6 +10,7 @@ from npsrcnn.images.pictures import (
     read_layout,
     read_pages,
     read_size,
+    suffix_of,
     writable,
 )
 from npsrcnn.images.writing import misfit, write, write_pages
@@ -25,6 +26,7 @@ __all__ = [
     "read_layout",
     "read_pages",
     "read_size",
+    "suffix_of",
     "writable",
     "write",
     "write_pages",

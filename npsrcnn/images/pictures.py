@@ -239,6 +239,19 @@ def writable(suffix: str) -> Format:
     return kind
 
 
+def suffix_of(data: bytes) -> str | None:
+    """Return the suffix, as ".png", of the format of a file's contents; None if it is not known."""
+    if data[:4] in HEADERS:
+        return ".tif"
+    try:
+        with warnings_ignored, _image(io.BytesIO(data)) as image:
+            name = {"MPO": "JPEG"}.get(image.format or "", image.format or "")
+    except (*DAMAGE, Image.DecompressionBombError):
+        return None
+    suffixes = {format.name: suffix for suffix, format in FORMATS.items()}
+    return suffixes.get(name, f".{name.lower()}")
+
+
 def list_images(folder: str | Path) -> list[Path]:
     """Return the image files of ``folder`` (by suffix, hidden ones left out), sorted by name.
 
