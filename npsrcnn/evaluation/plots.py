@@ -223,7 +223,7 @@ def _grid(
     try:
         figure_class = importlib.import_module("matplotlib.figure").Figure
     except ModuleNotFoundError as error:
-        raise UserError("figures need matplotlib: pip install 'npsrcnn[plot]'") from error
+        raise UserError('figures need matplotlib: pip install "npsrcnn[plot]"') from error
     if count < 1:
         raise UserError("nothing to draw")
     rows = -(-count // columns)

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from npsrcnn.errors import UserError
 from npsrcnn.runtime.numba_inside import SIMULATES_CUDA
 
-INSTALL = "pip install 'npsrcnn[cuda]'"
+INSTALL = 'pip install "npsrcnn[cuda]"'
 _CPU = "or use --device cpu"
 if not hasattr(np, "row_stack"):  # NumPy 2.5; without it numba-cuda 0.30 can compile nothing
     np.row_stack = np.vstack  # noqa: NPY201
@@ -36,7 +36,7 @@ except ImportError:  # a Numba that has left its CUDA target to numba-cuda
     cuda = None
 except AttributeError:  # numba-cuda below 0.30 with Numba 0.68
     cuda = None
-    MISSING = f"numba-cuda is too old for this Numba: pip install -U 'numba-cuda[cu13]', {_CPU}"
+    MISSING = f'numba-cuda is too old for this Numba: pip install -U "numba-cuda[cu13]", {_CPU}'
 
 SIMULATED = SIMULATES_CUDA
 OLDEST_CAPABILITY = (7, 5)
@@ -193,7 +193,7 @@ def _cuda_errors() -> tuple[type[Exception], ...]:
 _FULL = "the GPU is out of memory: close what else uses it, or train with a smaller --batch"
 _OLD = (
     "the NVIDIA driver is older than the CUDA compiler: update the driver, or install a compiler "
-    "as old: pip install 'numba-cuda[cu12]'"
+    'as old: pip install "numba-cuda[cu12]"'
 )
 _MISSING = f"a library of CUDA's compiler is missing: {INSTALL}"
 _NO_DRIVER = "no NVIDIA driver on this machine: install it"
