@@ -11,6 +11,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +43,12 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(result)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the mutations, and return 1 if anything escaped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     warnings.simplefilter("ignore")
     folder = Path(tempfile.mkdtemp())
     rng = np.random.default_rng(options.seed)

@@ -289,7 +289,15 @@ def _decode(data: bytes, *, with_others: bool = True) -> Picture:
     damaged: tuple[str, ...] = ()
     if data.startswith(png.SIGNATURE):
         data, damaged = png.without_damaged(data)
-    with _image(io.BytesIO(data)) as image:
+    try:
+        opened = _image(io.BytesIO(data))
+    except UnidentifiedImageError:
+        if mpf.NAME not in data:
+            raise
+        # Pillow 12 takes no JPEG file whose list of further pictures is damaged.
+        data = data.replace(mpf.NAME, bytes(len(mpf.NAME)))
+        opened = _image(io.BytesIO(data))
+    with opened as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format not in STILL:
             raise UserError(

@@ -215,7 +215,9 @@ def _error_of_folder(job: Job) -> OSError | None:
     try:
         if job.target.parent != job.source.parent:
             job.target.parent.mkdir(parents=True, exist_ok=True)
-        if not job.target.is_dir():  # which is that picture's fault alone
+        # A target that is a folder is that picture's fault alone, and a source that is missing or
+        # forbidden says so when it is read.
+        if os.access(job.source, os.R_OK) and not job.target.is_dir():
             check_writable(job.target)
     except OSError as error:
         return error

@@ -18,6 +18,7 @@ from npsrcnn.evaluation import protocol, scores
 from npsrcnn.evaluation.methods import by_network
 from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.evaluation.scores import mean_psnr, score
+from npsrcnn.model.foreign import ModelWarning
 from npsrcnn.pixels.resize import imresize, modcrop
 
 
@@ -100,7 +101,8 @@ def test_mirrored_edges_are_another_protocol(data_folder):
 
 
 def test_zero_padding_costs_what_is_known(data_folder):
-    net = authors(data_folder, padding="zeros")
+    with pytest.warns(ModelWarning, match="at edges"):
+        net = authors(data_folder, padding="zeros")
     butterfly = scores.evaluate(net, data_folder / "Set5" / "butterfly_GT.bmp", 3)
     assert butterfly["mean"]["psnr"] < 27.58 - 1
 

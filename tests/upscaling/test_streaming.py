@@ -62,9 +62,9 @@ LAYOUTS = [
 def test_a_scene_is_as_in_memory(tmp_path, rng, small_blocks, layout, shape):
     samples = scene_file(tmp_path / "a.tif", rng, shape, np.uint16, **layout)
     nets = [random_net("3-1-3")]
-    size, enlarged, _ = enlarge_scene(tmp_path / "a.tif", tmp_path / "b.tif", nets, 2, memory=10**9)
+    scene = enlarge_scene(tmp_path / "a.tif", tmp_path / "b.tif", nets, 2, memory=10**9)
     result = tifffile.imread(tmp_path / "b.tif")
-    assert size == (230, 310) and enlarged == result.shape[:2] == (460, 620)
+    assert scene.size == (230, 310) and scene.enlarged == result.shape[:2] == (460, 620)
     np.testing.assert_array_equal(np.atleast_3d(result), in_memory(samples, nets))
     assert {path.name for path in tmp_path.iterdir()} == {"a.tif", "b.tif"}
 
