@@ -21,6 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from npsrcnn.errors import UserError
 from npsrcnn.images import ifd, tiff_metadata, tiff_tags
+from npsrcnn.images.limits import pixel_limit
 from npsrcnn.images.metadata import Metadata
 from npsrcnn.images.tiff_pages import DAMAGED, HEADERS, TiffPages
 from npsrcnn.pixels.color import peak
@@ -369,8 +370,12 @@ class TiffReader:
             shorts[SAMPLES], shorts[BITS], shorts[PHOTOMETRIC] = [1], [8], [GREY]
         for kind, entries in ((ifd.SHORT, shorts), (ifd.LONG, longs)):
             tables |= {tag: ifd.entry(kind, values) for tag, values in entries.items()}
-        # not Image.open, which counts bytes for pixels and would refuse them as too many
-        with TiffImageFile(io.BytesIO(_file(tables, segments))) as image:
+        # Pillow, from 13 on while it decodes, counts these bytes for pixels and would refuse them
+        # as too many; whole() has counted the pixels. Image.open would look at them once more.
+        with (
+            pixel_limit.at_least(rows * longs[WIDTH][0]),
+            TiffImageFile(io.BytesIO(_file(tables, segments))) as image,
+        ):
             samples = np.asarray(image)
         if page.bitspersample == 1:
             packed = samples.reshape(rows, -1)

@@ -23,6 +23,7 @@ from npsrcnn.errors import UserError
 from npsrcnn.images import Picture, tiff, webp
 from npsrcnn.images.compression import strength_of_file
 from npsrcnn.images.encoding import AS_USUAL, Encoding
+from npsrcnn.images.limits import pixel_limit
 from npsrcnn.images.tiff_writer import LARGEST
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.values import Values
@@ -43,6 +44,7 @@ from npsrcnn.upscaling.strips import STRIP, enlarge
 
 MEMORY = 900 * 10**6  # bytes that the command takes, about, if it is not told otherwise
 ENCODING = 2.5  # of a result's size: Pillow's copy of it, filtered lines, the compressed file
+PIXEL = 50  # bytes of memory for each pixel of the largest picture taken: as RGB at x2 needs
 NO_MORE_WRITES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # then no other picture can be written
 
 
@@ -143,7 +145,8 @@ def need_of(job: Job, options: EnlargeOptions) -> Need:
     layout = None
     if job.source.suffix.lower() in tiff.SUFFIXES:
         layout = tiff.read_layout(job.source)
-    height, width, channels, bytes_each, pages = layout or images.read_layout(job.source)
+    with pixel_limit.at_least(options.memory // PIXEL):
+        height, width, channels, bytes_each, pages = layout or images.read_layout(job.source)
     rows, columns = most_pixels(options.scale, (height, width))
     small, large = (n * channels * bytes_each for n in (height * width, rows * columns))
     wide = 8 * channels if bytes_each > 2 else 0  # see Values.from_network
@@ -242,7 +245,8 @@ def _too_much(job: Job, needed: int) -> str:
 
 def _enlarge_whole(job: Job, options: EnlargeOptions) -> tuple[Chosen, Path, Scene]:
     """Enlarge the pages of a file in memory; return by what, where they went, and their sizes."""
-    pages = list(images.read_pages(job.source, options.page))
+    with pixel_limit.at_least(options.memory // PIXEL):
+        pages = list(images.read_pages(job.source, options.page))
     pages = [page.stripped() for page in pages] if options.strip else pages
     values = [page.values() for page in pages]
     fits = [_fit(job, options, _size(page)) for page in pages]

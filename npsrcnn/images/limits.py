@@ -1,0 +1,43 @@
+"""Let Pillow take larger pictures, where whoever asks has memory for them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from PIL import Image
+
+
+class _PixelLimit:
+    """Raise Pillow's limit for a while, on any number of threads.
+
+    Pillow has one for the whole process, and refuses pictures of twice as many pixels, which may
+    be small files made to fill memory. While several ask, the most that any of them takes counts.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: list[int] = []
+
+    @contextlib.contextmanager
+    def at_least(self, pixels: int) -> Iterator[None]:
+        """Take pictures of ``pixels``, and as many as before in any case."""
+        with self._lock:
+            if not self._asked:
+                self._usual = Image.MAX_IMAGE_PIXELS
+            self._asked.append(pixels)
+            self._set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asked.remove(pixels)
+                self._set()
+
+    def _set(self) -> None:
+        if self._usual is not None:
+            Image.MAX_IMAGE_PIXELS = max([self._usual, *(-(-n // 2) for n in self._asked)])
+
+
+pixel_limit = _PixelLimit()
