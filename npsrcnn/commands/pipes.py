@@ -12,6 +12,7 @@ from pathlib import Path
 from npsrcnn import images
 from npsrcnn.commands import clips
 from npsrcnn.errors import UsageError, UserError
+from npsrcnn.images.recognized import described
 from npsrcnn.runtime.files import expand_pattern
 
 PIPE = Path("-")
@@ -78,7 +79,7 @@ def _received(folder: Path) -> Path:
         raise UserError("nothing came from standard input")
     suffix = images.suffix_of(data)
     if suffix is None:
-        raise UserError("what came from standard input is no image, or of an unknown format")
+        raise UserError(f"standard input: {described(data)}")
     path = folder / f"stdin{suffix}"
     path.write_bytes(data)
     return path

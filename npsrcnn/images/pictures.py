@@ -162,7 +162,7 @@ def _told_in_one_line(path: Path) -> Iterator[None]:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: {recognized.described(path)}") from error
+        raise UserError(f"{path}: {recognized.described_file(path)}") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UserError(
@@ -243,6 +243,8 @@ def suffix_of(data: bytes) -> str | None:
     """Return the suffix, as ".png", of the format of a file's contents; None if it is not known."""
     if data[:4] in HEADERS:
         return ".tif"
+    if data.startswith(png.SIGNATURE):  # also of one with damaged chunks, which Pillow refuses
+        return ".png"
     try:
         with warnings_ignored, _image(io.BytesIO(data)) as image:
             name = {"MPO": "JPEG"}.get(image.format or "", image.format or "")

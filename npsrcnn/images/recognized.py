@@ -32,10 +32,10 @@ DAMAGED = (
     (b"8BPS", "PSD"),
 )
 """First bytes of formats that are read, but for headers that are damaged."""
-LONGEST = 16  # bytes that are looked at
+LONGEST = 16  # of these bytes
 
 
-def described(path: Path) -> str:
+def described_file(path: Path) -> str:
     """Say what a file is that no reader knows.
 
     Raises
@@ -44,7 +44,11 @@ def described(path: Path) -> str:
         The file cannot be read.
     """
     with open(path, "rb") as file:
-        begin = file.read(LONGEST)
+        return described(file.read(LONGEST))
+
+
+def described(begin: bytes) -> str:
+    """Say what a file is that no reader knows, by its first bytes."""
     other = next((name for first, name in OTHERS if begin.startswith(first)), None)
     if begin[4:8] == b"ftyp":
         other = BRANDS.get(begin[8:12])

@@ -293,7 +293,8 @@ def test_what_pipes_cannot_do(photo, model, capsys, monkeypatch):
     assert "is given as a file" in usage(["-", *with_model], capsys)
     for data, message in (
         (b"", "nothing came"),
-        (b"x", "unknown format"),
+        (b"x", "standard input: not an image, or of an unknown format"),
+        (b"II\xbc\x01", "standard input: JPEG XR, which is not read"),
         (photo.read_bytes()[:500], "stdin.png: damaged or truncated"),
     ):
         piped_in(monkeypatch, data)

@@ -14,7 +14,7 @@ from PIL import Image
 from random_inputs import random_samples
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import Picture, png, read, write
+from npsrcnn.images import Picture, png, read, suffix_of, write
 from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 
 COLORS = {1: 0, 2: 4, 3: 2, 4: 6}  # PNG's number for each count of channels
@@ -168,6 +168,7 @@ def test_a_damaged_chunk_that_pixels_need_not_is_left_out_and_named(tmp_path, na
     picture = read(tmp_path / "a.png")
     np.testing.assert_array_equal(picture.pixels, pixels[..., 0])
     assert picture.lost == (f"{words}, which is damaged",)
+    assert suffix_of(data) == ".png"
     assert picture.metadata.text.get("Title") == "kept"
     assert ("Comment" in picture.metadata.text) == (name != b"tEXt")
     assert (picture.metadata.dpi is None) == (name == b"pHYs")

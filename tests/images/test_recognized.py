@@ -8,7 +8,7 @@ from PIL import Image
 
 from npsrcnn.errors import UserError
 from npsrcnn.images import read
-from npsrcnn.images.recognized import UNKNOWN, described
+from npsrcnn.images.recognized import UNKNOWN, described_file
 
 OTHERS = {
     "JPEG XR": b"II\xbc\x01\x08\0\0\0",
@@ -33,7 +33,8 @@ def test_jpeg_xr_and_jpeg_xl_as_their_encoders_write_them(tmp_path, rng):
     for name, encode in (("XR", imagecodecs.jpegxr_encode), ("XL", imagecodecs.jpegxl_encode)):
         (tmp_path / "a").write_bytes(encode(pixels))
         assert (
-            described(tmp_path / "a") == f"JPEG {name}, which is not read: save it as PNG or TIFF"
+            described_file(tmp_path / "a")
+            == f"JPEG {name}, which is not read: save it as PNG or TIFF"
         )
 
 
@@ -42,7 +43,7 @@ def test_a_format_that_is_read_is_called_damaged(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:16])
-    assert described(path).endswith("but its headers are damaged or truncated")
+    assert described_file(path).endswith("but its headers are damaged or truncated")
     with pytest.raises(UserError, match=r"damaged|truncated"):
         read(path)
 
@@ -50,4 +51,4 @@ def test_a_format_that_is_read_is_called_damaged(tmp_path, suffix):
 @pytest.mark.parametrize("data", [b"", b"text\n", b"RIFF\x10\0\0\0WAVEfmt ", b"\0\0\0\x18ftypisom"])
 def test_what_is_no_picture_stays_unknown(tmp_path, data):
     (tmp_path / "a").write_bytes(data)
-    assert described(tmp_path / "a") == UNKNOWN
+    assert described_file(tmp_path / "a") == UNKNOWN
