@@ -48,7 +48,7 @@ def files_instead(options: argparse.Namespace) -> Iterator[argparse.Namespace]:
         if clips.among(changed.sources):
             raise UsageError("- is for pictures: a clip or an animation is given as a file")
         if to_stdout:
-            changed.output = folder / "out"
+            changed.output, changed.called = folder / "out", "standard output"
         yield changed
         made = sorted(changed.output.iterdir()) if to_stdout and changed.output.is_dir() else []
         for path in made:

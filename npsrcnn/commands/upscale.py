@@ -172,6 +172,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="the mean over eight orientations: better, and eight times as slow",
     )
     clips.add_options(parser)
+    parser.set_defaults(called=None)  # how lines call the result, if not by its file's name
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument(
         "--cuda",
@@ -330,17 +331,17 @@ def _enlarge(
                 for job, outcome in results:
                     outcomes[job] = outcome
                     if isinstance(outcome, Enlarged):
-                        progress.write(_line(outcome))
+                        progress.write(_line(outcome, options.called or str(outcome.target)))
                     progress.picture(failed=isinstance(outcome, Failed))
         except ClusterError as error:  # all workers have gone: what is done is done
             print(f"npsrcnn upscale: {error}", file=sys.stderr, flush=True)
     return outcomes
 
 
-def _line(done: Enlarged) -> str:
-    """Say what became of a picture."""
+def _line(done: Enlarged, name: str) -> str:
+    """Say what became of a picture; its result is called ``name``."""
     (width, height), (large_width, large_height) = done.size, done.enlarged
-    line = f"{done.target}  {width} x {height} -> {large_width} x {large_height}"
+    line = f"{name}  {width} x {height} -> {large_width} x {large_height}"
     line += f"  {done.seconds:.2f} s"
     if done.peak_memory:
         line += f", peak memory {done.peak_memory / 1e6:.0f} MB"

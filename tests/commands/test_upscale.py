@@ -249,7 +249,7 @@ def test_a_picture_through_pipes(tmp_path, model, rng, capsysbinary, monkeypatch
     (tmp_path / "temporary").mkdir()
     assert main(["-", "--model", model]) == 0
     captured = capsysbinary.readouterr()
-    assert b"12 x 9 -> 24 x 18" in captured.err
+    assert b"standard output  12 x 9 -> 24 x 18" in captured.err
     with Image.open(io.BytesIO(captured.out)) as image:
         assert image.format == output
         result = np.asarray(image)
