@@ -117,8 +117,6 @@ def pixel_view(now: Opened, x: int, y: int) -> str:
     """Return one pixel's way through a network as HTML: patch, responses, what adds up to it."""
     net, image = now
     steps = pixel_steps(net, image, y, x)
-    whole = net.forward(image if image.ndim == 2 else image[None])
-    came_out = float(whole[y, x] if image.ndim == 2 else whole[0, 0, y, x])
     went_in = float(image[y, x] if image.ndim == 2 else image[0, y, x])
     of = "" if net.channels == 1 else f" (the first of {net.color})"
     f1, side = len(steps.patch[0]), net.margin + 1
@@ -151,7 +149,7 @@ def pixel_view(now: Opened, x: int, y: int) -> str:
             title="the last layer adds them up",
             xlabel="maps added, the largest first",
             ylabel="value",
-            levels={"what comes out": came_out},
+            levels={"what comes out": float(steps.forward[0])},
         )
     )
     parts.append(
@@ -164,7 +162,7 @@ def pixel_view(now: Opened, x: int, y: int) -> str:
     return (
         f'<p style="font-size:1.05rem">Column {x}, row {y}{of}: <b>{went_in:.6f}</b> goes in, '
         f'<b id="came-out">{steps.output[0]:.6f}</b> comes out; '
-        f'<code>forward</code> says <b id="forward">{came_out:.6f}</b>.</p>'
+        f'<code>forward</code> says <b id="forward">{steps.forward[0]:.6f}</b>.</p>'
         f"{views.row(pictures)}{views.columns(parts)}"
     )
 

@@ -29,6 +29,8 @@ class PixelSteps:
         What each map of that layer adds to this pixel, from all its f3 x f3 pixels around it.
     bias : ndarray, (c,)
         Of the last layer.
+    forward : ndarray, (c,)
+        The pixel by :meth:`SRCNN.forward` of the same weights in float64: :attr:`output`.
     """
 
     patch: np.ndarray
@@ -36,6 +38,7 @@ class PixelSteps:
     painted: np.ndarray
     contributions: np.ndarray
     bias: np.ndarray
+    forward: np.ndarray
 
     @property
     def output(self) -> np.ndarray:
@@ -95,6 +98,7 @@ def pixel_steps(net: SRCNN, image: np.ndarray, y: int, x: int) -> PixelSteps:
         painted=np.einsum("m,cmij->cij", responses[-1], last[:, :, ::-1, ::-1]),
         contributions=np.einsum("mij,cmij->cm", around, last),
         bias=bias,
+        forward=exact.forward(part[None])[0, :, y, x],
     )
 
 

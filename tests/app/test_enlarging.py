@@ -58,6 +58,15 @@ def test_the_file_is_that_of_the_command(session, model, deep, tmp_path):
     assert "1 of 1 enlarged" in progress.text() and "30 x 20 → 60 x 40" in progress.text()
 
 
+def test_fast_weights_are_those_for_the_quality_of_the_picture(session, tmp_path, rng):
+    path = tmp_path / "small.jpg"
+    Image.fromarray(waves(rng)).save(path, quality=76)
+    (one,) = last_of(enlarge_uploads(session, [str(path)], scale=2, fast=True)).done
+    assert one.model == ("fast-x2-q76",)
+    assert upscale.main([str(path), "--scale", "2", "--fast", "-o", str(tmp_path / "c.jpg")]) == 0
+    assert one.target.read_bytes() == (tmp_path / "c.jpg").read_bytes()
+
+
 def test_many_come_as_a_zip_and_what_fails_is_named(session, model, deep, tmp_path, rng):
     paths = [deep]
     for i in range(3):

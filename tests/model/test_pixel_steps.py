@@ -29,6 +29,7 @@ def test_it_is_forward_to_the_last_digits_at_the_edge_too(rng, name, channels, p
     for y, x in PLACES:
         steps = pixel_steps(net, image, y, x)
         np.testing.assert_allclose(steps.output, whole[:, y, x], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(steps.forward, whole[:, y, x], rtol=1e-12, atol=1e-12)
         for layer, responses in zip(maps, steps.responses, strict=True):
             np.testing.assert_allclose(responses, layer[:, y, x], rtol=1e-12, atol=1e-12)
         order, sums = steps.running_sum(channels - 1)

@@ -1,0 +1,216 @@
+"""The app as a person meets it, in a browser; and as somebody meets it who means no good."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from browser import Page, check_browser, failures, running_app, running_browser, wait_until
+from networks import near_identity, waves
+from PIL import Image
+
+from npsrcnn.commands import upscale
+from npsrcnn.images import Picture, write
+from npsrcnn.images.metadata import Metadata
+from npsrcnn.report.compare import STYLE, Panel, embedded, slider
+from npsrcnn.report.page import Page as ReportPage
+
+
+@pytest.fixture(scope="module")
+def driver():
+    with running_browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def app():
+    with running_app() as started:
+        yield started
+
+
+@pytest.fixture
+def page(driver, app):
+    opened = Page(driver, app.address)
+    yield opened
+    opened.leave()
+    assert failures(app.said) == []
+
+
+@pytest.fixture
+def files(tmp_path, rng):
+    """Weights, a picture of 16 bits with metadata, and files that are no pictures."""
+    near_identity(rng, scale=2).save(tmp_path / "mine.npz")
+    pixels = rng.integers(0, 65536, (40, 60, 3), np.uint16)
+    metadata = Metadata(dpi=(300, 300), text={"Author": "me"})
+    write(tmp_path / "deep.png", Picture(pixels, None, metadata))
+    Image.fromarray(waves(rng)).save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:900])
+    (tmp_path / "text.png").write_text("hello")
+    return tmp_path
+
+
+def fetched(address):
+    with urllib.request.urlopen(address) as answer:
+        return answer.read()
+
+
+def border_of(driver):
+    return driver.execute_script(
+        "const side = document.querySelector('.compare .left');"
+        "return getComputedStyle(side).clipPath"
+    )
+
+
+def test_enlarging_from_drop_to_download(page, files):
+    page.choose("#weights", "a file of mine")
+    page.upload("#own-weights", files / "mine.npz")
+    page.upload("#pictures", files / "deep.png", files / "cut.jpg", files / "text.png")
+    page.find("#enlarge").click()
+    page.wait_for("#status", "cut.jpg: damaged or truncated")
+    page.wait_for("#status", "text.png: not an image")
+    said = page.wait_for("#status", "1 of 3 enlarged")
+    assert str(files) not in said and "/" not in said
+
+    argv = [str(files / "deep.png"), "--model", str(files / "mine.npz")]
+    assert upscale.main([*argv, "-o", str(files / "command.png")]) == 0
+    (files / "saved").mkdir()
+    saved = page.download("#download", files / "saved", "deep_x2.png")
+    assert saved == (files / "command.png").read_bytes()
+
+    canvas = page.find("#view .compare .canvas")
+    before = border_of(page.driver)
+    slider_bar = page.find("#view .compare input[type=range]")
+    slider_bar.send_keys(*["\ue014"] * 20)  # the right arrow key
+    assert border_of(page.driver) != before
+    page.find("#view .zoom-4").click()
+    assert canvas.size["width"] == 4 * 120
+    shown = page.driver.execute_script(
+        "return [...document.querySelectorAll('#view .compare img')].map(i => i.naturalWidth)"
+    )
+    assert shown == [120, 120]
+
+
+def test_a_pixel_followed_through_a_network_and_through_sparse_coding(page):
+    page.tab("Look inside")
+    page.find("#came-out")
+    first = page.text("#inside-steps")
+    picture = page.find("#inside-picture img")
+    chains = pytest.importorskip("selenium.webdriver").ActionChains
+    corner = chains(page.driver).move_to_element_with_offset(picture, -60, -40)
+    corner.click().perform()
+    wait_until(lambda: page.text("#inside-steps") != first)
+    assert page.text("#came-out") == page.text("#forward") != ""
+    page.tab("Sparse coding")
+    page.find("#by-patches")
+    assert page.text("#by-patches") == page.text("#by-network") != ""
+    assert re.fullmatch(r"0\.\d{12}", page.text("#by-network"))
+
+
+def test_a_training_stopped_and_a_tab_closed(page, app):
+    page.tab("Train")
+    page.find("#train").click()
+    page.wait_for("#train-status", "Training")
+    assert app.tabs
+    page.find("#train-stop").click()
+    page.wait_for("#train-status", "Done", "Stopped")
+    page.leave()
+    wait_until(lambda: not app.tabs, lambda: str(app.tabs))  # with all files of that tab
+
+
+@pytest.fixture
+def phone(driver):
+    """A narrow screen, and a person who likes it dark."""
+    command = driver.execute_cdp_cmd
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    command("Emulation.setDeviceMetricsOverride", size)
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    command("Emulation.setEmulatedMedia", {"features": dark})
+    yield
+    command("Emulation.clearDeviceMetricsOverride", {})
+    command("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_on_a_phone_and_in_the_dark_nothing_is_cut_off(phone, page, files, rng):
+    def width():
+        return page.driver.execute_script("return document.documentElement.scrollWidth")
+
+    assert width() == 390
+    ink = page.driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert max(map(int, re.findall(r"\d+", ink)[:3])) < 60
+    Image.fromarray(rng.integers(0, 256, (150, 250, 3), np.uint8)).save(files / "wide.png")
+    page.choose("#weights", "a file of mine")
+    page.upload("#own-weights", files / "mine.npz")
+    page.upload("#pictures", files / "wide.png")
+    page.find("#enlarge").click()
+    page.find("#view .compare .canvas")
+    assert width() == 390
+    page.find("#view .zoom-4").click()
+    assert page.find("#view .compare .canvas").size["width"] == 4 * 500
+    assert width() == 390
+    for name in ("Look inside", "Train", "Sparse coding"):
+        page.tab(name)
+        assert width() == 390
+
+
+def test_no_path_from_a_client_is_opened(app, tmp_path):
+    secret = tmp_path / "secret.png"
+    secret.write_text("s3cret")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        fetched(f"{app.address}/gradio_api/file={secret}")
+    assert refused.value.code in (403, 404)
+    config = json.loads(fetched(f"{app.address}/config"))
+    (uploads,) = (
+        one["id"] for one in config["components"] if one["props"].get("elem_id") == "pictures"
+    )
+    number = next(
+        one["id"]
+        for one in config["dependencies"]
+        if one["inputs"] == [uploads] and [uploads, "change"] in one["targets"]
+    )
+    sent = {"path": str(secret), "meta": {"_type": "gradio.FileData"}, "orig_name": "x.png"}
+    body = json.dumps({"data": [[sent]], "fn_index": number, "session_hash": "mallory"})
+    request = urllib.request.Request(
+        f"{app.address}/gradio_api/queue/join",
+        body.encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        fetched(request)
+    except urllib.error.HTTPError as error:
+        assert error.code in (400, 403, 404)
+        return
+    with urllib.request.urlopen(
+        f"{app.address}/gradio_api/queue/data?session_hash=mallory"
+    ) as stream:
+        lines = iter(lambda: stream.readline().decode(), "")
+        done = next(line for line in lines if "process_completed" in line)
+    assert '"success":false' in done and "s3cret" not in done
+
+
+def test_others_need_the_password():
+    with running_app("--password", "sesame") as guarded:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            fetched(f"{guarded.address}/config")
+        assert refused.value.code == 401
+
+
+def test_a_report_opens_from_disk_and_its_slider_moves(driver, tmp_path, rng):
+    picture = embedded(waves(rng))
+    report = ReportPage("a report", STYLE)
+    report.html(
+        slider("t", (53, 64), Panel("SRCNN", picture), [Panel("a", picture), Panel("b", picture)])
+    )
+    report.write(tmp_path / "report.html")
+    driver.get((tmp_path / "report.html").as_uri())
+    before = border_of(driver)
+    driver.find_element("css selector", "input[type=range]").send_keys(*["\ue012"] * 10)
+    assert border_of(driver) != before
+    assert driver.find_element("css selector", ".left-0").is_displayed()
+    driver.find_element("css selector", ".pick-1").click()
+    assert driver.find_element("css selector", ".left-1").is_displayed()
+    assert not driver.find_element("css selector", ".left-0").is_displayed()
+    check_browser(driver)
