@@ -182,11 +182,11 @@ def test_a_full_disk_ends_the_run_and_nothing_is_lost(folder, model, threads, ca
 def test_a_removed_folder_ends_the_run(folder, model, threads, capsys, monkeypatch):
     target, write, written = folder.with_name("in_x2"), images.write, []
 
-    def remove(path, picture):
+    def remove(path, *args):
         written.append(path)
         if len(written) == 3:
             target.rename(target.with_name("gone"))  # at once, while other threads write into it
-        write(path, picture)
+        write(path, *args)
 
     monkeypatch.setattr(images, "write", remove)
     assert main([str(folder), "--model", model]) == 1
