@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import re
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import TextIO
 from npsrcnn.commands import frame
 from npsrcnn.commands.progress import ClipProgress
 from npsrcnn.errors import UsageError, UserError, describe
-from npsrcnn.runtime.files import check_writable, write_atomically
+from npsrcnn.runtime.files import check_writable
 from npsrcnn.upscaling.choice import Automatic, Chosen, choose
 from npsrcnn.upscaling.compiling import compile_kernels
 from npsrcnn.upscaling.jobs import result_name
@@ -142,7 +141,7 @@ def run(options: argparse.Namespace) -> int:
         failed = sum(result.error is not None for result in results)
         model = options.model or "default"
         report = {"scale": scale, "model": model, "failed": failed, "clips": rows}
-        _write_json(options.json, json.dumps(report, indent=1) + "\n")
+        frame.write_json(options.json, report)
     return 1 if any(result.error is not None for result in results) else 0
 
 
@@ -170,14 +169,6 @@ def _choose(options: argparse.Namespace) -> tuple[Chosen, float]:
 def _compile(choice: Chosen, stream: TextIO) -> None:
     if (done := compile_kernels(choice.nets)).seconds:
         print(done, file=stream)
-
-
-def _write_json(place: str, text: str) -> None:
-    if place == "-":
-        sys.stdout.write(text)
-        return
-    with write_atomically(place) as temporary:
-        temporary.write_text(text)
 
 
 def _one(

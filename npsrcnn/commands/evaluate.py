@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +28,7 @@ from npsrcnn.evaluation.methods import Candidate, by_patches, srcnn
 from npsrcnn.evaluation.protocol import EvaluationImage, check_jpeg, input_name, protocol
 from npsrcnn.evaluation.scores import score, summary
 from npsrcnn.kernels import DEVICES, PADDINGS
-from npsrcnn.runtime.files import check_writable, write_atomically
+from npsrcnn.runtime.files import check_writable
 from npsrcnn.sparse_coding.methods import TITLES
 
 COLOR_KEYS = ("cb", "cr", "ycbcr", "rgb")
@@ -226,12 +225,9 @@ def run(options: argparse.Namespace) -> int:
             {"method": title, **result}
             for (_, _, title, _), result in zip(candidates, results, strict=True)
         ]
-        _write(
-            options.json,
-            json.dumps(_for_json(named if options.jpeg else results[0]), indent=1) + "\n",
-        )
+        frame.write_json(options.json, _for_json(named if options.jpeg else results[0]))
     if options.csv:
-        _write(options.csv, _as_csv(results))
+        frame.write_text(options.csv, _as_csv(results))
     if report:
         titles = [candidate.title for candidate in candidates]
         report.page(f"{options.data}, measured", list(zip(titles, results, strict=True))).write(
@@ -313,11 +309,3 @@ def _as_csv(results: list[dict[str, Any]]) -> str:
     for result in results:
         writer.writerows([*result["images"], {"name": "mean", **result["mean"]}])
     return text.getvalue()
-
-
-def _write(target: str, text: str) -> None:
-    if target == "-":
-        sys.stdout.write(text)
-        return
-    with write_atomically(target) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -6,6 +6,7 @@ import argparse
 import atexit
 import gc
 import io
+import json
 import re
 import shlex
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from npsrcnn.errors import UsageError, UserError, describe
+from npsrcnn.runtime.files import write_atomically
 from npsrcnn.runtime.lean_blas import import_blas_alone
 
 COMMANDS = {  # name: what it does, and the arguments of an example
@@ -148,3 +150,17 @@ def start_lean() -> None:
 def _fail(prog: str, message: str, exit_code: int) -> int:
     print(f"{prog}: {message}", file=sys.stderr)
     return exit_code
+
+
+def write_json(place: str, facts: object) -> None:
+    """Write what ``--json`` asks for; see :func:`write_text`."""
+    write_text(place, json.dumps(facts, indent=1) + "\n")
+
+
+def write_text(place: str, text: str) -> None:
+    """Write text to a file, or where ``place`` is "-" to standard output."""
+    if place == "-":
+        sys.stdout.write(text)
+        return
+    with write_atomically(place) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

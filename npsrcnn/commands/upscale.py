@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 import time
 import traceback
@@ -30,7 +29,7 @@ from npsrcnn.commands.progress import Progress
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.images.encoding import Encoding
 from npsrcnn.kernels import DEVICES
-from npsrcnn.runtime.files import check_writable, write_atomically
+from npsrcnn.runtime.files import check_writable
 from npsrcnn.upscaling.batch import enlarge_all
 from npsrcnn.upscaling.choice import Automatic, BySize, Choice, Chosen, choose
 from npsrcnn.upscaling.enlarger import steps_of
@@ -262,12 +261,7 @@ def _run(options: argparse.Namespace, stream: TextIO) -> int:
         left_out = [str(path) for path in (*found.left_out, *found.subfolders)]
         report |= {"model": options.model or "default", "failed": len(failed) + not_begun}
         report |= {"left_out": left_out, "pictures": rows}
-        result = json.dumps(report, indent=1) + "\n"
-        if options.json == "-":
-            sys.stdout.write(result)
-        else:
-            with write_atomically(options.json) as temporary:
-                temporary.write_text(result)
+        frame.write_json(options.json, report)
     if options.report:
         from npsrcnn.report.enlarged import write_upscale_report
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from npsrcnn.kernels import reference
 from npsrcnn.layers import Layers
+from npsrcnn.model.interpolation import flat_response
 from npsrcnn.model.network import SRCNN
 
 GREYS = np.array([0.25, 0.5, 0.75])
@@ -25,29 +26,19 @@ class ModelWarning(UserWarning):
 
 def fault_of(net: SRCNN) -> str:
     """Return what is strange about what a network does to flat greys; "" where nothing is."""
-    greys = _responses(net.layers, GREYS)
-    if np.abs(greys - GREYS[:, None]).max() <= TOLERANCE:
+    greys = flat_response(net.layers, GREYS)
+    if np.abs(greys - GREYS).max() <= TOLERANCE:
         return _fault_at_edges(net)
-    made = f"makes {round(255 * greys[1].mean())} of a flat grey of 128"
+    made = f"makes {round(255 * greys[:, 1].mean())} of a flat grey of 128"
     if np.abs(greys).max() < SMALL:
         return (
             f"{made}: this looks like a residual network, whose result is added to its input; "
             "--residual adds it (in Python: load(path, residual=True))"
         )
-    levels = _responses(net.layers, GREYS * 255) / 255
-    if np.abs(levels - GREYS[:, None]).max() <= TOLERANCE:
+    levels = flat_response(net.layers, GREYS * 255) / 255
+    if np.abs(levels - GREYS).max() <= TOLERANCE:
         return f"{made}: it looks trained on values from 0 to 255, not from 0 to 1"
     return f"{made}: it is not trained, or no SRCNN"
-
-
-def _responses(layers: Layers, levels: np.ndarray) -> np.ndarray:
-    """Compute what a network makes of flat areas, away from edges: (levels, channels), float64."""
-    maps = np.repeat(levels[None], layers[0][0].shape[1], axis=0)
-    for depth, (w, b) in enumerate(layers):
-        maps = w.sum(axis=(2, 3), dtype=np.float64) @ maps + b[:, None]
-        if depth < len(layers) - 1:
-            maps = reference.relu(maps)
-    return maps.T
 
 
 def _fault_at_edges(net: SRCNN) -> str:

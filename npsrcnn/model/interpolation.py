@@ -86,24 +86,27 @@ def read_between(name: str) -> tuple[Layers, Facts]:
 
 
 def flat_response(layers: Layers, levels: np.ndarray) -> np.ndarray:
-    """Compute what a network of one channel makes of flat areas, float64.
+    """Compute what a network makes of flat areas, away from edges.
 
     Of an area of one level a convolution takes the sum of its filter, so that no pixels are needed.
 
     Parameters
     ----------
     layers
-        [(w, b), ...].
+        [(w, b), ...], of c channels.
     levels : ndarray, (n,)
-        Of the areas.
+        Of the areas, the same in all channels.
+
+    Returns
+    -------
+    ndarray, (c, n), float64
     """
-    maps = levels[None].astype(np.float64)
+    maps = np.repeat(levels[None].astype(np.float64), layers[0][0].shape[1], axis=0)
     for depth, (w, b) in enumerate(layers):
         maps = w.sum(axis=(2, 3), dtype=np.float64) @ maps + b[:, None]
         if depth < len(layers) - 1:
             maps = maps.clip(0, None)
-    response: np.ndarray = maps[0]
-    return response
+    return maps
 
 
 def keep_brightness(layers: Layers) -> Layers:
@@ -113,7 +116,7 @@ def keep_brightness(layers: Layers) -> Layers:
     255; the last layer is changed so that the fit becomes ``v``.
     """
     levels = LUMA_LEVELS / 255
-    b, a = np.polyfit(levels, flat_response(layers, levels), 1)
+    b, a = np.polyfit(levels, flat_response(layers, levels)[0], 1)
     *first, (w, bias) = layers
     return [*first, ((w / b).astype(w.dtype), ((bias - a) / b).astype(bias.dtype))]
 

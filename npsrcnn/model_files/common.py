@@ -12,6 +12,7 @@ from tokenize import TokenError
 
 from npsrcnn.errors import UserError
 
+MISSING = 'this format needs a package: pip install "npsrcnn[models]"'
 LIMIT = 64 << 20  # bytes, unpacked: hundreds of times what the paper's largest network takes
 # Raised by libraries that read a file which is not what it should be.
 DAMAGED: tuple[type[Exception], ...] = (

@@ -12,14 +12,13 @@ import numpy as np
 
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
-from npsrcnn.model_files.common import LIMIT, check_size, reading
+from npsrcnn.model_files.common import LIMIT, MISSING, check_size, reading
 from npsrcnn.model_files.facts import Facts, from_text, to_text
 from npsrcnn.runtime.files import write_atomically
 from npsrcnn.version import __version__
 
 OPSET = 13  # since 2020
 IR_VERSION = 7  # the file format of that opset's release
-MISSING = 'ONNX needs a package: pip install "npsrcnn[models]"'
 PLAIN = {"strides": [1, 1], "dilations": [1, 1], "group": 1}  # of a convolution, where it says so
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
-from npsrcnn.model_files.common import check_size, reading
+from npsrcnn.model_files.common import MISSING, check_size, reading
 from npsrcnn.model_files.facts import Facts, from_text, to_text
 from npsrcnn.model_files.state_dicts import arrays_of, in_order, layers_of
 from npsrcnn.runtime.files import write_atomically
 
 TEXT = "npsrcnn"
-MISSING = 'this format needs a package: pip install "npsrcnn[models]"'
 
 
 def write(path: Path, layers: Layers, facts: Facts) -> None:

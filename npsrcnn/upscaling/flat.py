@@ -69,7 +69,8 @@ def _on_flat_images(layers: Layers) -> Layers:
 def _table(layers: Layers) -> np.ndarray:
     """Tabulate the error on flat images of one channel, float32: of Y from black to white."""
     values = Y_BLACK + Y_RANGE * np.arange(STEPS + 1) / STEPS
-    return (flat_response(layers, values) - values).astype(np.float32)
+    error: np.ndarray = flat_response(layers, values)[0] - values
+    return error.astype(np.float32)
 
 
 @jit

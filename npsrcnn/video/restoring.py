@@ -8,9 +8,11 @@ a clip best, or nearly: measured at x2 from CRF 12 to 32 on two moving pictures,
 
 from __future__ import annotations
 
+from functools import partial
+
 from npsrcnn.errors import UserError
 from npsrcnn.pixels.jpeg import quality_of_strength
-from npsrcnn.upscaling.choice import Automatic, Chosen, choose
+from npsrcnn.upscaling.choice import Automatic, Choice, Chosen, choose
 from npsrcnn.upscaling.source_quality import CLEAN
 
 STRENGTH_PER_STEP = 3.6
@@ -44,25 +46,23 @@ def choose_for(
     UserError
         No weights for the scale; at scale 1, a clip of which nothing says how it was compressed.
     """
-    qualities: list[int | str] = (
-        [CLEAN] if quantizer is None else [quality_of_quantizer(quantizer), CLEAN]
-    )
-    if scale == 1:
-        if quantizer is None:
-            raise UserError("nothing says how it was compressed: give --source-quality, as 40")
-        qualities = qualities[:1]
-    for quality in qualities:
+    if scale == 1 and quantizer is None:
+        raise UserError("nothing says how it was compressed: give --source-quality, as 40")
+    how = partial(choose, None, scale, fast=fast, orientations=orientations, device=device)
+    if quantizer is not None:
         try:
-            choice, _ = choose(
-                None, scale, quality, fast=fast, orientations=orientations, device=device
-            )
+            return _for_all(how(quality_of_quantizer(quantizer)))
         except UserError:
-            if quality == qualities[-1]:
+            if scale == 1:
                 raise
-            continue
-        assert not isinstance(choice, Automatic)
-        return choice.without_chroma()
-    raise AssertionError  # the last quality returns or raises
+    return _for_all(how(CLEAN))
+
+
+def _for_all(found: tuple[Choice, float]) -> Chosen:
+    """Return the networks for all frames, without those of colour, which video leaves as it is."""
+    choice, _ = found
+    assert not isinstance(choice, Automatic)  # a quality was given
+    return choice.without_chroma()
 
 
 def comment_on(quantizer: float | None, choice: Chosen) -> str:

@@ -75,11 +75,12 @@ def test_where_means_are_not_known_to_be_networks_it_is_the_nearer_one(weights, 
         assert_equal_layers(net.layers, npsrcnn.load(f"9-1-5-x2-q{nearer}").layers)
 
 
-def test_the_flat_response_is_that_of_flat_areas(rng):
-    net = asymmetric(rng, "5-3-3")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_flat_response_is_that_of_flat_areas(rng, channels):
+    net = asymmetric(rng, "5-3-3", channels)
     levels = np.linspace(-0.1, 1.1, 7, dtype=np.float32)
-    areas = np.broadcast_to(levels[:, None, None, None], (7, 1, 11, 11))
-    expected = net.forward(np.ascontiguousarray(areas))[:, 0, 5, 5]
+    areas = np.broadcast_to(levels[:, None, None, None], (7, channels, 11, 11))
+    expected = net.forward(np.ascontiguousarray(areas))[:, :, 5, 5].T
     np.testing.assert_allclose(flat_response(net.layers, levels), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -91,7 +92,7 @@ def test_brightness_is_kept_where_the_error_is_linear():
     layers = [(one, np.zeros(1, np.float32)), (w, np.full(1, 0.02, np.float32))]
     kept = keep_brightness(layers)
     levels = np.linspace(16, 235, 9) / 255
-    np.testing.assert_allclose(flat_response(kept, levels), levels, atol=1e-6)
+    np.testing.assert_allclose(flat_response(kept, levels)[0], levels, atol=1e-6)
     np.testing.assert_allclose(kept[-1][0], w / 0.9, rtol=1e-6)
     assert_equal_layers(kept[:-1], layers[:-1])
 
