@@ -135,7 +135,10 @@ def test_colour_is_restored_first_where_there_is_any(weights, clean):
     assert Automatic(2).chosen(clean[..., 0], Q60).names == ("y-x2-q60",)
     assert Automatic(2).chosen(clean, None).names == ("y-x2",)
     assert Automatic(1).chosen(clean, Q60).names == ("chroma-q60", "y-x1-q60")
-    assert Automatic(2, fast=True).chosen(clean, Q60).names == ("fast-x2",)
+    fast = random_net("3-1-3", scale=2)
+    fast.metadata |= {"quality": 75, "jpeg": [75, 75]}
+    fast.save(shipped.FOLDER / "fast-x2-q75.npz")
+    assert Automatic(2, fast=True).chosen(clean, Q60).names == ("fast-x2-q60",)
     weak = strength_of_quality(94)  # too weak for weights for quality 75
     assert Automatic(2).chosen(clean, weak).names == ("y-x2-q94",)
 
