@@ -116,7 +116,7 @@ def enlarge_tab(sessions: Sessions) -> tuple[gr.Radio, gr.File]:
     def stop(request: gr.Request) -> str:
         session = sessions.of(request.session_hash)
         session.cancel()
-        return "Cancelled: it ends after this picture." if session.busy else "Nothing is at work."
+        return "Cancelled." if session.busy else "Nothing is at work."
 
     start.click(
         enlarge,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from npsrcnn import images
 from npsrcnn.app.limits import take_pictures, without_folder
-from npsrcnn.app.sessions import Session
+from npsrcnn.app.sessions import Cancelled, Session
 from npsrcnn.errors import UserError
 from npsrcnn.images import Picture
 from npsrcnn.images.metadata import Metadata
@@ -21,14 +21,17 @@ from npsrcnn.pixels.color import luma
 from npsrcnn.pixels.metrics import psnr, shave
 from npsrcnn.report.compare import Panel, as_shown, slider
 from npsrcnn.report.enlarged import most_changed
+from npsrcnn.runtime.threads import checked
 from npsrcnn.upscaling.batch import enlarge_all
 from npsrcnn.upscaling.choice import choose
-from npsrcnn.upscaling.files import EnlargeOptions
+from npsrcnn.upscaling.files import EnlargeOptions, Job
 from npsrcnn.upscaling.jobs import plan_jobs
-from npsrcnn.upscaling.outcomes import Enlarged, Failed
+from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome
 from npsrcnn.upscaling.strips import enlarge
 
 SHOWN_SIDE = 2048  # pixels: of larger results the page shows the part that changed most
+
+Report = tuple[Job, Outcome] | tuple[Job, int, int]
 
 
 @dataclass
@@ -42,6 +45,8 @@ class Progress:
     done : list of Enlarged
     refused : list of str
         Lines on those that were not enlarged.
+    shares : dict of str to float
+        Of large pictures that are in work, how much is computed, 0 to 1.
     seconds : float
         Since it began.
     cancelled : bool
@@ -50,15 +55,38 @@ class Progress:
     pictures: int
     done: list[Enlarged] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    shares: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     cancelled: bool = False
 
+    @property
+    def finished(self) -> int:
+        """How many are done, or were refused."""
+        return len(self.done) + len(self.refused)
+
+    def take(self, report: Report | None) -> None:
+        """Take in what is new: a picture is done, or a part of one."""
+        if report is None:
+            return
+        if len(report) == 3:
+            job, done, parts = report
+            self.shares[job.source.name] = done / parts
+            return
+        job, outcome = report
+        self.shares.pop(job.source.name, None)
+        if isinstance(outcome, Enlarged):
+            self.done.append(outcome)
+        elif isinstance(outcome, Failed):
+            self.refused.append(without_folder(outcome.message, job.source))
+
     def text(self) -> str:
         """Return all that there is to say, as Markdown."""
-        finished = len(self.done) + len(self.refused)
         lines = [f"**{len(self.done)} of {self.pictures} enlarged** in {self.seconds:.2f} s"]
         if self.cancelled:
-            lines[0] += f", then cancelled; {self.pictures - finished} were not begun"
+            lines[0] += f", then cancelled; {self.pictures - self.finished} were not"
+        for name, share in self.shares.items():
+            what = f"{share:.0%} computed" if share < 1 else "computed, is being written"
+            lines.append(f"{name}: {what}")
         for one in self.done[-5:]:
             (width, height), (large_width, large_height) = one.size, one.enlarged
             line = f"{one.target.name}: {width} x {height} → {large_width} x {large_height}"
@@ -99,7 +127,7 @@ def enlarge_uploads(
     Yields
     ------
     Progress
-        After each picture, the same object.
+        After each picture, and some times a second in between: the same object.
 
     Raises
     ------
@@ -113,24 +141,25 @@ def enlarge_uploads(
         pictures, refused = take_pictures(uploads, source_folder, scale)
         progress = Progress(len(uploads), refused=refused)
         jobs, _ = plan_jobs(pictures, folder / "out", suffix=f"_x{scale:g}")
+        options = EnlargeOptions(choice, scale)
+
+        def work(report: Callable[[Report], None]) -> None:
+            results = enlarge_all(
+                jobs, options, progress=lambda *part: report(part), say=lambda line: None
+            )
+            with checked(session.check), contextlib.closing(results):
+                for result in results:
+                    report(result)
+                    session.check()
+
         started = time.perf_counter()
-        results = enlarge_all(
-            jobs,
-            EnlargeOptions(choice, scale),
-            progress=lambda done, blocks: None,
-            say=lambda line: None,
-        )
-        with contextlib.closing(results):
-            for job, outcome in results:
+        try:
+            for report in session.reports(work):
                 progress.seconds = time.perf_counter() - started
-                if isinstance(outcome, Enlarged):
-                    progress.done.append(outcome)
-                elif isinstance(outcome, Failed):
-                    progress.refused.append(without_folder(outcome.message, job.source))
-                if session.cancelled and len(progress.done) < len(jobs):
-                    progress.cancelled = True
-                    break
+                progress.take(report)
                 yield progress
+        except Cancelled:
+            progress.cancelled, progress.shares = progress.finished < len(uploads), {}
         yield progress
 
 

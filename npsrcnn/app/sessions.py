@@ -8,12 +8,23 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from npsrcnn.errors import UserError
 
 KEPT_SECONDS = 3600.0
 SWEEP_SECONDS = 300.0
+LOOK_SECONDS = 0.25
+PATIENCE = 20.0  # seconds for work to end that was cancelled
+
+T = TypeVar("T")
+
+
+class Cancelled(Exception):
+    """The person who wanted this no longer does."""
 
 
 class Session:
@@ -32,6 +43,7 @@ class Session:
         self._working = threading.Lock()
         self._cancelled = threading.Event()
         self._at_end: list[Callable[[], None]] = []
+        self._running: set[Future[None]] = set()
 
     @property
     def cancelled(self) -> bool:
@@ -46,6 +58,11 @@ class Session:
     def cancel(self) -> None:
         """Let the work that goes on end as soon as it can."""
         self._cancelled.set()
+
+    def check(self) -> None:
+        """Raise Cancelled if the work that goes on is to end."""
+        if self.cancelled:
+            raise Cancelled
 
     @contextlib.contextmanager
     def work(self, name: str) -> Iterator[Path]:
@@ -68,6 +85,36 @@ class Session:
             self.used = time.monotonic()
             self._working.release()
 
+    def reports(self, work: Callable[[Callable[[T], None]], None]) -> Iterator[T | None]:
+        """Call ``work(report)`` in a thread of its own, and yield what it reports.
+
+        ``work`` calls :meth:`check` now and then. A page need not wait for it: where nothing is
+        reported for a while, None is yielded. An iterator that is closed early cancels the work,
+        and waits for its end.
+
+        Raises
+        ------
+        Cancelled
+            The work was cancelled; and what it raises itself.
+        """
+        told: SimpleQueue[T | None] = SimpleQueue()
+        with ThreadPoolExecutor(1, thread_name_prefix="npsrcnn-app") as thread:
+            running = thread.submit(work, told.put)
+            self._running.add(running)
+            running.add_done_callback(lambda _: told.put(None))
+            try:
+                while not (running.done() and told.empty()):
+                    report = None
+                    with contextlib.suppress(Empty):
+                        report = told.get(timeout=LOOK_SECONDS)
+                    yield report
+            finally:
+                if not running.done():
+                    self.cancel()
+                wait([running])
+                self._running.discard(running)
+            running.result()
+
     def at_end(self, action: Callable[[], None]) -> None:
         """Call ``action`` when the tab is closed."""
         self._at_end.append(action)
@@ -77,6 +124,7 @@ class Session:
         self.cancel()
         for action in self._at_end:
             action()
+        wait(list(self._running), PATIENCE)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -9,6 +9,8 @@ from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
+from npsrcnn.upscaling.files import Job
+
 LOG_INTERVAL = 60  # seconds between updates of a bar that goes to a log
 
 
@@ -56,15 +58,15 @@ def _clock(seconds: Fraction) -> str:
 
 
 class Progress:
-    """Progress bars: pictures done, images a second and time left; and blocks of a scene.
+    """Progress bars: pictures done, images a second and time left; and parts of a large one.
 
     Parameters
     ----------
     pictures : int
         How many there are.
     stream : file
-        Where lines go. Bars go to standard error: of pictures if it is a terminal, of a scene
-        also to a log, where it takes long.
+        Where lines go. Bars go to standard error: of pictures if it is a terminal, of parts
+        also to a log, where they take long.
     """
 
     def __init__(self, pictures: int, stream: TextIO) -> None:
@@ -74,14 +76,16 @@ class Progress:
         self._pictures: tqdm[NoReturn] = tqdm(
             total=pictures, unit="image", disable=hidden, leave=False
         )
-        self._blocks: tqdm[NoReturn] | None = None
+        self._parts: tqdm[NoReturn] | None = None
+        self._shown: Job | None = None  # whose parts they are
+        self._one = threading.Lock()  # several pictures are computed at a time
         self._failed = 0
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._close_blocks()
+        self._close_parts()
         self._pictures.close()
 
     def write(self, line: str) -> None:
@@ -89,29 +93,34 @@ class Progress:
         tqdm.write(line, file=self.stream)
         self.stream.flush()
 
-    def picture(self, failed: bool) -> None:
+    def picture(self, job: Job, failed: bool) -> None:
         """Count one more picture as done."""
-        self._close_blocks()
+        if job == self._shown:
+            self._close_parts()
         self._failed += failed
         if self._failed:
             self._pictures.set_postfix_str(f"{self._failed} failed", refresh=False)
         self._pictures.update()
 
-    def block(self, done: int, blocks: int) -> None:
-        """Show that ``done`` of the ``blocks`` of a scene are done."""
-        if self._blocks is None:
-            pause = 0.1 if sys.stderr.isatty() else LOG_INTERVAL
-            self._blocks = tqdm(
-                total=blocks,
-                initial=done - 1,
-                unit="block",
-                leave=False,
-                mininterval=pause,
-                delay=pause,
-            )
-        self._blocks.update(done - self._blocks.n)
+    def part(self, job: Job, done: int, parts: int) -> None:
+        """Show that ``done`` of the ``parts`` of a picture are done; of several, of the first."""
+        with self._one:
+            if self._parts is None:
+                pause = 0.1 if sys.stderr.isatty() else LOG_INTERVAL
+                self._shown = job
+                self._parts = tqdm(
+                    total=parts,
+                    initial=done - 1,
+                    unit="block",
+                    leave=False,
+                    mininterval=pause,
+                    delay=pause,
+                )
+            if job == self._shown:
+                self._parts.update(done - self._parts.n)
 
-    def _close_blocks(self) -> None:
-        if self._blocks is not None:
-            self._blocks.close()
-            self._blocks = None
+    def _close_parts(self) -> None:
+        with self._one:
+            if self._parts is not None:
+                self._parts.close()
+                self._parts = self._shown = None

@@ -318,7 +318,7 @@ def _enlarge(
     left = [job for job in jobs if job not in outcomes]
     with Progress(len(left), stream) as progress:
         results = enlarge_all(
-            left, how, cluster=options.dask, progress=progress.block, say=progress.write
+            left, how, cluster=options.dask, progress=progress.part, say=progress.write
         )
         try:
             with contextlib.closing(results):
@@ -326,7 +326,7 @@ def _enlarge(
                     outcomes[job] = outcome
                     if isinstance(outcome, Enlarged):
                         progress.write(_line(outcome, options.called or str(outcome.target)))
-                    progress.picture(failed=isinstance(outcome, Failed))
+                    progress.picture(job, failed=isinstance(outcome, Failed))
         except ClusterError as error:  # all workers have gone: what is done is done
             print(f"npsrcnn upscale: {error}", file=sys.stderr, flush=True)
     return outcomes

@@ -50,9 +50,10 @@ class _Pool:
 
 
 class _Caller(threading.local):
-    """State of one Python thread: its limit of threads, if it set one, and its work space."""
+    """State of one Python thread: its limit of threads and its check, if set, and work space."""
 
     threads: int | None = None
+    check: Callable[[], None] | None = None
     space = np.empty(0, np.float32)
 
 
@@ -88,6 +89,34 @@ def limited(threads: int) -> Iterator[None]:
         _caller.threads = before
 
 
+@contextlib.contextmanager
+def checked(check: Callable[[], None]) -> Iterator[None]:
+    """Call ``check()`` before each piece of what this Python thread computes meanwhile.
+
+    What it raises ends the work, within the time that a piece takes: so that a person need not
+    wait for a large picture that is no longer wanted.
+    """
+    before = _caller.check
+    _caller.check = check
+    try:
+        yield
+    finally:
+        _caller.check = before
+
+
+def with_check(work: Callable[..., T]) -> Callable[..., T]:
+    """Return ``work`` for another Python thread to call, under this thread's check."""
+    check = _caller.check
+    if check is None:
+        return work
+
+    def under_check(*args: object) -> T:
+        with checked(check):
+            return work(*args)
+
+    return under_check
+
+
 def work_space(floats: int) -> np.ndarray:
     """Return float32 work space of this Python thread, with whatever the last user left in it.
 
@@ -109,22 +138,31 @@ def parallel(kernel: Callable[..., object], n: int, *args: object) -> None:
     """
     pieces = deque(range(n))  # shared: its methods are atomic, without the GIL too
     futures = [
-        _pool.helpers.submit(_work, kernel, pieces, args)
+        _pool.helpers.submit(_work, kernel, pieces, args, _caller.check)
         for _ in range(min(n, get_num_threads()) - 1)
     ]
-    _work(kernel, pieces, args)  # the caller works too, so that it ends even if no helper starts
+    _work(
+        kernel, pieces, args, _caller.check
+    )  # the caller works too, so that it ends even if no helper starts
     for future in futures:
         if not future.cancel():
             future.result()
 
 
-def _work(kernel: Callable[..., object], pieces: deque[int], args: tuple[object, ...]) -> None:
+def _work(
+    kernel: Callable[..., object],
+    pieces: deque[int],
+    args: tuple[object, ...],
+    check: Callable[[], None] | None,
+) -> None:
     try:
         while True:
             try:
                 i = pieces.popleft()
             except IndexError:
                 return
+            if check is not None:
+                check()
             kernel(i, *args)
     except BaseException:
         pieces.clear()  # an error or Ctrl-C in one thread leaves nothing for the others

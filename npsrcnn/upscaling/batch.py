@@ -19,7 +19,7 @@ def enlarge_all(
     options: EnlargeOptions,
     *,
     cluster: str | None = None,
-    progress: Callable[[int, int], None],
+    progress: Callable[[Job, int, int], None],
     say: Callable[[str], None],
 ) -> Generator[tuple[Job, Outcome], None, None]:
     """Enlarge pictures, each outcome as it is known, until nothing more can be written.
@@ -30,7 +30,8 @@ def enlarge_all(
     cluster : str, optional
         The address of Dask's workers: see :func:`npsrcnn.upscaling.cluster.connect`.
     progress
-        Called with the number of blocks done, and of all, of a picture that goes by blocks.
+        Called with a job, the number of its parts that are done, and of all, where its picture is
+        computed in several; from the thread that does so.
     say
         Called with a line on what takes more time or memory than expected.
 
@@ -50,17 +51,19 @@ def enlarge_all(
 def _enlarge_here(
     jobs: Sequence[Job],
     options: EnlargeOptions,
-    progress: Callable[[int, int], None],
+    progress: Callable[[Job, int, int], None],
     say: Callable[[str], None],
 ) -> Generator[tuple[Job, Outcome], None, None]:
     """Enlarge the first picture alone, on all cores: it compiles what the others need."""
+
+    def enlarge(job: Job, options: EnlargeOptions) -> Enlarged:
+        return enlarge_file(job, options, progress=partial(progress, job), say=say)
+
     for first in jobs[:1]:
         if (done := compile_kernels(options.choice.likely.nets)).seconds:
             say(str(done))
         with compilations() as compiled:
-            outcome = outcome_of(
-                first.source, partial(enlarge_file, first, options, progress=progress, say=say)
-            )
+            outcome = outcome_of(first.source, partial(enlarge, first, options))
         if isinstance(outcome, Enlarged):
             outcome = dataclasses.replace(outcome, compiled=bool(compiled))
         yield first, outcome
@@ -68,4 +71,4 @@ def _enlarge_here(
             return
     if len(jobs) > 1:
         memory.keep_freed_memory()
-    yield from folder.enlarge_files(jobs[1:], options, partial(enlarge_file, say=say))
+    yield from folder.enlarge_files(jobs[1:], options, enlarge)

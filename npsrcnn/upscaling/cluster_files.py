@@ -28,12 +28,12 @@ def enlarge_files(
     address: str,
     jobs: Sequence[Job],
     options: EnlargeOptions,
-    progress: Callable[[int, int], None],
+    progress: Callable[[Job, int, int], None],
     say: Callable[[str], None],
 ) -> Generator[tuple[Job, Outcome], None, None]:
     """Enlarge pictures on the workers at ``address``, until nothing more can be written.
 
-    ``progress`` and ``say`` are as for :func:`npsrcnn.upscaling.files.enlarge_file`.
+    ``progress`` and ``say`` are as for :func:`npsrcnn.upscaling.batch.enlarge_all`.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def _outcomes(
     cluster: Cluster,
     jobs: Sequence[Job],
     options: EnlargeOptions,
-    progress: Callable[[int, int], None],
+    progress: Callable[[Job, int, int], None],
     say: Callable[[str], None],
 ) -> Iterator[tuple[Job, Outcome]]:
     scenes = dict.fromkeys(job for job in jobs if _goes_by_blocks(job, options))
@@ -59,7 +59,8 @@ def _outcomes(
     for job, result in cluster.unordered(partial(enlarge_file, options=options), list(others)):
         yield others[job], _outcome(others[job], result)
     for job in scenes:
-        result = partial(enlarge_file, _absolute(job), options, cluster.ordered, progress, say)
+        blocks = partial(progress, job)
+        result = partial(enlarge_file, _absolute(job), options, cluster.ordered, blocks, say)
         yield job, _outcome(job, result)
 
 

@@ -40,7 +40,7 @@ from npsrcnn.upscaling.streaming import (
     Scene,
     enlarge_scene,
 )
-from npsrcnn.upscaling.strips import STRIP, enlarge
+from npsrcnn.upscaling.strips import STRIP, Progress, enlarge
 
 MEMORY = 900 * 10**6  # bytes that the command takes, about, if it is not told otherwise
 ENCODING = 2.5  # of a result's size: Pillow's copy of it, filtered lines, the compressed file
@@ -164,7 +164,7 @@ def enlarge_file(
     job: Job,
     options: EnlargeOptions,
     compute: Compute | None = None,
-    progress: Callable[[int, int], None] = lambda done, blocks: None,
+    progress: Progress = lambda done, parts: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Enlarged:
     """Read, enlarge and write one picture.
@@ -172,9 +172,12 @@ def enlarge_file(
     Parameters
     ----------
     job, options
-    compute, progress
+    compute
         For a TIFF file that memory does not hold: see
         :func:`npsrcnn.upscaling.streaming.enlarge_scene`.
+    progress
+        Called with the number of parts done, and of all, of a picture that is computed in several:
+        pages, strips, or blocks.
     say
         Called with a line on the memory that is needed, before more is taken than was set.
 
@@ -191,7 +194,7 @@ def enlarge_file(
     else:
         if BASE + need.memory > options.memory:
             say(_too_much(job, BASE + need.memory))
-        chosen, target, scene = _enlarge_whole(job, options)
+        chosen, target, scene = _enlarge_whole(job, options, progress)
     for path, _ in job.outputs(target):
         _like(job.source, path, options.keep_times)
     return Enlarged(
@@ -243,7 +246,9 @@ def _too_much(job: Job, needed: int) -> str:
     return text
 
 
-def _enlarge_whole(job: Job, options: EnlargeOptions) -> tuple[Chosen, Path, Scene]:
+def _enlarge_whole(
+    job: Job, options: EnlargeOptions, progress: Progress
+) -> tuple[Chosen, Path, Scene]:
     """Enlarge the pages of a file in memory; return by what, where they went, and their sizes."""
     with pixel_limit.at_least(options.memory // PIXEL):
         pages = list(images.read_pages(job.source, options.page))
@@ -261,8 +266,12 @@ def _enlarge_whole(job: Job, options: EnlargeOptions) -> tuple[Chosen, Path, Sce
         chosen = chosen.without_chroma()
 
     def enlarged(nets: Sequence[SRCNN]) -> Iterator[Picture]:
-        for page, how, meaning in zip(pages, fits, values, strict=True):
-            yield _enlarged(page, nets, how, meaning)
+        alone = len(pages) == 1
+        for number, page in enumerate(pages):
+            strips = progress if alone and nets else None
+            yield _enlarged(page, nets, fits[number], values[number], strips)
+            if nets and not alone:
+                progress(number + 1, len(pages))
 
     larger = enlarged(chosen.nets)
     first_larger = next(larger)
@@ -321,9 +330,15 @@ def _choice(job: Job, options: EnlargeOptions, how: Fit) -> Choice:
         raise UserError(f"{job.source}: {error}") from error
 
 
-def _enlarged(picture: Picture, nets: Sequence[SRCNN], how: Fit, values: Values) -> Picture:
+def _enlarged(
+    picture: Picture,
+    nets: Sequence[SRCNN],
+    how: Fit,
+    values: Values,
+    progress: Progress | None = None,
+) -> Picture:
     factor, shape = how
-    pixels, alpha = enlarge(picture.pixels, picture.alpha, nets, factor, values, shape)
+    pixels, alpha = enlarge(picture.pixels, picture.alpha, nets, factor, values, shape, progress)
     others = []
     for other in picture.others:
         alike = how if _size(other.picture) == _size(picture) else Fit(factor)
@@ -344,7 +359,7 @@ def _enlarge_by_blocks(
     job: Job,
     options: EnlargeOptions,
     compute: Compute | None,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> tuple[Chosen, Scene]:
     """Enlarge a TIFF file into another, block by block; return by what, and the sizes.
 

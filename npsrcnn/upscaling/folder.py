@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from npsrcnn.errors import UserError
-from npsrcnn.runtime.threads import get_num_threads, limited, wait_for_any
+from npsrcnn.runtime.threads import get_num_threads, limited, wait_for_any, with_check
 from npsrcnn.upscaling.files import EnlargeOptions, Job, ends_run, enlarge_file, need_of
 from npsrcnn.upscaling.outcomes import Enlarged, Outcome, outcome_of
 from npsrcnn.upscaling.streaming import BASE
@@ -56,7 +56,7 @@ def enlarge_files(
                     share = threads // min(threads, _room(memory, options))
                     if len(waiting) < threads:
                         share = threads
-                    running[pool.submit(one, job, share)] = job, memory
+                    running[pool.submit(with_check(one), job, share)] = job, memory
                 for future in wait_for_any(running):
                     job, _ = running.pop(future)
                     outcome = outcome_of(job.source, future.result)

@@ -31,7 +31,7 @@ from npsrcnn.images.tiff_pages import TiffPages
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.values import IN_NETWORK, Values
 from npsrcnn.runtime.files import replace
-from npsrcnn.runtime.threads import wait_for_any
+from npsrcnn.runtime.threads import wait_for_any, with_check
 from npsrcnn.upscaling.enlarger import Enlarger, Window
 from npsrcnn.upscaling.sizes import Fit, Size, fit
 
@@ -123,7 +123,7 @@ def in_threads(job: BlockJob, blocks: Sequence[Block]) -> Generator[list[bytes],
         for block in blocks:
             if len(waiting) == BLOCKS_IN_WORK:
                 yield first()
-            waiting.append(pool.submit(job, block))
+            waiting.append(pool.submit(with_check(job), block))
         while waiting:
             yield first()
 

@@ -6,7 +6,7 @@ the image and its result is bounded and the result does not show it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from npsrcnn.pixels.resize import Span
 from npsrcnn.pixels.values import Values
 from npsrcnn.upscaling.enlarger import Enlarger
 
+Progress = Callable[[int, int], None]
 STRIP = 1 << 23  # pixels of the result that are in work at a time: 4 x 32 MiB in floats
 
 
@@ -41,16 +42,18 @@ def enlarge(
     scale: float,
     values: Values | None = None,
     shape: tuple[int, int] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Enlarge pixels (H, W) or (H, W, 3) and alpha (H, W).
 
     See :func:`npsrcnn.upscale`, and :class:`npsrcnn.upscaling.enlarger.Enlarger` for ``values`` and
-    ``shape``.
+    ``shape``. ``progress`` is called with the number of strips done, and of all, where there are
+    several.
     """
     height, width = pixels.shape[:2]
     enlarger = Enlarger((height, width), nets, scale, values, shape)
     height, width = enlarger.shape
-    return enlarge_window(enlarger, pixels, alpha, (0, height), (0, width))
+    return enlarge_window(enlarger, pixels, alpha, (0, height), (0, width), progress=progress)
 
 
 def enlarge_window(
@@ -60,8 +63,12 @@ def enlarge_window(
     rows: Span,
     columns: Span,
     corner: tuple[int, int] = (0, 0),
+    progress: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Call ``enlarger`` strip by strip: memory beyond arguments and result is bounded."""
+    """Call ``enlarger`` strip by strip: memory beyond arguments and result is bounded.
+
+    ``progress`` is called after each of several.
+    """
     height, width = (stop - start for start, stop in (rows, columns))
     step = max(64, STRIP // width)
     if step >= height:
@@ -74,4 +81,6 @@ def enlarge_window(
         result[top : top + step] = part
         if opacity is not None:
             opacity[top : top + step] = part_alpha
+        if progress is not None:
+            progress(top // step + 1, -(-height // step))
     return result, opacity

@@ -16,6 +16,7 @@ from npsrcnn.commands import upscale
 from npsrcnn.errors import UserError
 from npsrcnn.images import Picture, write
 from npsrcnn.images.metadata import Metadata
+from npsrcnn.upscaling import strips
 
 
 @pytest.fixture
@@ -83,16 +84,20 @@ def test_many_come_as_a_zip_and_what_fails_is_named(session, model, deep, tmp_pa
     assert bundle([]) is None
 
 
-def test_a_cancel_ends_it_after_the_picture_at_work(session, model, tmp_path, rng):
+def test_a_cancel_ends_it_within_a_picture(session, model, tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(strips, "STRIP", 64)
     paths = [tmp_path / f"{i}.png" for i in range(50)]
     for path in paths:
-        Image.fromarray(waves(rng)).save(path)
-    steps = enlarge_uploads(session, list(map(str, paths)), scale=2, model=model)
-    next(steps)
-    session.cancel()
-    progress = last_of(steps)
-    assert progress.cancelled and len(progress.done) == 2
-    assert "then cancelled; 48 were not begun" in progress.text()
+        Image.fromarray(np.tile(waves(rng), (4, 1, 1))).save(path)
+    for progress in enlarge_uploads(session, list(map(str, paths)), scale=2, model=model):
+        if progress.shares and not session.cancelled:
+            assert f"0.png: {progress.shares['0.png']:.0%} computed" in progress.text()
+            session.cancel()
+    assert progress.cancelled and progress.shares == {}
+    done = len(progress.done)
+    assert done < 50 and f"then cancelled; {50 - done} were not" in progress.text()
+    (out,) = session.folder.glob("enlarge-*/out")
+    assert {path.name for path in out.iterdir()} == {one.target.name for one in progress.done}
     assert not session.busy
 
 
@@ -101,7 +106,7 @@ def test_a_generator_that_is_dropped_ends_its_work(session, model, deep):
     next(steps)
     assert session.busy
     steps.close()
-    assert not session.busy
+    assert not session.busy and session.cancelled
 
 
 def test_nothing_sent(session, model):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from npsrcnn.app.sessions import Sessions
+from npsrcnn.app.sessions import Cancelled, Sessions
 from npsrcnn.errors import UserError
 
 
@@ -53,6 +53,48 @@ def test_a_cancel_is_for_the_work_that_goes_on(sessions):
         assert session.cancelled
     with session.work("second"):
         assert not session.cancelled
+
+
+def test_work_in_a_thread_is_told_of_and_its_error_raised(sessions):
+    session = sessions.of("a")
+
+    def work(report):
+        report(1)
+        report(2)
+        raise ZeroDivisionError
+
+    reports = session.reports(work)
+    assert [one for one in (next(reports), next(reports)) if one] == [1, 2]
+    with pytest.raises(ZeroDivisionError):
+        list(reports)
+
+
+@pytest.mark.parametrize("end", ["cancel", "close", "drop"])
+def test_work_in_a_thread_ends_when_it_is_no_longer_wanted(end, sessions):
+    session, ended = sessions.of("a"), threading.Event()
+
+    def work(report):
+        report("begun")
+        try:
+            while True:
+                session.check()
+                (session.folder / "file").write_bytes(b"1")
+        finally:
+            ended.set()
+
+    reports = session.reports(work)
+    assert next(reports) == "begun"
+    assert next(reports) is None  # after a while
+    if end == "drop":
+        reports.close()
+    elif end == "close":
+        sessions.close("a")
+        assert not session.folder.exists()
+    else:
+        session.cancel()
+        with pytest.raises(Cancelled):
+            list(reports)
+    assert ended.is_set()
 
 
 def test_a_closed_tab_leaves_nothing(sessions):

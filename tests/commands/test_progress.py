@@ -1,10 +1,13 @@
-"""The bar of a clip: how far its picture is, and what was done before."""
+"""Bars: how far a clip's picture is, and what was done before; parts of a large picture."""
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
+from pathlib import Path
 
-from npsrcnn.commands.progress import ClipProgress
+from npsrcnn.commands.progress import ClipProgress, Progress
+from npsrcnn.upscaling.files import Job
 
 
 def test_a_bar_tells_the_time_of_the_picture_and_leaves_out_what_was_done_before(capsys):
@@ -15,3 +18,17 @@ def test_a_bar_tells_the_time_of_the_picture_and_leaves_out_what_was_done_before
             progress.frames(1)
         assert progress._bar.n == 92_025
         assert progress._bar.desc == "1:01:21 of 1:06:40"
+
+
+def test_of_several_pictures_at_once_the_parts_of_one_are_shown():
+    one, other = (Job(Path(f"{name}.png"), Path(f"{name}_x2.png")) for name in "ab")
+    with Progress(2, sys.stdout) as progress:
+        progress.part(one, 1, 4)
+        progress.part(other, 3, 9)
+        assert (progress._parts.n, progress._parts.total) == (1, 4)
+        progress.picture(other, failed=False)
+        progress.part(one, 3, 4)
+        assert progress._parts.n == 3
+        progress.picture(one, failed=False)
+        progress.part(other, 4, 9)
+        assert (progress._parts.n, progress._parts.total) == (4, 9)

@@ -71,6 +71,44 @@ def test_an_error_in_a_piece_is_raised_and_leaves_no_piece_to_others():
     assert done[-2:] in ([0, 1], [1, 0])
 
 
+class Stopped(Exception):
+    pass
+
+
+def stop():
+    raise Stopped
+
+
+def test_a_check_that_raises_ends_the_work_before_its_next_piece():
+    done = []
+
+    def check():
+        if len(done) == 3:
+            raise Stopped
+
+    with threads.limited(1), threads.checked(check):
+        with pytest.raises(Stopped):
+            threads.parallel(done.append, 100)
+        assert done == [0, 1, 2]
+    with threads.checked(stop), pytest.raises(Stopped):
+        threads.parallel(done.append, 100)  # on all threads
+    threads.parallel(done.append, 2)
+    assert len(done) == 5
+
+
+def test_a_check_is_for_its_python_thread_and_those_that_it_is_handed_to():
+    def work(n):
+        threads.parallel(lambda i: None, n)
+        return n
+
+    with threads.checked(stop), ThreadPoolExecutor(1) as other:
+        assert other.submit(work, 5).result() == 5
+        with pytest.raises(Stopped):
+            other.submit(threads.with_check(work), 5).result()
+        assert other.submit(work, 5).result() == 5
+    assert threads.with_check(work) is work
+
+
 def test_an_index_error_of_a_kernel_is_no_end_of_the_work():
     def piece(i):
         raise IndexError("out of bounds")

@@ -33,6 +33,8 @@ from npsrcnn.upscaling.files import EnlargeOptions, Job, Need, enlarge_file
 from npsrcnn.upscaling.folder import enlarge_files
 from npsrcnn.upscaling.streaming import BASE
 
+JOB = Job(Path("in.png"), Path("out.png"))
+
 
 @pytest.fixture
 def threads():
@@ -244,7 +246,7 @@ def test_a_terminal_sees_the_rate_and_the_time_left(monkeypatch):
     with Progress(8, lines) as progress:
         for i in range(4):
             clock[0] += 0.5
-            progress.picture(failed=i == 1)
+            progress.picture(JOB, failed=i == 1)
         progress.write("a line")
         shown = sys.stderr.getvalue()
     assert re.search(r"4/8 \[00:02<00:02, +2\.00image/s, 1 failed\]", shown)
@@ -254,8 +256,8 @@ def test_a_terminal_sees_the_rate_and_the_time_left(monkeypatch):
 def test_a_log_sees_no_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with Progress(4, io.StringIO()) as progress:
-        progress.picture(failed=False)
-        progress.block(1, 9)
+        progress.picture(JOB, failed=False)
+        progress.part(JOB, 1, 9)
         assert sys.stderr.getvalue() == ""
 
 
