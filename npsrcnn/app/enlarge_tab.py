@@ -13,6 +13,7 @@ from npsrcnn.app.limits import MOST_FILES, MOST_PIXELS, check_picture
 from npsrcnn.app.sessions import Sessions
 from npsrcnn.app.telling import told, told_on_the_way
 from npsrcnn.app.weights import BEST, FAST, OWN, file_of
+from npsrcnn.images import SUFFIXES
 from npsrcnn.images.compression import strength_of_file
 from npsrcnn.pixels.jpeg import quality_of_strength
 from npsrcnn.upscaling.outcomes import Enlarged
@@ -21,7 +22,7 @@ ADDRESS = "/gradio_api/file="
 SCALES = {"x2": 2, "x3": 3, "x4": 4, "x1.5": 1.5, "x6": 6, "x8": 8, "x1, restore only": 1}
 AS_FOUND, CLEAN, AS_GIVEN = "as found in each picture", "never compressed", "JPEG of quality"
 PICTURES = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm", ".pgm"]
-PICTURES += [".tga", ".jp2", ".avif"]
+PICTURES += [".tga", ".jp2", ".avif", *sorted({".heic", ".heif", ".jxl"} & SUFFIXES)]
 
 
 def enlarge_tab(sessions: Sessions) -> tuple[gr.Radio, gr.File]:

@@ -97,12 +97,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="a folder, made if missing; of one picture also a file, or - for standard output",
     )
     parser.add_argument("--suffix", help="appended to names (default: _x and the scale)")
-    parser.add_argument("--format", help="png, jpg, tif, webp... (default: as IN)")
+    parser.add_argument("--format", help="png, jpg, tif, webp, heic, jxl... (default: as IN)")
     parser.add_argument(
         "--quality",
         type=_quality,
         metavar="N",
-        help="of JPEG, WebP and AVIF, 1 to 100 (default: 95, of AVIF 90)",
+        help="of JPEG, WebP, AVIF, HEIC and JPEG XL, 1 to 100 (default: 95, of the last three 90)",
     )
     parser.add_argument(
         "--lossless",

@@ -1,17 +1,14 @@
 """Read and write picture files and their metadata."""
 
+from npsrcnn.images.formats import SUFFIXES, WRITABLE, list_images, writable
 from npsrcnn.images.picture import Picture
 from npsrcnn.images.pictures import (
-    SUFFIXES,
-    WRITABLE,
-    list_images,
     read,
     read_array,
     read_layout,
     read_pages,
     read_size,
     suffix_of,
-    writable,
 )
 from npsrcnn.images.writing import misfit, write, write_pages
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from npsrcnn.errors import UserError
 from npsrcnn.images import icc
+from npsrcnn.pixels.values import to_16_bits
 
 HEAD_BYTES = 1 << 16  # of a file, in which its boxes of properties lie
-UNSPECIFIED = 2
 COLOR_BOX, CODEC_BOX = b"colrnclx", b"av1C"
 HIGH_DEPTH, TWELVE_BITS = 0x40, 0x20  # flags of the codec's box
 
@@ -26,10 +26,7 @@ def color_chunks(data: bytes) -> dict[bytes, bytes]:
     if start < 0 or start + len(COLOR_BOX) + 4 > len(head):
         return {}
     primaries, transfer = struct.unpack_from(">HH", head, start + len(COLOR_BOX))
-    known = UNSPECIFIED not in (primaries, transfer) and max(primaries, transfer) < 256
-    if not known or (primaries, transfer) == icc.PLAIN:
-        return {}
-    return {b"cICP": bytes([primaries, transfer, 0, 1])}  # of RGB in full range, as decoded
+    return icc.chunk_of(primaries, transfer)
 
 
 def bits(data: bytes) -> int:
@@ -64,6 +61,4 @@ def decode_wide(data: bytes) -> np.ndarray | None:
         samples = np.asarray(imagecodecs.avif_decode(data))
     except (imagecodecs.AvifError, ValueError) as error:
         raise UserError(f"damaged or truncated ({error})") from error
-    white = 2 ** bits(data) - 1
-    wide: np.ndarray = ((samples.astype(np.uint32) * 65535 + white // 2) // white).astype(np.uint16)
-    return wide
+    return to_16_bits(samples, bits(data))

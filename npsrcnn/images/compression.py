@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL.JpegImagePlugin import JpegImageFile
 
 from npsrcnn.errors import UserError
-from npsrcnn.images.pictures import DAMAGE
+from npsrcnn.images.formats import DAMAGE
 from npsrcnn.pixels.jpeg import strength_of_table
 
 JPEG_BEGINS = b"\xff\xd8\xff"

@@ -16,7 +16,7 @@ class Encoding:
     Attributes
     ----------
     quality : int or None
-        Of formats that lose something, 1 to 100; None: 95, of AVIF 90.
+        Of formats that lose something, 1 to 100; None: 95, of AVIF, HEIC and JPEG XL 90.
     lossless : bool
         Lose nothing: formats that always do cannot hold such a picture.
     background : (red, green, blue) or None

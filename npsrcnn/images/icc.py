@@ -33,9 +33,21 @@ GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
 HDR = {PQ: "PQ", HLG: "HLG"}
 CURVE_SAMPLES = 1024
 SRGB_GAMMA = 0.45455  # what PNG's gAMA says of sRGB, about
+UNSPECIFIED = 2  # primaries and transfer
 PLAIN = (1, SRGB)  # primaries and transfer of sRGB, which needs no profile
 
 Chromaticities = tuple[tuple[float, float], ...]
+
+
+def chunk_of(primaries: int, transfer: int) -> dict[bytes, bytes]:
+    """Return colours by their numbers as PNG's chunk cICP; nothing where they are sRGB, or unknown.
+
+    They are of RGB in full range, as decoders give it.
+    """
+    known = UNSPECIFIED not in (primaries, transfer) and max(primaries, transfer) < 256
+    if not known or (primaries, transfer) == PLAIN:
+        return {}
+    return {b"cICP": bytes([primaries, transfer, 0, 1])}
 
 
 def transfer_of(color: Mapping[bytes, bytes]) -> int | None:

@@ -9,6 +9,12 @@ from collections.abc import Iterator
 from PIL import Image
 
 
+def check_pixels(height: int, width: int) -> None:
+    """Raise Pillow's DecompressionBombError for a picture of more pixels than it takes."""
+    if Image.MAX_IMAGE_PIXELS and height * width > 2 * Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError
+
+
 class _PixelLimit:
     """Raise Pillow's limit for a while, on any number of threads.
 

@@ -1,8 +1,9 @@
 """Read image files, with all that belongs to a picture.
 
 A :class:`Picture` holds the pixels as an array, and transparency, colour profile and metadata
-beside them. Pillow decodes; :mod:`npsrcnn.images.png` does what it cannot, and
-:mod:`npsrcnn.images.tiff` reads and writes TIFF. Whatever a file holds, reading it ends in a
+beside them. Pillow decodes; :mod:`npsrcnn.images.png` does what it cannot,
+:mod:`npsrcnn.images.tiff` reads and writes TIFF, and :mod:`npsrcnn.images.heif` and
+:mod:`npsrcnn.images.jxl` what takes packages more. Whatever a file holds, reading it ends in a
 picture or in one line that says what is wrong.
 """
 
@@ -12,85 +13,26 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import avif, mpf, png, recognized, tiff, tiff_metadata, webp, xmp
+from npsrcnn.images import avif, heif, jxl, mpf, png, recognized, tiff, tiff_metadata, webp, xmp
 from npsrcnn.images.exif import UPRIGHT
+from npsrcnn.images.formats import DAMAGE, READABLE, suffix_of_name
+from npsrcnn.images.layout import Layout, read_tiff_layout
 from npsrcnn.images.metadata import Metadata, metadata_of
 from npsrcnn.images.picture import Companion, Picture
 from npsrcnn.images.quiet import warnings_ignored
-from npsrcnn.images.tiff_pages import DAMAGED, HEADERS, TiffPages
+from npsrcnn.images.tiff_pages import HEADERS, TiffPages
 from npsrcnn.pixels.transparency import fill
-from npsrcnn.pixels.values import DTYPES, IN_NETWORK
+from npsrcnn.pixels.values import IN_NETWORK
 
-
-class Format(NamedTuple):
-    """A file format: what it can hold, and the options with which Pillow writes it."""
-
-    name: str
-    dtype_chars: str = "B"  # of samples, as NumPy has them: B uint8, H uint16
-    alpha: bool = False
-    max_side: int = 65535  # pixels
-    options: dict[str, object] = {}  # noqa: RUF012 (never changed)
-    limits: dict[str, int] = {}  # noqa: RUF012 (bytes of metadata; longer ones are dropped)
-
-    @property
-    def has_quality(self) -> bool:
-        """Return whether it may lose something, more or less."""
-        return "quality" in self.options
-
-    @property
-    def can_be_lossless(self) -> bool:
-        """Return whether it can keep pixels as they are. Pillow's AVIF always loses something."""
-        return not self.has_quality or self.name == "WEBP"
-
-
-SEGMENT_BYTES = 65533  # that a segment of JPEG holds
-# Pillow below 13 leaves no room in libjpeg's buffer for a comment, and there must be room for all
-# that stands before the pixels.
-ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 8 * SEGMENT_BYTES)
-FORMATS = {
-    ".png": Format("PNG", "BH", True, 2**31 - 1),
-    ".jpg": Format(
-        "JPEG",
-        options={"quality": 95, "subsampling": 0},
-        limits={
-            "exif": SEGMENT_BYTES,
-            "xmp": SEGMENT_BYTES - 29,
-            "comment": SEGMENT_BYTES,
-        },  # 29: XMP's name
-    ),
-    ".tif": Format("TIFF", "".join(dtype.char for dtype in DTYPES), True, 2**31 - 1),
-    ".webp": Format("WEBP", alpha=True, max_side=16383, options={"quality": 95}),
-    ".bmp": Format("BMP", max_side=2**31 - 1),
-    ".ppm": Format("PPM", max_side=2**31 - 1),
-    ".tga": Format("TGA", alpha=True),
-    ".jp2": Format("JPEG2000", alpha=True, limits={"comment": SEGMENT_BYTES - 2}),
-    ".avif": Format("AVIF", alpha=True, options={"quality": 90, "subsampling": "4:4:4"}),
-}
-ALIASES = {
-    ".jpeg": ".jpg",
-    ".jpe": ".jpg",
-    ".jfif": ".jpg",
-    ".tiff": ".tif",
-    ".pgm": ".ppm",
-    ".pnm": ".ppm",
-}
 SAMSUNG_VIDEO = b"MotionPhoto_Data"  # before a video that follows a picture
+FIRST_BYTES = 512  # that tell formats apart
 FILLED = 16  # pixels that values reach into where there are none, for training and comparison
-READ_ONLY = {".gif", ".pbm"}  # suffixes of formats with too few colours for a result
-READABLE = [format.name for format in FORMATS.values()]
-READABLE += ["GIF", "MPO", "DIB", "ICO", "PCX", "PSD", "QOI", "SGI"]  # no EPS, which is a program
-WRITABLE = FORMATS.keys() | ALIASES.keys()  # suffixes
-SUFFIXES = WRITABLE | READ_ONLY
 STILL = ("MPO", "PSD", "ICO")  # hold several images, of which the first is the picture
-
-# What decoders raise when a file is damaged
-DAMAGE = (*DAMAGED, OSError)
 
 
 def read(path: str | Path) -> Picture:
@@ -199,44 +141,26 @@ def read_size(path: str | Path) -> tuple[int, int]:
     return read_layout(path)[:2]
 
 
-def read_layout(path: str | Path) -> tiff.Layout:
+def read_layout(path: str | Path) -> Layout:
     """Read the layout of a file's pictures from headers; see :func:`read_size`."""
     with contextlib.suppress(*DAMAGE, Image.DecompressionBombError):
         if Path(path).is_file():
-            if layout := tiff.read_layout(path):
+            if layout := read_tiff_layout(path):
                 return layout
+            begin = _first_bytes(path)
+            if heif.is_heif(begin):
+                return heif.read_layout(Path(path).read_bytes())
+            if jxl.is_jxl(begin):
+                return jxl.read_layout(Path(path).read_bytes())
             with warnings_ignored, _image(path) as image:
                 size = {"F": 4, "I": 2}.get(image.mode[:1], 1)
                 if image.format == "PNG":
-                    with open(path, "rb") as file:
-                        size = 2 if png.is_16_bit(file.read(32)) else 1
-                return tiff.Layout(image.height, image.width, len(image.getbands()), size)
+                    size = 2 if png.is_16_bit(begin) else 1
+                return Layout(image.height, image.width, len(image.getbands()), size)
     picture = read(path)  # or it says what is wrong
     channels = picture.pixels[:1, :1].size + (picture.alpha is not None)
     height, width = picture.pixels.shape[:2]
-    return tiff.Layout(height, width, channels, picture.pixels.itemsize)
-
-
-def writable(suffix: str) -> Format:
-    """Return the format that a suffix, such as ".png", names.
-
-    Raises
-    ------
-    UserError
-        An unknown format, or one that pictures are only read from.
-    """
-    suffix = suffix.lower()
-    kind = FORMATS.get(ALIASES.get(suffix, suffix))
-    if kind is None:
-        raise UserError(
-            f"cannot write {suffix or 'a file without suffix'}: use {', '.join(FORMATS)}"
-        )
-    Image.preinit()
-    if kind.name not in Image.SAVE:
-        Image.init()
-    if kind.name not in Image.SAVE:
-        raise UserError(f"cannot write {suffix}: this Pillow was built without {kind.name}")
-    return kind
+    return Layout(height, width, channels, picture.pixels.itemsize)
 
 
 def suffix_of(data: bytes) -> str | None:
@@ -245,34 +169,21 @@ def suffix_of(data: bytes) -> str | None:
         return ".tif"
     if data.startswith(png.SIGNATURE):  # also of one with damaged chunks, which Pillow refuses
         return ".png"
+    if heif.is_heif(data[:FIRST_BYTES]):
+        return ".heic"
+    if jxl.is_jxl(data[:FIRST_BYTES]):
+        return ".jxl"
     try:
         with warnings_ignored, _image(io.BytesIO(data)) as image:
             name = {"MPO": "JPEG"}.get(image.format or "", image.format or "")
     except (*DAMAGE, Image.DecompressionBombError):
         return None
-    suffixes = {format.name: suffix for suffix, format in FORMATS.items()}
-    return suffixes.get(name, f".{name.lower()}")
+    return suffix_of_name(name)
 
 
-def list_images(folder: str | Path) -> list[Path]:
-    """Return the image files of ``folder`` (by suffix, hidden ones left out), sorted by name.
-
-    Raises
-    ------
-    UserError
-        No such folder, or none of its files is an image.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
-    paths = [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
-    if not paths:
-        raise UserError(f"{folder}: no image files in this folder")
-    return paths
+def _first_bytes(path: str | Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(FIRST_BYTES)
 
 
 def _contents(path: Path) -> bytes:
@@ -288,6 +199,10 @@ def _contents(path: Path) -> bytes:
 
 def _decode(data: bytes, *, with_others: bool = True) -> Picture:
     """Decode a file that is no TIFF, with what goes with its picture."""
+    if heif.is_heif(data[:FIRST_BYTES]):
+        return heif.decode(data)
+    if jxl.is_jxl(data[:FIRST_BYTES]):
+        return jxl.decode(data)
     damaged: tuple[str, ...] = ()
     if data.startswith(png.SIGNATURE):
         data, damaged = png.without_damaged(data)

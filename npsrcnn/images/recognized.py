@@ -7,8 +7,6 @@ from pathlib import Path
 UNKNOWN = "not an image, or of an unknown format"
 OTHERS = (
     (b"II\xbc\x01", "JPEG XR"),
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
     (b"%PDF-", "PDF"),
     (b"FLIF", "FLIF"),
     (b"BPG\xfb", "BPG"),
@@ -18,10 +16,7 @@ OTHERS = (
     (b"FUJIFILMCCD-RAW", "a camera's raw file (RAF)"),
 )  # fmt: skip
 """First bytes of formats that are not read."""
-BRANDS = {
-    b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"heis": "HEIC", b"mif1": "HEIF",
-    b"msf1": "HEIF", b"crx ": "a camera's raw file (CR3)",
-}  # fmt: skip
+BRANDS = {b"crx ": "a camera's raw file (CR3)"}
 """Of files in boxes, as MP4's: the brand, which follows the box's size and "ftyp"."""
 DAMAGED = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),

@@ -9,24 +9,23 @@ floats). tifffile alone would need imagecodecs, 20 MB, for LZW, JPEG and that pr
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from npsrcnn.errors import UserError
 from npsrcnn.images import ifd, tiff_metadata, tiff_tags
-from npsrcnn.images.limits import pixel_limit
+from npsrcnn.images.limits import check_pixels, pixel_limit
 from npsrcnn.images.metadata import Metadata
-from npsrcnn.images.tiff_pages import DAMAGED, HEADERS, TiffPages
+from npsrcnn.images.tiff_pages import DAMAGED, TiffPages
 from npsrcnn.pixels.color import peak
 from npsrcnn.pixels.resize import Span
-from npsrcnn.pixels.values import DTYPES, Values, largest_of, least_of
+from npsrcnn.pixels.transparency import divided
+from npsrcnn.pixels.values import DTYPES, Values
 
 # Tags, by their names in the specification
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
@@ -240,7 +239,7 @@ class TiffReader:
             black = samples[..., 0]
             samples[..., 0] = np.float32(1) - black if black.dtype.kind == "f" else ~black
         if PREMULTIPLIED in self._page.extrasamples:
-            samples = _divided(samples)
+            samples = divided(samples)
         if self._mask is None:
             return samples
         valid = self._mask.samples(rows, columns) != 0
@@ -418,66 +417,13 @@ def whole(reader: TiffReader) -> np.ndarray:
         More pixels than Pillow takes.
     """
     height, width = reader.kind.size
-    if Image.MAX_IMAGE_PIXELS and height * width > 2 * Image.MAX_IMAGE_PIXELS:
-        raise Image.DecompressionBombError
+    check_pixels(height, width)
     return reader.samples((0, height), (0, width))
-
-
-class Layout(NamedTuple):
-    """What a file's headers say of its pictures."""
-
-    rows: int
-    columns: int
-    channels: int
-    bytes_each: int  # of a sample
-    pages: int = 1
-
-
-def read_layout(path: str | Path) -> Layout | None:
-    """Return the layout of a TIFF file; None where it is none.
-
-    Only headers are read, of files of any size. Of several pages it is that of the largest.
-    """
-    with open(path, "rb") as file:
-        if file.read(4) not in HEADERS:
-            return None
-    try:
-        with contextlib.closing(TiffPages(Path(path))) as opened:
-            found = []
-            for (page, _), mask in zip(opened.places, opened.masks, strict=True):
-                bits = int(np.max(page.bitspersample))
-                channels = page.samplesperpixel + (mask is not None)
-                found.append(Layout(page.imagelength, page.imagewidth, channels, -(-bits // 8)))
-            largest = max(found, key=lambda layout: layout.rows * layout.columns)
-            return largest._replace(pages=len(found))
-    except (*DAMAGED, OSError):
-        return None  # damaged: images.read() says how
 
 
 def _line(error: Exception) -> str:
     """Return an error's text without breaks."""
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _divided(samples: np.ndarray) -> np.ndarray:
-    """Undo a multiplication of colours with alpha, the last channel; (H, W, C).
-
-    Where alpha is 0 nothing is known of the colours, and they stay. Of 8 bits they are rounded
-    down, as Pillow does.
-    """
-    colors, alpha = samples[..., :-1], samples[..., -1:]
-    dtype = samples.dtype
-    if dtype.kind == "f":
-        whole = colors / np.where(alpha == 0, dtype.type(1), alpha)
-    elif dtype in (np.uint8, np.uint16):
-        white = int(peak(dtype))
-        half = alpha.astype(np.uint32) // 2 if dtype == np.uint16 else 0
-        whole = (colors.astype(np.uint32) * white + half) // np.maximum(alpha, 1)
-        whole = whole.clip(0, white)
-    else:
-        whole = np.rint(colors * (peak(dtype) / np.maximum(alpha, 1)))
-        whole = whole.clip(least_of(dtype), largest_of(dtype))
-    return np.dstack([np.where(alpha == 0, colors, whole), alpha]).astype(dtype)
 
 
 def _file(tags: ifd.Directory, strips: Sequence[bytes]) -> bytes:

@@ -7,16 +7,17 @@ import io
 import struct
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import icc, iptc, mpf, png, tiff_metadata, tiff_writer, xmp
+from npsrcnn.images import heif, icc, iptc, jxl, mpf, png, tiff_metadata, tiff_writer, xmp
 from npsrcnn.images.encoding import AS_USUAL, Encoding
+from npsrcnn.images.formats import Format, writable
 from npsrcnn.images.metadata import exif_with_prefix, png_chunks
 from npsrcnn.images.picture import Picture
-from npsrcnn.images.pictures import Format, writable
 from npsrcnn.runtime.files import write_atomically
 
 
@@ -64,7 +65,7 @@ def write_pages(
                 pages.append(tiff_writer.encode_page(picture.samples(), tags))
             else:
                 parts.append(_encode(picture, kind, encoding))
-        except (UserError, OSError, ValueError, OverflowError, struct.error) as error:
+        except (UserError, OSError, ValueError, OverflowError, RuntimeError, struct.error) as error:
             raise UserError(f"{path}: cannot be written as {kind.name} ({error})") from error
     data = b"".join(tiff_writer.assemble(pages) if pages else parts)
     with write_atomically(path) as temporary:
@@ -88,10 +89,14 @@ def misfit(
         other = "PNG or TIFF" if bits == 16 else "TIFF"
         return f"{kind.name} holds no {bits} bits a channel: write {other}"
     hdr = icc.hdr_name(picture.metadata.color)
-    if hdr and kind.name != "PNG":
+    if hdr and not kind.can_say_hdr:
         return f"{kind.name} cannot say that colours are HDR ({hdr}): write PNG"
     if encoding.lossless and not kind.can_be_lossless:
         return f"{kind.name} loses something: write PNG, TIFF or WebP"
+    if encoding.lossless and kind.name == "HEIC" and dtype == np.uint16:
+        return f"HEIC holds {heif.BITS_WRITTEN} bits, which loses some of 16: write PNG or TIFF"
+    if encoding.quality is not None and kind.name == "JPEG XL" and dtype != np.uint8:
+        return "JPEG XL holds more than 8 bits without loss alone: leave out --quality"
     if not (kind.alpha or picture.is_opaque()):
         if encoding.background is None:
             return f"{kind.name} holds no transparency: write PNG, TIFF or WebP"
@@ -109,7 +114,16 @@ def _encode(picture: Picture, kind: Format, encoding: Encoding) -> bytes:
         metadata = dataclasses.replace(metadata, xmp=xmp.without_gain_map(metadata.xmp))
     if kind.name == "PNG":
         return png.encode(picture.samples(), png_chunks(metadata))
+    quality = encoding.quality or cast("int | None", kind.options.get("quality"))
+    quality = None if encoding.lossless else quality
+    if kind.name == "HEIC":
+        if metadata.icc_profile or b"cICP" not in metadata.color:  # which it has room for
+            metadata = metadata.for_profiles(picture.pixels.ndim == 2)
+        return heif.encode(picture, metadata, quality)
     metadata = metadata.for_profiles(picture.pixels.ndim == 2)
+    if kind.name == "JPEG XL":
+        exact = (picture.lossless and encoding.quality is None) or picture.pixels.dtype != np.uint8
+        return jxl.encode(picture, metadata, None if exact else quality)
     samples = picture.samples()
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     known = {

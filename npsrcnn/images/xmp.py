@@ -29,9 +29,13 @@ def turned(xmp: bytes | str | None, orientation: int) -> bytes | None:
     if isinstance(xmp, str):
         xmp = xmp.encode()
     if xmp and orientation != 1:
-        xmp = _replaced(xmp, (b"tiff:Orientation",), lambda _: b"1")
-        xmp = re.sub(rb"(?s)<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", xmp)
+        xmp = re.sub(rb"(?s)<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", upright(xmp))
     return xmp or None
+
+
+def upright(xmp: bytes) -> bytes:
+    """Return XMP that says of its picture that it is upright, if it says anything of that."""
+    return _replaced(xmp, (b"tiff:Orientation",), lambda _: b"1")
 
 
 def resized(xmp: bytes, scale: float, size: tuple[int, int]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from npsrcnn.pixels.color import peak
+from npsrcnn.pixels.values import largest_of, least_of
 from npsrcnn.runtime.jit import jit
 from npsrcnn.runtime.threads import parallel
 
@@ -53,6 +54,27 @@ def without_nan(alpha: np.ndarray) -> np.ndarray:
     if alpha.dtype.kind != "f" or np.isfinite(alpha).all():
         return alpha
     return np.where(np.isfinite(alpha), alpha, alpha.dtype.type(0))
+
+
+def divided(samples: np.ndarray) -> np.ndarray:
+    """Undo a multiplication of colours with alpha, the last channel; (H, W, C).
+
+    Where alpha is 0 nothing is known of the colours, and they stay. Of 8 bits they are rounded
+    down, as Pillow does.
+    """
+    colors, alpha = samples[..., :-1], samples[..., -1:]
+    dtype = samples.dtype
+    if dtype.kind == "f":
+        whole = colors / np.where(alpha == 0, dtype.type(1), alpha)
+    elif dtype in (np.uint8, np.uint16):
+        white = int(peak(dtype))
+        half = alpha.astype(np.uint32) // 2 if dtype == np.uint16 else 0
+        whole = (colors.astype(np.uint32) * white + half) // np.maximum(alpha, 1)
+        whole = whole.clip(0, white)
+    else:
+        whole = np.rint(colors * (peak(dtype) / np.maximum(alpha, 1)))
+        whole = whole.clip(least_of(dtype), largest_of(dtype))
+    return np.dstack([np.where(alpha == 0, colors, whole), alpha]).astype(dtype)
 
 
 def _visible(alpha: np.ndarray) -> np.ndarray:

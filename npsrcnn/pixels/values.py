@@ -206,3 +206,10 @@ def least_of(dtype: np.dtype) -> float:
 def largest_of(dtype: np.dtype) -> float:
     """Return the largest value of a type."""
     return float(np.finfo(dtype).max if dtype.kind == "f" else np.iinfo(dtype).max)
+
+
+def to_16_bits(samples: np.ndarray, bits: int) -> np.ndarray:
+    """Return integers of 1 to 16 bits, whose white is the largest of these, as uint16."""
+    white = 2**bits - 1
+    wide: np.ndarray = ((samples.astype(np.uint32) * 65535 + white // 2) // white).astype(np.uint16)
+    return wide

@@ -23,6 +23,7 @@ from npsrcnn.errors import UserError
 from npsrcnn.images import Picture, tiff, webp
 from npsrcnn.images.compression import strength_of_file
 from npsrcnn.images.encoding import AS_USUAL, Encoding
+from npsrcnn.images.layout import read_tiff_layout
 from npsrcnn.images.limits import pixel_limit
 from npsrcnn.images.tiff_writer import LARGEST
 from npsrcnn.model.network import SRCNN
@@ -144,7 +145,7 @@ def need_of(job: Job, options: EnlargeOptions) -> Need:
     """
     layout = None
     if job.source.suffix.lower() in tiff.SUFFIXES:
-        layout = tiff.read_layout(job.source)
+        layout = read_tiff_layout(job.source)
     with pixel_limit.at_least(options.memory // PIXEL):
         height, width, channels, bytes_each, pages = layout or images.read_layout(job.source)
     rows, columns = most_pixels(options.scale, (height, width))

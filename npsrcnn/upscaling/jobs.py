@@ -61,7 +61,9 @@ def check_encoding(format_suffix: str | None, encoding: Encoding) -> None:
     if encoding.lossless and not kind.can_be_lossless:
         raise UsageError(f"--lossless: {kind.name} loses something: choose PNG, TIFF or WebP")
     if encoding.quality is not None and not kind.has_quality:
-        raise UsageError(f"--quality: {kind.name} has none: choose JPEG, WebP or AVIF")
+        raise UsageError(
+            f"--quality: {kind.name} has none: choose JPEG, WebP, AVIF, HEIC or JPEG XL"
+        )
     if encoding.background is not None and kind.alpha:
         raise UsageError(f"--background: {kind.name} keeps transparency: leave it out")
 

@@ -13,8 +13,8 @@ from npsrcnn.upscaling.outcomes import Failed
 
 NAMED = 8  # of what is left out, in the line that says so
 OTHER_PICTURES = frozenset({
-    ".heic", ".heif", ".jxl", ".qoi", ".jxr", ".wdp", ".psd", ".svg", ".exr", ".hdr", ".dng",
-    ".cr2", ".cr3", ".nef", ".arw", ".raw", ".pdf", ".ico", ".tga", ".eps", ".dds",
+    ".heic", ".heif", ".hif", ".jxl", ".qoi", ".jxr", ".wdp", ".psd", ".svg", ".exr", ".hdr",
+    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".pdf", ".ico", ".tga", ".eps", ".dds",
 })  # fmt: skip
 """Suffixes of pictures that may not be read or written; none is the name of a folder."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from npsrcnn.errors import UserError
-from npsrcnn.images.pictures import DAMAGE
+from npsrcnn.images.formats import DAMAGE
 from npsrcnn.model.network import SRCNN
 from npsrcnn.runtime.files import write_atomically
 from npsrcnn.runtime.memory import physical_bytes

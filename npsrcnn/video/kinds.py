@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from npsrcnn import images
-from npsrcnn.images.pictures import DAMAGE
+from npsrcnn.images.formats import DAMAGE
 
 CONTAINERS = {
     ".mp4": "mp4",

@@ -19,7 +19,7 @@ from random_inputs import random_net
 
 from npsrcnn import images
 from npsrcnn.commands.upscale import main
-from npsrcnn.images import Picture, pictures, read, write
+from npsrcnn.images import Picture, formats, read, write
 from npsrcnn.images.metadata import Metadata
 from npsrcnn.model import shipped
 from npsrcnn.pixels.jpeg import compress
@@ -421,7 +421,7 @@ def test_what_cannot_be_done(photo, model, capsys, tmp_path, monkeypatch):
         "nothing-like-it": [str(photo), "--model", "nothing-like-it", "--scale", "2"],
         "JPEG holds at most": [*one, "--format", "jpg"],
     }
-    monkeypatch.setitem(pictures.FORMATS, ".jpg", pictures.Format("JPEG", max_side=50))
+    monkeypatch.setitem(formats.FORMATS, ".jpg", formats.Format("JPEG", max_side=50))
     for message, argv in wrong.items():
         assert message in failure(argv, capsys)
     monkeypatch.setattr(shipped, "FOLDER", tmp_path / "empty")

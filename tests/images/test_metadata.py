@@ -12,8 +12,8 @@ from random_inputs import random_samples, smooth_samples
 from tiff_files import tiff_of
 
 from npsrcnn.images import Picture, png, read, write
+from npsrcnn.images.formats import FORMATS
 from npsrcnn.images.metadata import Metadata
-from npsrcnn.images.pictures import FORMATS
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'

@@ -12,9 +12,7 @@ from npsrcnn.images.recognized import UNKNOWN, described_file
 
 OTHERS = {
     "JPEG XR": b"II\xbc\x01\x08\0\0\0",
-    "JPEG XL": b"\xff\x0a\xfa\x1f\x01",
-    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0",
-    "HEIF": b"\0\0\0\x18ftypmif1\0\0\0\0",
+    "a camera's raw file": b"\0\0\0\x18ftypcrx \0\0\0\1",
     "PDF": b"%PDF-1.7\n",
 }
 
@@ -23,19 +21,15 @@ OTHERS = {
 def test_another_format_is_named_whatever_its_suffix_says(tmp_path, name):
     path = tmp_path / "a.jpg"
     path.write_bytes(OTHERS[name] + bytes(100))
-    with pytest.raises(UserError, match=f"a.jpg: {name}, which is not read: save it as PNG"):
+    with pytest.raises(UserError, match=rf"a.jpg: {name}.*, which is not read: save it as PNG"):
         read(path)
 
 
-def test_jpeg_xr_and_jpeg_xl_as_their_encoders_write_them(tmp_path, rng):
-    imagecodecs = pytest.importorskip("imagecodecs", reason="writes JPEG XR and JPEG XL")
+def test_jpeg_xr_as_its_encoder_writes_it(tmp_path, rng):
+    imagecodecs = pytest.importorskip("imagecodecs", reason="writes JPEG XR")
     pixels = rng.integers(0, 256, (16, 24, 3), np.uint8)
-    for name, encode in (("XR", imagecodecs.jpegxr_encode), ("XL", imagecodecs.jpegxl_encode)):
-        (tmp_path / "a").write_bytes(encode(pixels))
-        assert (
-            described_file(tmp_path / "a")
-            == f"JPEG {name}, which is not read: save it as PNG or TIFF"
-        )
+    (tmp_path / "a").write_bytes(imagecodecs.jpegxr_encode(pixels))
+    assert described_file(tmp_path / "a") == "JPEG XR, which is not read: save it as PNG or TIFF"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".gif", ".webp", ".jp2"])
