@@ -34,6 +34,7 @@ FOR_PICTURES = (
     "lossless",
     "background",
     "strip",
+    "keep_cmyk",
     "width",
     "height",
     "longest",
@@ -129,7 +130,9 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--also-bicubic is for pictures: give --compare side, or split")
     for name in FOR_PICTURES:
         if getattr(options, name):
-            raise UsageError(f"--{name} is for pictures, and {options.sources[0]} is none")
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for pictures, and {options.sources[0]} is none"
+            )
     scale = options.scale
     if not _by_clip(options):
         scale = _choose(options)[1]

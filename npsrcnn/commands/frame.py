@@ -164,3 +164,32 @@ def write_text(place: str, text: str) -> None:
         return
     with write_atomically(place) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def quality(text: str) -> int:
+    """Parse --quality for argparse."""
+    value = positive_int(text)
+    if value > 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than 100")
+    return value
+
+
+def color(text: str) -> tuple[int, int, int]:
+    """Parse a colour for argparse, as white, #1e90ff or rgb(30, 144, 255)."""
+    from PIL import ImageColor
+
+    try:
+        found = ImageColor.getrgb(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no colour: give white, #1e90ff..."
+        ) from error
+    if len(found) > 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is transparent itself")
+    return found[0], found[1], found[2]
+
+
+def byte_count(text: str) -> int:
+    """Parse bytes for argparse, as 2G, 600M or 2e9."""
+    factor = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}.get(text[-1:].upper())
+    return int(positive_float(text[:-1] if factor else text) * (factor or 1))

@@ -3,8 +3,9 @@
 A picture is written beside its source as NAME_x3, those of a folder into FOLDER_x3, or where -o
 says. The format stays where it can hold the result, else it is PNG. A result of another format
 keeps the old suffix in its name: photo.gif becomes photo_gif_x3.png. Transparency, 16 bits, colour
-profile and metadata are kept, CMYK becomes sRGB, and the picture is upright. A picture or a folder
-that cannot be read or written is named and counted, and the others go on.
+profile and metadata are kept, CMYK becomes sRGB unless --keep-cmyk is given, and the picture is
+upright. A picture or a folder that cannot be read or written is named and counted, and the others
+go on.
 
 Of a clip the picture is enlarged and all else is copied; what its container cannot hold is said
 before the first frame. A run that was interrupted goes on with --resume.
@@ -21,8 +22,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
-
-from PIL import ImageColor
 
 from npsrcnn.commands import clips, frame, pipes
 from npsrcnn.commands.progress import Progress
@@ -100,7 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", help="png, jpg, tif, webp, heic, jxl... (default: as IN)")
     parser.add_argument(
         "--quality",
-        type=_quality,
+        type=frame.quality,
         metavar="N",
         help="of JPEG, WebP, AVIF, HEIC and JPEG XL, 1 to 100 (default: 95, of the last three 90)",
     )
@@ -112,7 +111,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--background",
-        type=_color,
+        type=frame.color,
         metavar="COLOR",
         help="behind transparent pixels where the format holds none, as JPEG: white, #1e90ff",
     )
@@ -132,7 +131,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--memory",
-        type=_bytes,
+        type=frame.byte_count,
         default=MEMORY,
         metavar="N",
         help="how much to take at most, about, as 2G or 600M (default: 900M); TIFF files that"
@@ -141,6 +140,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--page", type=frame.positive_int, metavar="N", help="of TIFF files of several pages one"
+    )
+    parser.add_argument(
+        "--keep-cmyk",
+        action="store_true",
+        help="enlarge the four inks of CMYK, in TIFF and JPEG (default: it becomes sRGB)",
     )
     parser.add_argument(
         "--times",
@@ -241,6 +245,7 @@ def _run(options: argparse.Namespace, stream: TextIO) -> int:
         keep_times=options.times == "keep",
         encoding=encoding,
         strip=options.strip,
+        keep_cmyk=options.keep_cmyk,
     )
     started = time.perf_counter()
     done = _enlarge(jobs, how, options, stream)
@@ -376,30 +381,3 @@ def _source_quality(text: str) -> str | int:
         return check_source_quality(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _quality(text: str) -> int:
-    """Parse --quality for argparse."""
-    value = frame.positive_int(text)
-    if value > 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is more than 100")
-    return value
-
-
-def _color(text: str) -> tuple[int, int, int]:
-    """Parse a colour for argparse, as white, #1e90ff or rgb(30, 144, 255)."""
-    try:
-        color = ImageColor.getrgb(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no colour: give white, #1e90ff..."
-        ) from error
-    if len(color) > 3:
-        raise argparse.ArgumentTypeError(f"{text!r} is transparent itself")
-    return color[0], color[1], color[2]
-
-
-def _bytes(text: str) -> int:
-    """Parse bytes for argparse, as 2G, 600M or 2e9."""
-    factor = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}.get(text[-1:].upper())
-    return int(frame.positive_float(text[:-1] if factor else text) * (factor or 1))

@@ -45,6 +45,9 @@ class Picture:
         What the picture is for where there are ``others``.
     lost : tuple of str
         What its file held as well, and is not kept, in words.
+    black : ndarray, (H, W), or None
+        Of CMYK how little black ink there is; ``pixels`` are then how little cyan, magenta and
+        yellow, so that white is white.
     lossless : bool
         Its file is of a format that may lose something, WebP, and did not; nor will a new one.
     """
@@ -57,6 +60,7 @@ class Picture:
     role: int = mpf.BASELINE
     lost: tuple[str, ...] = ()
     lossless: bool = False
+    black: np.ndarray | None = None
 
     @classmethod
     def from_samples(cls, samples: np.ndarray, metadata: Metadata | None = None) -> Picture:
@@ -71,6 +75,17 @@ class Picture:
         pixels = samples[..., 0] if channels < 3 else samples[..., :3]
         alpha = samples[..., -1] if channels in (2, 4) else None
         return cls(pixels, alpha, metadata or Metadata())
+
+    @classmethod
+    def from_inks(cls, inks: np.ndarray, metadata: Metadata) -> Picture:
+        """Make a picture of CMYK, (H, W, 4) uint8: 255 is all ink."""
+        light = 255 - inks
+        return cls(light[..., :3], metadata=metadata, black=light[..., 3])
+
+    def inks(self) -> np.ndarray:
+        """Return CMYK, (H, W, 4) uint8: the inverse of :meth:`from_inks`."""
+        assert self.black is not None
+        return 255 - np.dstack([self.pixels, self.black])
 
     def is_opaque(self) -> bool:
         """Return whether alpha, if there is one, is at its maximum everywhere."""

@@ -58,7 +58,9 @@ def read(path: str | Path) -> Picture:
     return first
 
 
-def read_pages(path: str | Path, page: int | None = None) -> Iterator[Picture]:
+def read_pages(
+    path: str | Path, page: int | None = None, *, keep_cmyk: bool = False
+) -> Iterator[Picture]:
     """Read the pages of a TIFF file one after the other; of other files the only picture.
 
     Overviews, thumbnails and masks are no pages.
@@ -68,6 +70,8 @@ def read_pages(path: str | Path, page: int | None = None) -> Iterator[Picture]:
     path : str or Path
     page : int, optional
         The only page to read, from 1 on.
+    keep_cmyk : bool
+        Leave CMYK as it is: see :attr:`Picture.black`.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def read_pages(path: str | Path, page: int | None = None) -> Iterator[Picture]:
             if page not in (None, 1):
                 raise UserError(f"no page {page}: the file holds one picture")
             with warnings_ignored:
-                picture = _decode(data)
+                picture = _decode(data, keep_cmyk=keep_cmyk)
             yield picture
             return
         pages = TiffPages(io.BytesIO(data))
@@ -90,7 +94,7 @@ def read_pages(path: str | Path, page: int | None = None) -> Iterator[Picture]:
             raise UserError(f"no page {page}: the file holds {count}")
     for number in range(count) if page is None else [page - 1]:
         with _told_in_one_line(path), warnings_ignored:
-            picture = _decode_page(data, pages, number)
+            picture = _decode_page(data, pages, number, keep_cmyk)
             if page is not None and count > 1:
                 picture.metadata = tiff_metadata.of_one_page(picture.metadata)
         yield picture
@@ -197,7 +201,7 @@ def _contents(path: Path) -> bytes:
     return data
 
 
-def _decode(data: bytes, *, with_others: bool = True) -> Picture:
+def _decode(data: bytes, *, with_others: bool = True, keep_cmyk: bool = False) -> Picture:
     """Decode a file that is no TIFF, with what goes with its picture."""
     if heif.is_heif(data[:FIRST_BYTES]):
         return heif.decode(data)
@@ -225,6 +229,8 @@ def _decode(data: bytes, *, with_others: bool = True) -> Picture:
             # Of 1, 2 and 4 bits Pillow scales the samples to 8, and the key, from 12 on, of 1 bit.
             levels = 1 if image.mode == "1" else 2 ** png.bits(data) - 1
             image.info["transparency"] = min(255, image.info["transparency"] * (255 // levels))
+        if keep_cmyk and image.mode == "CMYK":
+            return _inks(image, orientation, metadata)
         samples = _samples(image, metadata)
         if png.is_16_bit(data):
             samples = png.decode_16_bit(data)
@@ -269,7 +275,7 @@ def _add_others(picture: Picture, data: bytes, orientation: int) -> None:
     metadata.xmp = described or None
 
 
-def _decode_page(data: bytes, pages: TiffPages, number: int) -> Picture:
+def _decode_page(data: bytes, pages: TiffPages, number: int, keep_cmyk: bool) -> Picture:
     """Decode a page of a TIFF file, from 0 on."""
     try:
         reader = tiff.TiffReader(io.BytesIO(data), number, pages)
@@ -283,6 +289,11 @@ def _decode_page(data: bytes, pages: TiffPages, number: int) -> Picture:
             image.seek(pages.indices[number])
             directory = pages.directory(pages.places[number])
             metadata = tiff_metadata.from_directory(directory, (image.height, image.width))
+            if keep_cmyk and image.mode == "CMYK":
+                picture = _inks(image, 1, metadata)
+                wide = pages.places[number].page.dtype == np.uint16
+                picture.lost = ("last 8 of 16 bits",) if wide else ()
+                return picture
             return _upright(_samples(image, metadata), 1, metadata)  # Pillow has turned it
     picture = _upright(samples, reader.orientation, reader.metadata())
     picture.nodata = reader.nodata
@@ -294,6 +305,12 @@ def _upright(samples: np.ndarray, orientation: int, metadata: Metadata) -> Pictu
     if orientation in UPRIGHT:
         samples = UPRIGHT[orientation](samples)
     return Picture.from_samples(np.require(samples, requirements=["C", "W"]), metadata)
+
+
+def _inks(image: Image.Image, orientation: int, metadata: Metadata) -> Picture:
+    """Decode CMYK, which stays that, as :func:`_upright`."""
+    inks = UPRIGHT.get(orientation, np.asarray)(np.asarray(image))
+    return Picture.from_inks(np.ascontiguousarray(inks), metadata)
 
 
 def _image(file: str | Path | io.BytesIO) -> Image.Image:

@@ -12,6 +12,7 @@ from npsrcnn.images import ifd
 from npsrcnn.images.ifd import LONG, LONG8, SHORT, Directory
 from npsrcnn.images.tiff import (
     BITS,
+    CMYK,
     COMPRESSION,
     DEFLATE,
     DIFFERENCES,
@@ -78,7 +79,7 @@ def describe(kind: Kind) -> Directory:
     return tags
 
 
-def encode_page(samples: np.ndarray, tags: Directory) -> Page:
+def encode_page(samples: np.ndarray, tags: Directory, *, cmyk: bool = False) -> Page:
     """Compress a page.
 
     Parameters
@@ -88,12 +89,18 @@ def encode_page(samples: np.ndarray, tags: Directory) -> Page:
         with alpha.
     tags : Directory
         What else to store.
+    cmyk : bool
+        The four channels are inks.
     """
     height, width, channels = samples.shape
     rows = max(1, STRIP_BYTES // (width * channels * samples.itemsize))
     strips = deflate([samples[start : start + rows] for start in range(0, height, rows)])
     kind = Kind((height, width), samples.dtype, 3 if channels > 2 else 1, channels in (2, 4))
-    return Page(tags | describe(kind) | {STRIP_ROWS: ifd.entry(LONG, [rows])}, strips)
+    described = describe(kind)
+    if cmyk:
+        del described[EXTRA]
+        described[PHOTOMETRIC] = ifd.entry(SHORT, [CMYK])
+    return Page(tags | described | {STRIP_ROWS: ifd.entry(LONG, [rows])}, strips)
 
 
 def assemble(pages: Sequence[Page]) -> list[bytes]:

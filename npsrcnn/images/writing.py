@@ -62,7 +62,9 @@ def write_pages(
                 if metadata.xmp and picture.others:
                     metadata.xmp = xmp.without_gain_map(metadata.xmp)
                 tags = tiff_metadata.to_directory(metadata, picture.pixels.shape[:2])
-                pages.append(tiff_writer.encode_page(picture.samples(), tags))
+                cmyk = picture.black is not None
+                samples = picture.inks() if cmyk else picture.samples()
+                pages.append(tiff_writer.encode_page(samples, tags, cmyk=cmyk))
             else:
                 parts.append(_encode(picture, kind, encoding))
         except (UserError, OSError, ValueError, OverflowError, RuntimeError, struct.error) as error:
@@ -80,6 +82,8 @@ def misfit(
     Pages count from 1 on.
     """
     dtype = picture.pixels.dtype
+    if picture.black is not None and kind.name not in ("TIFF", "JPEG"):
+        return f"{kind.name} holds no CMYK: write TIFF or JPEG, or leave out --keep-cmyk"
     if number > 1 and kind.name != "TIFF":
         return f"{kind.name} holds one picture: write TIFF, or choose a page (--page)"
     if dtype.char not in kind.dtype_chars:
@@ -126,6 +130,8 @@ def _encode(picture: Picture, kind: Format, encoding: Encoding) -> bytes:
         return jxl.encode(picture, metadata, None if exact else quality)
     samples = picture.samples()
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    if picture.black is not None:
+        image = Image.frombytes("CMYK", image.size, picture.inks().tobytes())
     known = {
         "icc_profile": metadata.icc_profile,
         "exif": exif_with_prefix(metadata),

@@ -116,6 +116,8 @@ class EnlargeOptions:
         How to write results.
     strip : bool
         Leave out metadata but what tells of colours, and what goes with a picture in its file.
+    keep_cmyk : bool
+        Enlarge the four inks of CMYK, which becomes sRGB else.
     """
 
     choice: Choice | BySize
@@ -126,6 +128,7 @@ class EnlargeOptions:
     keep_times: bool = True
     encoding: Encoding = AS_USUAL
     strip: bool = False
+    keep_cmyk: bool = False
 
 
 class Need(NamedTuple):
@@ -252,7 +255,7 @@ def _enlarge_whole(
 ) -> tuple[Chosen, Path, Scene]:
     """Enlarge the pages of a file in memory; return by what, where they went, and their sizes."""
     with pixel_limit.at_least(options.memory // PIXEL):
-        pages = list(images.read_pages(job.source, options.page))
+        pages = list(images.read_pages(job.source, options.page, keep_cmyk=options.keep_cmyk))
     pages = [page.stripped() for page in pages] if options.strip else pages
     values = [page.values() for page in pages]
     fits = [_fit(job, options, _size(page)) for page in pages]
@@ -263,7 +266,7 @@ def _enlarge_whole(
             strength, said_by = webp.read_strength(job.source), BY_HEADER
         first = _in_network(pages[0].pixels, values[0])
         chosen = _chosen(chosen, job, first, strength, said_by)
-    elif pages[0].pixels.ndim == 2:
+    if pages[0].pixels.ndim == 2 or pages[0].black is not None:
         chosen = chosen.without_chroma()
 
     def enlarged(nets: Sequence[SRCNN]) -> Iterator[Picture]:
@@ -347,8 +350,11 @@ def _enlarged(
         large = _enlarged(other.picture, own, alike, other.picture.values())
         others.append(replace(other, picture=large))
     metadata = picture.metadata.enlarged(factor, pixels.shape[:2])
-    lost, lossless = picture.lost, picture.lossless
-    return Picture(pixels, alpha, metadata, others=others, lost=lost, lossless=lossless)
+    black = picture.black
+    if black is not None:
+        black, _ = enlarge(black, None, nets, factor, values, shape)
+    result = Picture(pixels, alpha, metadata, others=others, lost=picture.lost, black=black)
+    return replace(result, lossless=picture.lossless)
 
 
 def _size(picture: Picture) -> Shape:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from random_inputs import random_image, random_net
+from random_inputs import random_image, random_net, smooth_samples
 
 from npsrcnn import images
 from npsrcnn.errors import UserError
@@ -388,3 +388,49 @@ def test_date_and_permissions_are_the_sources(tmp_path, rng, monkeypatch, by_blo
         status = (tmp_path / name).stat()
         assert status.st_mode & 0o777 == 0o640
         assert (status.st_mtime_ns == long_ago) == keep_times
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".jpg"])
+def test_cmyk_is_kept_where_that_is_asked_for(tmp_path, suffix):
+    """Each ink is enlarged, none is mixed with another, and the profile stays theirs."""
+    inks = smooth_samples((40, 48, 4))
+    inks[..., 3] //= 3
+    path, profile = tmp_path / f"a{suffix}", b"a profile of CMYK"
+    image = Image.frombytes("CMYK", (48, 40), inks.tobytes())
+    image.save(path, icc_profile=profile, quality=98)
+    options = EnlargeOptions(Chosen([]), 2, keep_cmyk=True)
+    target = enlarge_file(Job(path, tmp_path / f"b{suffix}"), options).target
+    with Image.open(target) as result:
+        assert result.mode == "CMYK" and result.info["icc_profile"] == profile
+        found = np.asarray(result).astype(int)
+    # three of them go by Y, Cb and Cr, whose rounding is two levels
+    expected = np.dstack([imresize(inks[..., i], 2) for i in range(4)])
+    np.testing.assert_allclose(found, expected, atol=3 if suffix == ".tif" else 12)
+    assert np.abs(found - expected).mean() < 2
+
+
+def test_a_network_restores_every_ink(tmp_path):
+    inks = np.zeros((40, 48, 4), np.uint8)
+    inks[..., 3] = smooth_samples((40, 48, 1))[..., 0]
+    Image.frombytes("CMYK", (48, 40), inks.tobytes()).save(tmp_path / "a.tif")
+    net = random_net("3-1-3")
+    options = EnlargeOptions(Chosen([net]), 2, keep_cmyk=True)
+    target = enlarge_file(Job(tmp_path / "a.tif", tmp_path / "b.tif"), options).target
+    black = tifffile.imread(target)[..., 3]
+    grey = images.Picture(255 - inks[..., 3])
+    images.write(tmp_path / "grey.tif", grey)
+    options = EnlargeOptions(Chosen([net]), 2)
+    target = enlarge_file(Job(tmp_path / "grey.tif", tmp_path / "c.tif"), options).target
+    np.testing.assert_array_equal(255 - black, tifffile.imread(target))
+
+
+def test_cmyk_is_kept_by_tiff_and_jpeg_alone(tmp_path):
+    Image.new("CMYK", (16, 16)).save(tmp_path / "a.tif")
+    options = EnlargeOptions(Chosen([]), 2, keep_cmyk=True)
+    with pytest.raises(UserError, match="PNG holds no CMYK: write TIFF or JPEG"):
+        enlarge_file(Job(tmp_path / "a.tif", tmp_path / "b.png", fixed_format=True), options)
+    wide = np.full((16, 16, 4), 40000, np.uint16)
+    tifffile.imwrite(tmp_path / "c.tif", wide, photometric="separated")
+    done = enlarge_file(Job(tmp_path / "c.tif", tmp_path / "d.tif", fixed_format=True), options)
+    assert done.lost == ("last 8 of 16 bits",)
+    assert np.abs(tifffile.imread(done.target).astype(int) - 40000 // 257).max() <= 1
