@@ -52,7 +52,7 @@ def compiled_tile(assembly: str, rows: int, vectors: int, kind: str) -> str:
 def loop_over_taps(code: str, sums: int, language: Language) -> str:
     """The longest loop that adds to each of ``sums`` registers equally often.
 
-    A loop is instructions that end in a jump back to their beginning. A tile along rows has
+    A loop is instructions that end in a jump back to their beginning. A tile in groups has
     another one, of its transform.
     """
     pattern = rf"^(\.?\w+):.*\n((?:(?!^\.?\w+:).*\n)*?)\s+{language.jump}\s+\1$"

@@ -174,13 +174,10 @@ def _run(
         maps[q] = np.float32(0)
     y = piece.y0
     for row in range(spans[0].next, spans[0].end):
-        raw = setup.work if code[0] else row_at(levels[0], setup, row)
-        _load(images[piece.image], maps, tables, piece, setup, raw, row - setup.top)
+        start = row_at(levels[0], setup, row)
+        _load(images[piece.image], maps, tables, piece, setup, start, row - setup.top)
         pitch = setup.image_phases * setup.image_width
-        _pad_columns(maps, tables, images.shape[1], pitch, spans[0], setup, raw)
-        if code[0]:
-            call(code[0], (0, row, spans, stages, levels, setups, tables, weights, biases,
-                           maps, off, blocks))  # fmt: skip
+        _pad_columns(maps, tables, images.shape[1], pitch, spans[0], setup, start)
         spans[0].next = row + 1
         d = depth
         while d >= 0:  # the last stage first, so that no row is overwritten before it is read
@@ -192,14 +189,14 @@ def _run(
                     y += 1
             else:
                 stage, span = stages[d], spans[d + 1]
-                step = STEP if stage.winograd else 1
+                step = STEP if stage.winograd or stage.groups else 1
                 first = span.next // step * step
                 seen = first + step - 1 + stage.height - stage.above
                 there = spans[d].next >= seen or spans[d].next >= setup.bottom
                 ready = span.next < span.end and there
                 if ready:
-                    call(code[d + 1], (d, first, spans, stages, levels, setups, tables, weights,
-                                       biases, maps, off, blocks))  # fmt: skip
+                    call(code[d], (d, first, spans, stages, levels, setups, tables, weights,
+                                   biases, maps, off, blocks))  # fmt: skip
                     span.next = first + step
                     for new in range(first, first + step):
                         if setup.top <= new < setup.bottom:

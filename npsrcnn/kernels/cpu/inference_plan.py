@@ -19,8 +19,8 @@ Where some stage is Winograd's, a row is kept in four phases: its column ``u = 4
 find their taps through a table of offsets, in phases or not. All such arithmetic with columns is
 done here, once for an image, and left in tables for the kernel.
 
-A 9x9 or 6x6 first layer runs as 1-D Winograd F(4, 3) along rows. All rows of its filters read each
-row of the image, so level 0 holds the image's rows transformed.
+A 9x9 or 6x6 first layer is cut into groups of 3x3 that run as Winograd's F(4x4, 3x3), all of
+them summed before they are transformed back.
 """
 
 from __future__ import annotations
@@ -38,21 +38,23 @@ from npsrcnn.kernels.cpu.tiles import FEW_ROWS, LANES, ROWS, VECTORS, pack, roun
 from npsrcnn.layers import Layers
 from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
-CACHE_FLOATS, WINOGRAD_CACHE_FLOATS = 60_000, 300_000
-"""Floats that the rows of one piece may take, which says how wide strips are. 240 kB fit well in a
-second-level cache. Winograd's stages keep ten rows of every map, not one, and compute more beyond a
-strip's sides: with rows a third wider than now, 300,000, up to three times a second-level cache,
-made 9-5-5 a third faster than 100,000, and 600,000 were slower again (AMD Zen 3, 512 kB). With 2 MB
-and AVX-512 100,000 take 1.24 times as long, and 200,000 to 400,000 the same within 3 %."""
+CACHE_FLOATS, WINOGRAD_CACHE_FLOATS = 100_000, 300_000
+"""Floats that the rows of one piece may take, which says how wide strips are. 400 kB fit well in a
+second-level cache: 9-1-5 takes 1.06 times as long with 60,000, and the same within 2 % with up to
+300,000 (AMD Zen 4, 1 MB, AVX-512 and AVX2). Winograd's stages keep ten rows of every map, not one,
+and compute more beyond a strip's sides: with rows a third wider than now, 300,000, up to three
+times a second-level cache, made 9-5-5 a third faster than 100,000, and 600,000 were slower again
+(AMD Zen 3, 512 kB). With 2 MB and AVX-512 100,000 take 1.24 times as long, and 200,000 to 400,000
+the same within 3 %."""
 ROW_OVERHEAD = 50_000
 """Fixed cost of a row of a strip, whatever its width, in multiply-adds (1.4 us)."""
 BLOCK_COLUMNS = 48
 """Columns that a 1x1 layer takes at once: 64 maps of them are 12 kB, and its weights 8 kB."""
 BLOCK_TILES = VECTORS * LANES
-"""Winograd tiles, of four columns, that it takes at once after a stage along rows."""
-SIZES_ALONG_ROWS = (6, 9)
-"""Filter sizes that run as F(4, 3) along rows in a first stage. Size 3 has too few taps."""
-POINTS = winograd.GROUP + winograd.STEP - 1
+"""Winograd tiles, of 4 x 4 pixels, that it takes at once after a stage in groups."""
+SIZES_IN_GROUPS = (6, 9)
+"""Filter sizes that run as groups of F(4x4, 3x3) in a first stage. Size 3 has too few taps."""
+POINTS = winograd.POINTS
 Intervals = list[tuple[int, int]]
 _FAR_COLUMNS = 1 << 10  # a multiple of Winograd's step, and more than any network reaches
 
@@ -71,7 +73,7 @@ class Stage:
     above: int  # rows of the filter above its output
     left: int  # columns of the filter left of its output
     winograd: int  # filter size if it runs as Winograd's in both directions, else 0
-    column_groups: int  # of three columns of the filter, if it is Winograd's along rows, else 0
+    groups: int  # in each direction, of 3 x 3 of its filters, if it runs in groups, else 0
     weights: int  # where they start
     biases: int
     mapping_weights: int = 0  # of the 1x1 layer
@@ -80,12 +82,12 @@ class Stage:
     @property
     def columns_at_once(self) -> int:
         """Return how many columns it computes at once."""
-        return winograd.STEP if self.winograd or self.column_groups else 1
+        return winograd.STEP if self.winograd or self.groups else 1
 
     @property
     def rows_at_once(self) -> int:
         """Return how many rows it computes at once."""
-        return winograd.STEP if self.winograd else 1
+        return winograd.STEP if self.winograd or self.groups else 1
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ SETUP = record(
     "top", "bottom",  # rows of the image, in its own or a larger one's coordinates
     "zeros",  # 1: zeros beyond the edges, 0: the nearest pixel
     "phases", "width",  # grid of all levels but 0
-    "image_phases", "image_width",  # grid of level 0, before it is transformed if it is
+    "image_phases", "image_width",  # grid of level 0
     "work", "size",  # floats: where the stages' working memory starts; all memory
     "taps", "maps_between",  # of the largest stage
     "outputs", "last",  # maps and filter size of the last layer
@@ -163,7 +165,7 @@ def make_plan(layers: Layers, use_winograd: bool = True) -> Plan:
             biases.append(np.asarray(b, np.float32))
             break
         maps = round_up(o, ROWS)
-        groups = k // winograd.GROUP if use_winograd and depth == 0 and k in SIZES_ALONG_ROWS else 0
+        groups = k // winograd.GROUP if use_winograd and depth == 0 and k in SIZES_IN_GROUPS else 0
         pays = k if use_winograd and winograd.winograd_pays(w.shape) else 0
         if k == 1 and depth > 0 and _takes_mapping(stages[-1], layers):
             stages[-1] = replace(stages[-1], maps=maps, maps_between=stages[-1].maps,
@@ -175,24 +177,24 @@ def make_plan(layers: Layers, use_winograd: bool = True) -> Plan:
         if pays:
             weights.append(winograd.transform_filters(filters))
         elif groups:
-            weights.append(winograd.transform_filter_rows(filters))
+            weights.append(winograd.transform_filter_groups(filters))
         else:
             weights.append(pack(filters.reshape(o, -1), ROWS))
     return Plan(
         stages, np.concatenate(weights), np.concatenate(biases),
         outputs=layers[-1][0].shape[0], last=layers[-1][0].shape[2],
-        phases=max(stage.rows_at_once for stage in stages),
+        phases=winograd.STEP if any(stage.winograd for stage in stages) else 1,
     )  # fmt: skip
 
 
 def _takes_mapping(stage: Stage, layers: Layers) -> bool:
     """Return whether a 1x1 layer joins ``stage``, the one before it.
 
-    It must have none yet, and not be Winograd's in both directions; and if it is along rows, there
+    It must have none yet, and not be Winograd's of many channels; and if it runs in groups, there
     must be no phases, so that what it writes are rows.
     """
     others = any(winograd.winograd_pays(w.shape) for w, _ in layers[:-1])
-    return not stage.winograd and not stage.maps_between and not (stage.column_groups and others)
+    return not stage.winograd and not stage.maps_between and not (stage.groups and others)
 
 
 def _most_maps(layers: Layers) -> int:
@@ -266,10 +268,7 @@ def _slots(plan: Plan, grids: tuple[Grid, Grid]) -> list[tuple[int, int]]:
     """
     image, grid = grids
     first = plan.stages[0]
-    at_once, floats = (
-        1,
-        first.channels * image.width * (POINTS * first.column_groups or image.phases),
-    )
+    at_once, floats = 1, first.channels * image.width * image.phases
     slots = []
     for stage in plan.stages:
         slots.append((stage.height + stage.rows_at_once - 1 + at_once - 1, floats))
@@ -294,9 +293,16 @@ def _levels(
 def _working_floats(plan: Plan, grids: tuple[Grid, Grid]) -> int:
     """Return the floats of memory that one stage at a time needs for itself."""
     (image_phases, image_width), (phases, width) = grids
-    most = max(phases * width, plan.stages[0].channels * image_phases * image_width)
+    most = phases * width  # of the sum of the last layer's rows
     for stage in plan.stages:
-        most = max(most, stage.maps_between * max(BLOCK_COLUMNS, winograd.STEP * BLOCK_TILES))
+        block = winograd.STEP**2 * BLOCK_TILES if stage.groups else BLOCK_COLUMNS
+        floats = stage.maps_between * block
+        if stage.groups:
+            lines, taps = stage.groups * POINTS, stage.channels * stage.groups**2
+            margin = image_phases * (CACHE_LINE_FLOATS + LANES)
+            floats += lines * (stage.channels * image_phases * image_width + margin)
+            floats += POINTS**2 * (taps * image_width + CACHE_LINE_FLOATS) + LANES
+        most = max(most, floats)
         if stage.winograd:
             points, step = stage.winograd + winograd.STEP - 1, winograd.STEP
             rows_in = max(points * stage.channels * step, step * step * stage.maps)
@@ -313,11 +319,11 @@ def _lead(plan: Plan) -> int:
 def _tap_places(plan: Plan, stage: Stage, grid: Grid) -> np.ndarray:
     """Return where the taps of a stage lie, less the start of their row, for t = 0.
 
-    (phases, channels, height, width); for a Winograd stage (points,), of one channel, and along
-    rows (groups, points), of the image before it is transformed.
+    (phases, channels, height, width); for a Winograd stage (points,), of one channel, and in
+    groups (groups, points).
     """
-    if stage.column_groups:
-        firsts = winograd.GROUP * np.arange(stage.column_groups)[:, None]
+    if stage.groups:
+        firsts = winograd.GROUP * np.arange(stage.groups)[:, None]
         return grid.place(firsts + np.arange(POINTS) - stage.left)
     if stage.winograd:
         points = np.arange(stage.winograd + winograd.STEP - 1)
@@ -361,15 +367,15 @@ def _strip(plan: Plan, left: int, right: int, x0: int, x1: int) -> _Strip:
 
 def _phases(plan: Plan, depth: int) -> int:
     """Return in how many phases the columns of a level lie."""
-    return winograd.STEP if depth == 0 and plan.stages[0].column_groups else plan.phases
+    return winograd.STEP if depth == 0 and plan.stages[0].groups else plan.phases
 
 
 def _runs(plan: Plan, strip: _Strip, depth: int) -> list[tuple[int, int]]:
     """Return what is computed of a level, in whole vectors: of each phase the first t and how many.
 
-    Of level 1 after a stage along rows, tiles of four columns; then all phases are alike.
+    Of level 1 after a stage in groups, tiles of four columns; then all phases are alike.
     """
-    tiles = depth == 1 and plan.stages[0].column_groups
+    tiles = depth == 1 and plan.stages[0].groups
     phases = winograd.STEP if tiles else _phases(plan, depth)
     runs = [strip.run(phases, p, *strip.computed[depth]) for p in range(phases)]
     return [(t0, round_up(n, LANES)) for t0, n in runs]
@@ -425,7 +431,7 @@ def _grids(plan: Plan, strips: list[_Strip]) -> tuple[Grid, Grid]:
     image, *others = (
         max(_width(plan, strip, depth) for strip in strips) for depth in range(len(plan.stages) + 1)
     )
-    width, tiles = max(others), plan.stages[0].column_groups
+    width, tiles = max(others), plan.stages[0].groups
     if plan.phases > 1:
         return (Grid(plan.phases, max(image, width)),) * 2
     if not tiles:
@@ -436,9 +442,9 @@ def _grids(plan: Plan, strips: list[_Strip]) -> tuple[Grid, Grid]:
 
 def _width(plan: Plan, strip: _Strip, depth: int) -> int:
     """Return the floats of a phase of a level: from the first written or read to the last."""
-    phases, tiles = _phases(plan, depth), plan.stages[0].column_groups
+    phases, tiles = _phases(plan, depth), plan.stages[0].groups
     (lo, hi), runs = strip.needed[depth], _runs(plan, strip, depth)
-    if depth == 0 and tiles:  # its rows are transformed, where level 1 is to be
+    if depth == 0 and tiles:  # it is read where level 1 is to be, in whole vectors
         runs += _runs(plan, strip, 1)
     scale = winograd.STEP // phases if depth == 1 and tiles else 1
     firsts = [(lo - strip.origin) // phases, *(scale * t0 for t0, _ in runs)]
@@ -474,8 +480,8 @@ def _work(plan: Plan, strip: _Strip) -> float:
     for depth, stage in enumerate(plan.stages):
         lanes = sum(_in_tiles(n) for _, n in _runs(plan, strip, depth + 1))
         taps: float = stage.channels * stage.height * stage.width
-        if stage.column_groups:
-            taps = taps // winograd.GROUP * POINTS / len(_runs(plan, strip, depth + 1))
+        if stage.groups:
+            taps *= (POINTS / winograd.GROUP / winograd.STEP) ** 2
         if stage.winograd:
             taps = stage.channels * ((stage.winograd + winograd.STEP - 1) / winograd.STEP) ** 2
         total += lanes * (

@@ -22,7 +22,6 @@ from npsrcnn.kernels.cpu.inference_plan import (
     BLOCK_COLUMNS,
     BLOCK_TILES,
     LEVEL,
-    POINTS,
     SETUP,
     SPAN,
     STAGE,
@@ -32,8 +31,9 @@ from npsrcnn.kernels.cpu.inference_plan import (
 from npsrcnn.kernels.cpu.tiles import LANES, RELU, forward, forward_few, forward_thin
 from npsrcnn.kernels.cpu.winograd import (
     GROUP,
+    POINTS,
     STEP,
-    forward_rows,
+    forward_groups,
     transform_input,
     transform_output,
 )
@@ -128,78 +128,105 @@ def direct_mapped(d, y, spans, stages, levels, setups, tables, weights, biases, 
                     np.int64(RELU), maps, out + t)  # fmt: skip
 
 
-@jit
-def transform_row(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
-    """Transform a row of the image, in working memory, to level 0: B^T of each group's columns."""
-    stage, level, span, setup = stages[d], levels[d], spans[d + 1], setups[0]
-    start = row_at(level, setup, y)
+@inlined
+def _points(d, y, stages, levels, setups, tables, span, maps, off):
+    """Transform what four rows from ``y`` on see, in working memory, and write to ``off`` its taps.
+
+    Return where the points start, the floats of a point, how many taps it has, and where working
+    memory is free.
+    """
+    stage, below, setup = stages[d], levels[d], setups[0]
     t0, n = tables[span.runs], tables[span.runs + 1]
-    width = setup.image_width
-    for g in range(stage.column_groups):
+    groups, width = stage.groups, setup.image_width
+    row = stage.channels * STEP * width
+    by_row = row + LANES + CACHE_LINE_FLOATS
+    taps = stage.channels * groups * groups
+    by_point = taps * n + CACHE_LINE_FLOATS
+    lines = setup.work + LANES  # (groups, POINTS, channels, phases, width): B^T over rows
+    points = lines + groups * POINTS * by_row  # (POINTS, POINTS, taps, n): ... and over columns
+    margin = LANES  # columns left of place 0 lie before the row
+    for a in range(groups):
         for i in range(POINTS):
-            off[i] = tables[level.taps + g * POINTS + i]
-        for c in range(stage.channels):
-            raw, plane = (
-                setup.work + c * STEP * width,
-                (c * stage.column_groups + g) * POINTS * width,
-            )
-            transform_input(GROUP, maps, raw + t0, LANES, off,
-                            maps, start + plane + t0, LANES, width, n)  # fmt: skip
+            off[i] = row_at(below, setup, y - stage.above + GROUP * a + i) - margin
+        line = lines + a * POINTS * by_row - margin
+        transform_input(GROUP, maps, row - row, LANES, off,
+                        maps, line, LANES, by_row, row + margin)  # fmt: skip
+    for a in range(groups):
+        for i in range(POINTS):
+            for c in range(stage.channels):
+                line = lines + (a * POINTS + i) * by_row + c * STEP * width + t0
+                for g in range(groups):
+                    for j in range(POINTS):
+                        off[j] = tables[below.taps + g * POINTS + j]
+                    tap = (c * groups + a) * groups + g
+                    transform_input(GROUP, maps, line, LANES, off,
+                                    maps, points + POINTS * i * by_point + tap * n,
+                                    LANES, by_point, n)  # fmt: skip
+    for k in range(taps):
+        off[k] = k * n
+    return points, by_point, taps, points + POINTS * POINTS * by_point
 
 
 @inlined
-def _row_taps(off, y, stage, below, setup):
-    """Write to ``off`` where the transformed groups for row ``y`` lie; return how many."""
-    plane = setup.image_width
-    for v in range(stage.height):
-        row = row_at(below, setup, y - stage.above + v)
-        for c in range(stage.channels):
-            for g in range(stage.column_groups):
-                place = (c * stage.column_groups + g) * POINTS * plane
-                off[(c * stage.height + v) * stage.column_groups + g] = row + place
-    return stage.channels * stage.height * stage.column_groups
+def _rows_written(off, taps, y, above):
+    """Write to ``off``, after the taps, where four rows of a level start.
+
+    Those beyond the image have places too, which are read by nobody.
+    """
+    for r in range(STEP):
+        off[taps + r] = above.start + (y + r) % above.slots * above.slot
 
 
 @jit
-def rows(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
-    """Compute a row of the first stage by F(4, 3) along rows; tiles side by side are the lanes."""
-    stage, below, above, span, setup = stages[d], levels[d], levels[d + 1], spans[d + 1], setups[0]
-    t0, n, plane = tables[span.runs], tables[span.runs + 1], setup.image_width
-    taps = _row_taps(off, y, stage, below, setup)
-    target = row_at(above, setup, y)
-    forward_rows(maps, t0, plane, off, taps, weights, stage.weights, biases, stage.biases,
-                 maps, target + STEP * t0, setup.width, None, stage.maps, n)  # fmt: skip
+def groups(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
+    """Compute rows ``y`` to ``y + 3`` of the first stage by groups of F(4x4, 3x3).
+
+    Tiles side by side are the lanes.
+    """
+    stage, above, span, setup = stages[d], levels[d + 1], spans[d + 1], setups[0]
+    t0, n = tables[span.runs], tables[span.runs + 1]
+    points, plane, taps, _ = _points(d, y, stages, levels, setups, tables, span, maps, off)
+    _rows_written(off, taps, y, above)
+    forward_groups(maps, points, plane, off, taps, weights, stage.weights, biases, stage.biases,
+                   maps, STEP * t0, setup.width, None, stage.maps, n)  # fmt: skip
 
 
 @jit
-def rows_in_phases(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
-    """Compute :func:`rows` in phases: a later stage is Winograd's in both directions."""
-    stage, below, above, span, setup = stages[d], levels[d], levels[d + 1], spans[d + 1], setups[0]
-    t0, n, plane = tables[span.runs], tables[span.runs + 1], setup.image_width
-    taps = _row_taps(off, y, stage, below, setup)
-    target = row_at(above, setup, y)
-    forward_rows(maps, t0, plane, off, taps, weights, stage.weights, biases, stage.biases,
-                 maps, target + t0, STEP * setup.width, setup.width, stage.maps, n)  # fmt: skip
+def groups_in_phases(
+    d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks
+):
+    """Compute :func:`groups` in phases: a later stage is Winograd's."""
+    stage, above, span, setup = stages[d], levels[d + 1], spans[d + 1], setups[0]
+    t0, n = tables[span.runs], tables[span.runs + 1]
+    points, plane, taps, _ = _points(d, y, stages, levels, setups, tables, span, maps, off)
+    _rows_written(off, taps, y, above)
+    forward_groups(maps, points, plane, off, taps, weights, stage.weights, biases, stage.biases,
+                   maps, t0, STEP * setup.width, setup.width, stage.maps, n)  # fmt: skip
 
 
 @jit
-def rows_mapped(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
-    """Compute :func:`rows` and a 1x1 layer, a block of tiles after the other."""
-    stage, below, above, span, setup = stages[d], levels[d], levels[d + 1], spans[d + 1], setups[0]
-    t0, n, plane = tables[span.runs], tables[span.runs + 1], setup.image_width
-    taps = _row_taps(off, y, stage, below, setup)
-    target = row_at(above, setup, y)
-    for t in range(t0, t0 + n, BLOCK_TILES):
-        length = BLOCK_TILES if t + BLOCK_TILES < t0 + n else t0 + n - t
+def groups_mapped(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
+    """Compute :func:`groups` and a 1x1 layer, a block of tiles after the other."""
+    stage, above, span, setup = stages[d], levels[d + 1], spans[d + 1], setups[0]
+    t0, n = tables[span.runs], tables[span.runs + 1]
+    points, plane, taps, free = _points(d, y, stages, levels, setups, tables, span, maps, off)
+    for t in range(0, n, BLOCK_TILES):
+        length = BLOCK_TILES if t + BLOCK_TILES < n else n - t
         columns = STEP * length
-        forward_rows(maps, t, plane, off, taps, weights, stage.weights, biases, stage.biases,
-                     maps, setup.work, columns, None, stage.maps_between, length)  # fmt: skip
+        for r in range(STEP):
+            off[taps + r] = r * columns
+        forward_groups(maps, points + t, plane, off, taps, weights, stage.weights,
+                       biases, stage.biases, maps, free, STEP * columns, None,
+                       stage.maps_between, length)  # fmt: skip
         for c in range(stage.maps_between):
-            blocks[c] = c * columns
-        forward(maps, setup.work, blocks, stage.maps_between,
-                weights, stage.mapping_weights, stage.maps_between, biases, stage.mapping_biases,
-                maps, target + STEP * t, setup.width, stage.maps, columns,
-                np.int64(RELU), maps, target)  # fmt: skip
+            blocks[c] = c * STEP * columns
+        for r in range(STEP):
+            if setup.top <= y + r < setup.bottom:
+                target = row_at(above, setup, y + r) + STEP * (t0 + t)
+                forward(maps, free + r * columns, blocks, stage.maps_between,
+                        weights, stage.mapping_weights, stage.maps_between,
+                        biases, stage.mapping_biases, maps, target, setup.width, stage.maps,
+                        columns, np.int64(RELU), maps, target)  # fmt: skip
 
 
 @jit
@@ -260,27 +287,26 @@ def winograd(d, y, spans, stages, levels, setups, tables, weights, biases, maps,
 KERNELS = {
     kernel.py_func.__name__: kernel
     for kernel in (
-        winograd, rows_mapped, rows_in_phases, rows, direct_mapped, direct, last, transform_row,
+        winograd, groups_mapped, groups_in_phases, groups, direct_mapped, direct, last,
     )
 }  # fmt: skip
 """Kernels by name; those that take longest to compile come first."""
 
 
 def names(plan: Plan) -> list[str]:
-    """Return the kernels of a network: the one that transforms rows, if any, and each stage's."""
-    first = ["transform_row"] if plan.stages[0].column_groups else []
-    return [*first, *(_kind(plan, stage) for stage in plan.stages[:-1]), "last"]
+    """Return the kernels of a network's stages."""
+    return [*(_kind(plan, stage) for stage in plan.stages[:-1]), "last"]
 
 
 def _kind(plan: Plan, stage: Stage) -> str:
     """Return the name of the kernel that computes a stage which is not the last."""
     if stage.winograd:
         return "winograd"
-    if not stage.column_groups:
+    if not stage.groups:
         return "direct_mapped" if stage.maps_between else "direct"
     if plan.phases > 1:
-        return "rows_in_phases"
-    return "rows_mapped" if stage.maps_between else "rows"
+        return "groups_in_phases"
+    return "groups_mapped" if stage.maps_between else "groups"
 
 
 @functools.cache
@@ -290,6 +316,5 @@ def compiled(name: str) -> int:
 
 
 def addresses(plan: Plan) -> np.ndarray:
-    """Return (L+1,) int64: addresses of what makes levels 0 to L; 0 if level 0 is the image."""
-    found = [compiled(name) for name in names(plan)]
-    return np.array(found if plan.stages[0].column_groups else [0, *found], np.int64)
+    """Return (L,) int64: the addresses of the kernels of stages 0 to L - 1."""
+    return np.array([compiled(name) for name in names(plan)], np.int64)

@@ -1,4 +1,4 @@
-"""Compute Winograd's short convolutions: F(4x4, KxK) of many channels, F(4, 3) along rows.
+"""Compute Winograd's short convolutions: F(4x4, KxK) of many channels, and of large filters of few.
 
 N batch, C channels in, O channels out, H W height and width, K kernel size.
 
@@ -16,9 +16,10 @@ What is multiplied are maps of all channels at once, so the products are the for
 sums over channels, one for each of the (K + 3)^2 points, and the transforms around them are
 short sums with known coefficients, emitted here as straight SIMD code.
 
-A 9x9 or 6x6 first layer runs as 1-D Winograd F(4, 3) along rows: each row of its filter is cut into
-groups of three columns. The sums over groups, filter rows and channels are the tile's again: for
-9x9 6 * 3 * 9 products for four outputs instead of 4 * 81, half as many.
+A 9x9 or 6x6 first layer, of one or three channels, is cut into groups of 3x3, each an F(4x4, 3x3)
+of its own place in the image. Their products are summed point by point, over channels and groups,
+by the tile again, and transformed back once: for 9x9 9 * 36 products for 16 outputs instead of
+81 * 16, a quarter.
 """
 
 from __future__ import annotations
@@ -52,9 +53,11 @@ STEP = 4
 SIZES = (3, 5)
 """Filter sizes that have a transform."""
 GROUP = 3
-"""Columns of a filter that are transformed together where only rows are."""
-UNIT_POINT = 1
-"""Index of the point 1, whose sum every output takes with weight 1: a bias is added there."""
+"""Rows and columns of the groups that a large filter of a first layer is cut into."""
+POINTS = GROUP + STEP - 1
+"""Points of a group, in each direction."""
+UNIT_POINTS = POINTS + 1
+"""Index of the point (1, 1), whose sum every output takes with weight 1: a bias is added there."""
 _POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
 
 Matrix = list[list[Fraction]]
@@ -109,16 +112,18 @@ def transform_filters(w: np.ndarray) -> np.ndarray:
     return np.concatenate([pack(p, ROWS) for row in points for p in row])
 
 
-def transform_filter_rows(w: np.ndarray) -> np.ndarray:
-    """Apply G to each three columns of filters (O, C, K, K), packed for :func:`forward_rows`, flat.
+def transform_filter_groups(w: np.ndarray) -> np.ndarray:
+    """Compute G g G^T of each 3 x 3 group of filters (O, C, K, K), as :func:`forward_groups` reads.
 
-    (maps / ROWS, points, taps, ROWS); the taps of a point are (C, rows, groups of columns).
+    Flat, (maps / ROWS, points, taps, ROWS); the taps of a point are (C, groups down, across).
     """
     o, c, k, _ = w.shape
-    groups = w.reshape(o, c, k, k // GROUP, GROUP).astype(np.float64)
-    points = np.einsum("ij,ocvgj->iocvg", np.array(cook_toom(GROUP)[1], np.float64), groups)
-    packed = np.stack([pack(p.reshape(o, -1), ROWS) for p in points])
-    return packed.reshape(len(points), -1, c * k * k // GROUP * ROWS).swapaxes(0, 1).ravel()
+    g, groups = np.array(cook_toom(GROUP)[1], np.float64), k // GROUP
+    cut = w.reshape(o, c, groups, GROUP, groups, GROUP).astype(np.float64)
+    across = np.einsum("ocaubv,jv->jocabu", cut, g)
+    points = np.einsum("jocabu,iu->ijocab", across, g).reshape(POINTS**2, o, -1)
+    packed = np.stack([pack(p, ROWS) for p in points])
+    return packed.reshape(len(points), -1, points.shape[2] * ROWS).swapaxes(0, 1).ravel()
 
 
 INPUT, OUTPUT, SPREAD = 0, 1, 2
@@ -246,16 +251,16 @@ def _interleaved(emit: Emitter, phases: Values) -> Values:
     return [column for pair in zip(even, odd, strict=True) for column in _zipped(emit, *pair)]
 
 
-def _rows_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> None:
-    """Compute a tile of F(4, GROUP) along rows, from the sums over taps to the outputs' ReLU.
+def _groups_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> None:
+    """Compute a tile of F(4x4, 3x3) over groups, from the sums over taps to the outputs' ReLU.
 
-    The sums of all points wait in memory, a few kilobytes, for the transform.
+    The sums of all points wait in memory for the transform.
     """
     x, plane, off, taps, w, bias, out, ldo, *phase = arguments
     b = emit.builder
     matrix = _MATRICES[OUTPUT, GROUP]
-    points, size = len(matrix[0]), rows * vectors * LANES
-    room = b.alloca(F32, ir.Constant(I64, points * size))
+    size = rows * vectors * LANES
+    room = b.alloca(F32, ir.Constant(I64, POINTS**2 * size))
     nothing = b.alloca(F32, ir.Constant(I64, rows))
     for m in range(rows):
         b.store(ir.Constant(F32, 0), emit.at(nothing, m))
@@ -263,7 +268,7 @@ def _rows_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> Non
     def point(i: ir.Value, state: Values) -> Values:
         here = emit.at(x, b.mul(plane, i))
         filters = emit.at(w, b.mul(b.mul(taps, ir.Constant(I64, rows)), i))
-        added = b.select(b.icmp_signed("==", i, ir.Constant(I64, UNIT_POINT)), bias, nothing)
+        added = b.select(b.icmp_signed("==", i, ir.Constant(I64, UNIT_POINTS)), bias, nothing)
         sums = emit.at(room, b.mul(i, ir.Constant(I64, size)))
         for place, vector in enumerate(
             sum_taps(emit, rows, vectors, [here, off, taps, filters, added])
@@ -271,76 +276,80 @@ def _rows_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> Non
             emit.store(vector, sums, place * LANES)
         return state
 
-    def row(m: ir.Value, state: Values) -> Values:
-        sums = emit.at(room, b.mul(m, ir.Constant(I64, vectors * LANES)))
-        for v in range(vectors):
-            values = [emit.load(sums, i * size + v * LANES) for i in range(points)]
-            outputs = [emit.positive(y, y) for y in _apply(emit, matrix, values)]
-            if phase:
-                width, step = LANES, phase[0]
-            else:
-                outputs = _interleaved(emit, outputs)
-                width, step = STEP * LANES, ir.Constant(I64, LANES)
-            place = b.add(b.mul(ldo, m), ir.Constant(I64, v * width))
+    def vector(mv: ir.Value, state: Values) -> Values:
+        sums = emit.at(room, b.mul(mv, ir.Constant(I64, LANES)))
+        across = [
+            _apply(emit, matrix, [emit.load(sums, (i * POINTS + j) * size) for j in range(POINTS)])
+            for i in range(POINTS)
+        ]
+        down = [_apply(emit, matrix, list(column)) for column in zip(*across, strict=True)]
+        m, v = (div(mv, ir.Constant(I64, vectors)) for div in (b.udiv, b.urem))
+        width = ir.Constant(I64, LANES if phase else STEP * LANES)
+        first = b.add(b.mul(ldo, m), b.mul(width, v))
+        for r, line in enumerate(zip(*down, strict=True)):
+            outputs = [emit.positive(y, y) for y in line]
+            outputs = outputs if phase else _interleaved(emit, outputs)
+            step = phase[0] if phase else ir.Constant(I64, LANES)
+            place = b.add(first, emit.scalar(off, b.add(taps, ir.Constant(I64, r))))
             for output in outputs:
                 emit.store(output, out, place)
                 place = b.add(place, step)
         return state
 
-    emit.loop(ir.Constant(I64, points), 1, [], point)
-    emit.loop(ir.Constant(I64, rows), 1, [], row)
+    emit.loop(ir.Constant(I64, POINTS**2), 1, [], point)
+    emit.loop(ir.Constant(I64, rows * vectors), 1, [], vector)
     b.ret_void()
 
 
 @emitted
-def _rows_tile(
+def _groups_tile(
     typing, rows, vectors, x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase
 ):
-    """Call the tile of rows maps and vectors vectors (literals) of four columns in each lane."""
+    """Call the tile of rows maps and vectors vectors (literals) of 4 x 4 pixels in each lane."""
     check_types("x off w bias out", (x, off, w, bias, out))
-    name = "rows.phases" if isinstance(phase, types.Integer) else "rows"
+    name = "groups.phases" if isinstance(phase, types.Integer) else "groups"
     arguments = x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase
-    return tile_call(name, _rows_body, (rows, vectors), *arguments)
+    return tile_call(name, _groups_body, (rows, vectors), *arguments)
 
 
 @helper
-def forward_rows(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n):
-    """Compute F(4, 3) along rows, then ReLU: ``maps`` maps of 4 ``n`` columns.
+def forward_groups(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n):
+    """Compute F(4x4, 3x3) over groups, then ReLU: ``maps`` maps of 4 rows of 4 ``n`` columns.
 
-    Point i of the transformed input lies ``plane * i`` after ``x[ix]``; map m goes to
-    ``out[io + m * ldo]``, or, if ``phase`` is not None, its columns 4 t + p to
-    ``out[io + m * ldo + p * phase + t]``. Filters are packed by :func:`transform_filter_rows`.
-    ``maps`` is a multiple of ROWS, ``n`` of LANES.
+    Point i of the transformed input lies ``plane * i`` after ``x[ix]``. Row r of map m goes to
+    ``out[io + off[taps + r] + m * ldo]``, or, if ``phase`` is not None, its columns 4 t + p to
+    ``out[... + p * phase + t]``. Filters are packed by :func:`transform_filter_groups`. ``maps``
+    is a multiple of ROWS, ``n`` of LANES.
     """
     if BOUNDSCHECK:
-        _check_rows(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n)
+        _check_groups(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n)
     j = 0
     while j < n:
         vectors = tile_width(n - j)
         at = io + (STEP * j if phase is None else j)
         for m in range(0, maps, ROWS):
-            xj, wm, bm, om = ix + j, iw + m * taps * (GROUP + STEP - 1), ib + m, at + m * ldo
+            xj, wm, bm, om = ix + j, iw + m * taps * POINTS**2, ib + m, at + m * ldo
             if vectors == VECTORS:
-                _rows_tile(ROWS, VECTORS, x, xj, plane, off, taps, w, wm, bias, bm,
-                           out, om, ldo, phase)  # fmt: skip
+                _groups_tile(ROWS, VECTORS, x, xj, plane, off, taps, w, wm, bias, bm,
+                             out, om, ldo, phase)  # fmt: skip
             elif vectors == 2:
-                _rows_tile(ROWS, 2, x, xj, plane, off, taps, w, wm, bias, bm,
-                           out, om, ldo, phase)  # fmt: skip
+                _groups_tile(ROWS, 2, x, xj, plane, off, taps, w, wm, bias, bm,
+                             out, om, ldo, phase)  # fmt: skip
             else:
-                _rows_tile(ROWS, 1, x, xj, plane, off, taps, w, wm, bias, bm,
-                           out, om, ldo, phase)  # fmt: skip
+                _groups_tile(ROWS, 1, x, xj, plane, off, taps, w, wm, bias, bm,
+                             out, om, ldo, phase)  # fmt: skip
         j += vectors * LANES
 
 
 @helper
-def _check_rows(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n):
-    points = GROUP + STEP - 1
+def _check_groups(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n):
     for k in range(taps):
-        check_range(x.size, ix + off[k], (points - 1) * plane + n)
-    check_range(w.size, iw, points * maps * taps)
+        check_range(x.size, ix + off[k], (POINTS**2 - 1) * plane + n)
+    check_range(w.size, iw, POINTS**2 * maps * taps)
     check_range(bias.size, ib, maps)
     length = STEP * n if phase is None else (STEP - 1) * phase + n
-    check_range(out.size, io, (maps - 1) * ldo + length)
+    for r in range(STEP):
+        check_range(out.size, io + off[taps + r], (maps - 1) * ldo + length)
 
 
 @helper

@@ -20,10 +20,10 @@ NETWORKS = {
     "9-3-1-5": ((9, 3, 1, 5), (64, 32, 16), 1),
     "9-1-1-5": ((9, 1, 1, 5), (19, 18, 17), 1),
     "Winograd twice, last layer 3": ((5, 5, 3, 3), (16, 24, 17), 2),
-    "along rows and phases, 1x1": ((9, 1, 5, 3), (24, 16, 17), 1),
-    "along rows, nothing between": ((6, 4, 5), (9, 5), 2),
+    "groups and phases, 1x1": ((9, 1, 5, 3), (24, 16, 17), 1),
+    "groups, nothing between": ((6, 4, 5), (9, 5), 2),
     "even sizes, few maps": ((4, 3, 2), (7, 5), 3),
-    "not along rows, 1x1": ((5, 1, 3), (9, 5), 2),
+    "no groups, 1x1": ((5, 1, 3), (9, 5), 2),
     "one layer": ((6,), (), 2),
     "all 1x1": ((1, 1), (3,), 1),
 }
@@ -102,7 +102,7 @@ def run_with(count, layers, x, **options):
 
 
 @pytest.mark.parametrize(
-    "name", ["9-1-5", "9-5-5", "along rows, nothing between", "even sizes, few maps"]
+    "name", ["9-1-5", "9-5-5", "groups, nothing between", "even sizes, few maps"]
 )
 def test_same_bits_on_any_number_of_threads_and_pieces(name, monkeypatch):
     layers = network(name)
@@ -119,7 +119,7 @@ def test_same_bits_on_any_number_of_threads_and_pieces(name, monkeypatch):
 
 @pytest.mark.parametrize("padding", ["replicate", "zeros"])
 @pytest.mark.parametrize(
-    "name", ["9-1-5", "9-5-5", "9-3-1-5", "along rows, nothing between", "even sizes, few maps"]
+    "name", ["9-1-5", "9-5-5", "9-3-1-5", "groups, nothing between", "even sizes, few maps"]
 )
 def test_strips_of_an_image_have_its_bits(name, padding):
     layers = network(name)

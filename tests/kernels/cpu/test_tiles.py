@@ -187,43 +187,45 @@ def test_tiles_of_training_compile_to_packed_multiply_adds_without_spills(rng):
 
 @pytest.mark.skipif(not HAS_FMA or LANES == 4, reason="reads the assembly of x86 with AVX2 alone")
 @pytest.mark.parametrize("phase", [None, LANES])
-def test_tiles_along_rows_compile_to_packed_multiply_adds_without_spills(phase):
-    x, off = np.zeros(LANES, np.float32), np.zeros(1, np.int64)
-    run = numba.njit(run_rows.py_func)
-    run(x, 1, off, x, x, np.zeros((ROWS, 4 * LANES), np.float32), 0, phase, LANES)
+def test_tiles_in_groups_compile_to_packed_multiply_adds_without_spills(phase):
+    x, off = np.zeros(LANES, np.float32), np.zeros(5, np.int64)
+    run = numba.njit(run_groups.py_func)
+    run(x, 1, off, x, x, np.zeros((4, ROWS, 4 * LANES), np.float32), 0, phase, LANES)
     (assembly,) = run.inspect_asm().values()
-    name = "rows" if phase is None else "rows.phases"
+    name = "groups" if phase is None else "groups.phases"
     check_tile(assembly, ROWS, VECTORS, "%zmm" if LANES == 16 else "%ymm", name)
 
 
 @pytest.mark.parametrize("in_phases", [False, True])
 @pytest.mark.parametrize("vectors", [1, 2, VECTORS, VECTORS + 1])
-def test_rows_tile_is_the_convolution(rng, vectors, in_phases):
+def test_groups_tile_is_the_convolution(rng, vectors, in_phases):
     maps, n = 2 * ROWS, vectors * LANES
     w = rng.standard_normal((maps - 1, 2, 6, 6)).astype(np.float32)
     bias = rng.standard_normal(maps).astype(np.float32)
-    image = rng.standard_normal((2, 6, 4 * n + 5))
+    image = rng.standard_normal((2, 9, 4 * n + 5))
     _, _, bt = (np.array(m, float) for m in winograd.cook_toom(winograd.GROUP))
-    # (channels, rows, groups, points, tiles): what the tile reads
-    windows = np.stack([image[..., 3 * g + k :][..., : 4 * n : 4] for g in (0, 1)
-                        for k in range(6)])  # fmt: skip
-    x = np.einsum("ij,gjcvt->cvgit", bt, windows.reshape(2, 6, 2, 6, n)).astype(np.float32)
-    off = np.arange(2 * 6 * 2) * 6 * n
-    out = np.full((maps, 4 * n), np.nan, np.float32)
-    run_rows(x.ravel(), n, off, winograd.transform_filter_rows(w), bias, out, maps,
-             n if in_phases else None, n)  # fmt: skip
+    # what the tile reads: (points, points, channels, groups, groups, tiles)
+    seen = np.array([[image[:, 3 * a : 3 * a + 6, 3 * g : 3 * g + 4 * n + 2] for g in (0, 1)]
+                     for a in (0, 1)])  # fmt: skip
+    windows = np.stack([seen[..., k : k + 4 * n : 4] for k in range(6)])
+    x = np.einsum("iu,jv,vagcut->ijcagt", bt, bt, windows).astype(np.float32)
+    taps, rows = 2 * 2 * 2, np.arange(4) * maps * 4 * n
+    out = np.full((4, maps, 4 * n), np.nan, np.float32)
+    run_groups(x.ravel(), taps * n, np.append(np.arange(taps) * n, rows),
+               winograd.transform_filter_groups(w), bias, out, maps,
+               n if in_phases else None, n)  # fmt: skip
     if in_phases:
-        out = out.reshape(maps, 4, n).swapaxes(1, 2).reshape(maps, 4 * n)
-    views = np.lib.stride_tricks.sliding_window_view(image, (6, 6), (1, 2))[:, 0]
-    exact = np.einsum("ocuv,cjuv->oj", w, views) + bias[: maps - 1, None]
-    np.testing.assert_allclose(out[:-1], np.maximum(exact, 0), rtol=0, atol=2e-4)
-    np.testing.assert_array_equal(out[-1], max(bias[-1], 0))
+        out = out.reshape(4, maps, 4, n).swapaxes(2, 3).reshape(4, maps, 4 * n)
+    views = np.lib.stride_tricks.sliding_window_view(image, (6, 6), (1, 2))
+    exact = np.einsum("ocuv,crjuv->roj", w, views) + bias[: maps - 1, None]
+    np.testing.assert_allclose(out[:, :-1], np.maximum(exact, 0), rtol=0, atol=2e-4)
+    np.testing.assert_array_equal(out[:, -1], max(bias[-1], 0))
 
 
 @numba.njit
-def run_rows(x, plane, off, w, bias, out, maps, phase, n):
-    winograd.forward_rows(x, 0, plane, off, off.size, w, 0, bias, 0, out.ravel(), 0, out.shape[1],
-                          phase, maps, n)  # fmt: skip
+def run_groups(x, plane, off, w, bias, out, maps, phase, n):
+    winograd.forward_groups(x, 0, plane, off, off.size - 4, w, 0, bias, 0, out.ravel(), 0,
+                            out.shape[2], phase, maps, n)  # fmt: skip
 
 
 OTHER = """
@@ -242,8 +244,9 @@ test_tiles.run_forward.compile(signature)
 four = [i64] * 4
 signature = (types.boolean, floats, *four[1:], floats, i64, offsets, *four, floats, i64, i64)
 test_tiles.run_dots.compile(signature)
-signature = (floats, i64, offsets, floats, floats, maps, i64, types.none, i64)
-test_tiles.run_rows.compile(signature)
+rows = types.Array(f32, 3, "C")
+signature = (floats, i64, offsets, floats, floats, rows, i64, types.none, i64)
+test_tiles.run_groups.compile(signature)
 """
 
 
@@ -263,8 +266,8 @@ assert (tiles.LANES, tiles.ROWS, tiles.VECTORS) == (16, 8, 3)
 check_tile(assembly, 8, 3, "%zmm")
 (assembly,) = test_tiles.run_dots.inspect_asm().values()
 check_tile(assembly, 8, 3, "%zmm", "dot")
-(assembly,) = test_tiles.run_rows.inspect_asm().values()
-check_tile(assembly, 8, 3, "%zmm", "rows")
+(assembly,) = test_tiles.run_groups.inspect_asm().values()
+check_tile(assembly, 8, 3, "%zmm", "groups")
 """)  # fmt: skip
 
 
@@ -275,7 +278,7 @@ for rows, act in ((tiles.ROWS, 0), (tiles.FEW_ROWS, 0), (tiles.ROWS, 2)):
 for thin in (False, True):
     test_tiles.test_dot_tile_adds_its_formula(rng, thin)
 for in_phases in (False, True):
-    test_tiles.test_rows_tile_is_the_convolution(rng, 4, in_phases)
+    test_tiles.test_groups_tile_is_the_convolution(rng, 4, in_phases)
 """
 
 
