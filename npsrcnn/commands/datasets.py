@@ -55,7 +55,15 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="QUALITY",
         help="compress the small images as JPEG: 75, or drawn from 60-80; --scale 1 takes it",
     )
-    prepare.add_argument("--seed", type=int, default=0, metavar="N", help="of what --jpeg draws")
+    prepare.add_argument(
+        "--crf",
+        type=frame.crfs,
+        metavar="CRF",
+        help="film the images by x264 or x265: at CRF 27, or drawn from 20-32; see train --crf",
+    )
+    prepare.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of what --jpeg and --crf draw"
+    )
     prepare.add_argument("--size", type=frame.positive_int, default=33, metavar="PIXELS")
     prepare.add_argument("--stride", type=frame.positive_int, default=14, metavar="PIXELS")
     prepare.description = (
@@ -123,10 +131,12 @@ def _prepare(options: argparse.Namespace) -> None:
             color=options.channels,
             rescale=sorted({1.0, *options.rescale}, reverse=True),
             jpeg=options.jpeg,
+            crf=options.crf,
             seed=options.seed,
             progress=progress,
         )
     compressed = f" --jpeg {in_words(options.jpeg)}" if options.jpeg else ""
+    compressed += f" --crf {in_words(options.crf)}" if options.crf else ""
     nbytes = sum((options.out / shard["file"]).stat().st_size for shard in shards)
     print(
         f"{options.out.resolve()}: {sum(shard['count'] for shard in shards):,} sub-images of "

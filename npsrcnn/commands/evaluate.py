@@ -8,6 +8,7 @@ side. With the authors' weights this gives the figures of their papers.
 With --jpeg the small image, or at --scale 1 the image itself, is compressed as JPEG first, once for
 each quality, and without --model the weights are those that ship for the quality. At scale 1 the
 whole picture is measured, and PSNR-B, which counts visible blocks, stands beside PSNR and SSIM.
+With --crf each image moves in a short clip instead, of which one frame is measured.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from npsrcnn.commands import frame
 from npsrcnn.datasets.paths import paths_of
 from npsrcnn.errors import UsageError, UserError, describe
 from npsrcnn.evaluation.methods import Candidate, by_patches, srcnn
-from npsrcnn.evaluation.protocol import EvaluationImage, check_jpeg, input_name, protocol
+from npsrcnn.evaluation.protocol import EvaluationImage, check_compression, input_name, protocol
 from npsrcnn.evaluation.scores import score, summary
 from npsrcnn.kernels import DEVICES, PADDINGS
 from npsrcnn.runtime.files import check_writable
@@ -90,6 +91,12 @@ def make_parser() -> argparse.ArgumentParser:
         type=_qualities,
         metavar="Q,Q,...",
         help="compress as JPEG of each of these qualities, from 1 to 100",
+    )
+    parser.add_argument(
+        "--crf",
+        type=int,
+        metavar="CRF",
+        help="film each image by x264 at this CRF, 0 to 51, and measure one frame (extra: video)",
     )
     parser.add_argument(
         "--method",
@@ -199,12 +206,12 @@ def run(options: argparse.Namespace) -> int:
     for quality, (method, scale, title, color) in zip(qualities, candidates, strict=True):
         if results:
             print(file=text)
-        print(f"{title}\n{protocol(scale, options.edge, quality)}\n", file=text)
+        print(f"{title}\n{protocol(scale, options.edge, quality, options.crf)}\n", file=text)
         table = Table(max(len(path.name) for path in paths), color, text, input_name(scale))
         rows, read = [], []
         if report:
             report.begin(len(qualities))
-        for path, image in _images(readable, scale, options.edge, quality):
+        for path, image in _images(readable, scale, options, quality):
             restored = method(image)
             rows.append(score(image, restored, color))
             read.append(path)
@@ -216,7 +223,7 @@ def run(options: argparse.Namespace) -> int:
         if not rows:
             raise UserError(f"{options.data}: none of its {len(paths)} images can be measured")
         readable = read
-        results.append(summary(scale, options.edge, rows, quality))
+        results.append(summary(scale, options.edge, rows, quality, options.crf))
         table.row({"name": "mean", **results[-1]["mean"]})
     if any(candidate[3] for candidate in candidates):
         print("\nYCbCr: of the three together, which TPAMI Table 5 calls RGB", file=text)
@@ -245,20 +252,20 @@ def run(options: argparse.Namespace) -> int:
 def _candidate(options: argparse.Namespace, quality: int | None) -> Candidate:
     """Return the method to be measured at one quality of JPEG, or without JPEG."""
     if options.scale is not None:
-        check_jpeg(options.scale, quality)
+        check_compression(options.scale, quality, options.crf)
     given = argparse.Namespace(**{**vars(options), "jpeg": quality})
     method, scale, title, color = METHODS[options.method](given)
-    check_jpeg(scale, quality)
+    check_compression(scale, quality, options.crf)
     return Candidate(method, scale, title, color or options.color)
 
 
 def _images(
-    paths: Iterable[Path], scale: int, edge: str, jpeg: int | None
+    paths: Iterable[Path], scale: int, options: argparse.Namespace, jpeg: int | None
 ) -> Iterator[tuple[Path, EvaluationImage]]:
     """Read each image; for one that cannot be read, print a line instead."""
     for path in paths:
         try:
-            image = EvaluationImage.from_file(path, scale, edge, jpeg)
+            image = EvaluationImage.from_file(path, scale, options.edge, jpeg, options.crf)
         except (UserError, OSError, MemoryError) as error:
             print(f"skipped: {describe(error)}", file=sys.stderr)
         else:

@@ -89,11 +89,20 @@ def positive_floats(text: str) -> list[float]:
 
 def qualities(text: str) -> tuple[int, int]:
     """Parse a JPEG quality, "75", or a range, "60-80", for argparse: lowest and highest."""
+    return _range(text, "a quality", 1, 100)
+
+
+def crfs(text: str) -> tuple[int, int]:
+    """Parse a CRF, "27", or a range, "20-32", for argparse: lowest and highest."""
+    return _range(text, "a CRF", 0, 51)
+
+
+def _range(text: str, what: str, least: int, most: int) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text)
-    lowest, highest = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not 1 <= lowest <= highest <= 100:
+    lowest, highest = (int(match[1]), int(match[2] or match[1])) if match else (-1, -1)
+    if not least <= lowest <= highest <= most:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a quality from 1 to 100, nor a range of them, the lower first"
+            f"{text!r} is not {what} from {least} to {most}, nor a range of them, the lower first"
         )
     return lowest, highest
 

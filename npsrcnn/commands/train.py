@@ -45,6 +45,13 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="QUALITY",
         help="restore pictures that were JPEG files: of quality 75, or any of 60-80",
     )
+    what.add_argument(
+        "--crf",
+        type=frame.crfs,
+        metavar="CRF",
+        help="restore frames of clips: each image moves in a short one, by x264 or x265 at CRF 27,"
+        " or any of 20-32 (extra: video)",
+    )
     what.add_argument("--network", metavar="F1-F2-F3", help="9-1-5 (default), 9-3-5, 9-5-5, ...")
     what.add_argument(
         "--maps",

@@ -7,6 +7,8 @@ padding can reach, 21 pixels for 9-1-5.
 With JPEG the small image is rounded to 8 bits, compressed and decoded before it is enlarged. Then
 copies are made and reduced in all their colours, because JPEG mixes those; the network's colours
 are taken of what was decoded.
+
+With a CRF each image is filmed: see :mod:`npsrcnn.pixels.filming`. That is for Y alone.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npsrcnn.datasets.compression import Compression
+from npsrcnn.datasets.filming import Filming
 from npsrcnn.errors import UserError
 from npsrcnn.pixels.color import luma, peak, rgb2ycbcr
 from npsrcnn.pixels.resize import degrade, imresize, modcrop
@@ -49,6 +52,7 @@ class Cut:
     color: str = "y"
     rescale: tuple[float, ...] = (1.0,)
     jpeg: Compression | None = None
+    film: Filming | None = None
 
     def __post_init__(self) -> None:
         margin = self.size - self.label_size
@@ -61,6 +65,8 @@ class Cut:
             raise UserError(f"scale {self.scale} and stride {self.stride} must both be at least 1")
         if self.scale == 1 and self.jpeg is None:
             raise UserError("at scale 1 without JPEG compression there is nothing to restore")
+        if self.film is not None and (self.jpeg is not None or self.color != "y"):
+            raise UserError("images are filmed in Y alone, without JPEG before that")
         if not self.rescale or not all(0 < factor <= 1 for factor in self.rescale):
             raise UserError(f"sizes of copies lie between 0 and 1, not {self.rescale}")
         if self.color not in COLORS:
@@ -94,9 +100,15 @@ class Cut:
     def pairs(self, image: np.ndarray, number: int = 0) -> Iterator[Pair]:
         """Yield an image and its rescaled copies, each blurred and sharp, float32 in 0..1.
 
-        ``number``, the image's among all, is one of those that JPEG compression depends on.
+        ``number``, the image's among all, is one of those that compression depends on.
         """
         image = np.asarray(image)
+        if self.film is not None:
+            for copy, sharp in self._copies(_planes(image, self.color)):
+                decoded = self.film.filmed(sharp[..., 0], self.scale, number, copy)
+                blurred = imresize(_floats(decoded), self.scale)
+                yield blurred[None], _channels_first(sharp)
+            return
         if self.jpeg is None:
             for _, sharp in self._copies(_planes(image, self.color)):
                 yield _channels_first(degrade(sharp, self.scale)), _channels_first(sharp)

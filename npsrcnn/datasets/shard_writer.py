@@ -23,6 +23,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from npsrcnn.datasets.compression import Compression, Qualities, in_words
 from npsrcnn.datasets.cutting import Cut, Pair
+from npsrcnn.datasets.filming import Crfs, Filming
 from npsrcnn.datasets.shards import Shard, is_prepared, read_index, record, write_index
 from npsrcnn.datasets.sources import UsableImages
 from npsrcnn.errors import UserError
@@ -46,6 +47,7 @@ def write_shards(
     color: str = "y",
     rescale: Sequence[float] = (1.0,),
     jpeg: Qualities | None = None,
+    crf: Crfs | None = None,
     seed: int = 0,
     shard_bytes: int = SHARD_BYTES,
     progress: Progress = lambda count, total: None,
@@ -54,7 +56,7 @@ def write_shards(
 
     Parameters
     ----------
-    images, scale, size, stride, color, rescale, jpeg, seed
+    images, scale, size, stride, color, rescale, jpeg, crf, seed
         As for :func:`npsrcnn.datasets.sub_images`.
     folder : path
         Made if it is not there. A set that is half made or damaged is completed.
@@ -83,7 +85,8 @@ def write_shards(
     the shipped 9-1-5 at x3, on T91 (Adam, 3e-4), end at 32.5289 and 32.5292 dB on Set5 from
     memory, at 32.5288 and 32.5291 from a prepared set, with two seeds.
     """
-    cut = Cut(scale, size, size, stride, color, tuple(rescale), Compression.of(jpeg, seed))
+    losses = Compression.of(jpeg, seed), Filming.of(crf, seed)
+    cut = Cut(scale, size, size, stride, color, tuple(rescale), *losses)
     usable, folder = UsableImages(images, cut), Path(folder)
     counts = [cut.count(*shape) for shape in usable.shapes]
     total, record_bytes = sum(counts), record(cut.channels, size).itemsize
@@ -148,6 +151,8 @@ def _begin(folder: Path, cut: Cut, plan: list[Shard]) -> list[Shard]:
             how = f"at x{before.scale}, stride {before.stride}, in {before.color}"
             if before.jpeg is not None:
                 how += f", JPEG {in_words(before.jpeg.qualities)}, seed {before.jpeg.seed}"
+            if before.film is not None:
+                how += f", CRF {in_words(before.film.crfs)}, seed {before.film.seed}"
             raise UserError(
                 f"{folder} holds another set, {how if before != cut else 'of other images'}: "
                 "choose another folder, or remove it"

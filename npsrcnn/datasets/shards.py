@@ -34,6 +34,7 @@ import numpy as np
 
 from npsrcnn.datasets.compression import Compression
 from npsrcnn.datasets.cutting import ALL, Batch, Cut, Rows, check_batch_size
+from npsrcnn.datasets.filming import Filming
 from npsrcnn.datasets.in_memory import gather, shuffled
 from npsrcnn.datasets.protocols import Source
 from npsrcnn.errors import DataError, UserError
@@ -94,6 +95,9 @@ def read_index(folder: Path) -> tuple[Cut, list[Shard]]:
         if "jpeg" in index["recipe"]:
             lowest, highest = index["recipe"]["jpeg"]
             recipe["jpeg"] = Compression(lowest, highest, index["recipe"]["seed"])
+        if "crf" in index["recipe"]:
+            lowest, highest = index["recipe"]["crf"]
+            recipe["film"] = Filming(lowest, highest, index["recipe"]["seed"])
         cut = Cut(**recipe, label_size=recipe["size"])
         for shard in index["shards"]:
             if "sha256" in shard:
@@ -112,6 +116,8 @@ def write_index(folder: Path, cut: Cut, shards: list[Shard]) -> None:
     recipe = {name: facts[name] for name in RECIPE}
     if cut.jpeg is not None:
         recipe.update(jpeg=cut.jpeg.qualities, seed=cut.jpeg.seed)
+    if cut.film is not None:
+        recipe.update(crf=cut.film.crfs, seed=cut.film.seed)
     pixels = {"dtype": "|u1", "shape": (cut.channels, cut.size, cut.size)}
     index = {
         "format": FORMAT,
@@ -144,7 +150,7 @@ class Shards(Source):
     Attributes
     ----------
     cut : Cut
-        Scale, size, stride, colours, rescaled copies and JPEG, as the set was prepared.
+        Scale, size, stride, colours, rescaled copies and compression, as the set was prepared.
     skipped : tuple
         Empty: files that could not be read were left out when the set was prepared.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from npsrcnn.datasets.compression import Compression, Qualities
 from npsrcnn.datasets.cutting import ALL, Batch, Cut, Pair, Rows, check_batch_size
+from npsrcnn.datasets.filming import Crfs, Filming
 from npsrcnn.datasets.in_memory import NoSubImages, SubImages
 from npsrcnn.datasets.protocols import Source
 from npsrcnn.errors import DataError, UserError
@@ -35,6 +36,7 @@ def sub_images(
     rescale: Sequence[float] = (1.0,),
     memory: int = MEMORY_BYTES,
     jpeg: Qualities | None = None,
+    crf: Crfs | None = None,
     seed: int = 0,
 ) -> SubImages | Stream:
     """Blur images and cut both versions into sub-images, as the authors did (TPAMI section 4).
@@ -61,8 +63,11 @@ def sub_images(
         Quality, 1 to 100, or lowest and highest quality, of which all between are equally
         frequent: each reduced image is compressed as JPEG, with 4:2:0 or 4:4:4, before it is
         enlarged. Default: none is.
+    crf : int or (int, int)
+        CRF of x264 and x265, 0 to 51, or lowest and highest: each image is filmed, see
+        :mod:`npsrcnn.pixels.filming`; for Y, without ``jpeg``.
     seed : int
-        Of the quality and subsampling of each image and copy. Not negative.
+        Of how each image and copy is compressed. Not negative.
 
     Returns
     -------
@@ -73,8 +78,8 @@ def sub_images(
     UserError
         None of the images can be used; or sizes that do not fit each other.
     """
-    compression = Compression.of(jpeg, seed)
-    cut = Cut(scale, size, label_size, stride, color, tuple(rescale), compression)
+    losses = Compression.of(jpeg, seed), Filming.of(crf, seed)
+    cut = Cut(scale, size, label_size, stride, color, tuple(rescale), *losses)
     usable = UsableImages(images, cut)
     nbytes = sum(cut.nbytes(*shape) for shape in usable.shapes)
     if nbytes > memory:

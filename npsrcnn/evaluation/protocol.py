@@ -6,6 +6,7 @@ section 4, and :func:`protocol` for all of it in one line.
 
 With JPEG the small image, or at scale 1 the image itself, is rounded to 8 bits, compressed and
 decoded before it is enlarged; at scale 1 the whole picture is measured, as in ICCV 2015 (ARCNN).
+With a CRF its Y is filmed by x264 instead: see :mod:`npsrcnn.pixels.filming`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import numpy as np
 from npsrcnn import images
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.pixels.color import luma, rgb2ycbcr, ycbcr2rgb
+from npsrcnn.pixels.filming import FRAMES, MOST_CRF, Shot, film
 from npsrcnn.pixels.jpeg import compress
 from npsrcnn.pixels.metrics import WINDOW, psnr, psnr_b, shave, ssim
 from npsrcnn.pixels.resize import imresize, modcrop
 
 PEAK = 255
+VELOCITY = 3, -2  # of what is filmed, in pixels of the large picture
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class EvaluationImage:
     scale: int
     edge: str = "clamp"
     jpeg: int | None = None
+    crf: int | None = None
 
     @classmethod
     def from_array(
@@ -48,6 +52,7 @@ class EvaluationImage:
         edge: str = "clamp",
         name: str = "",
         jpeg: int | None = None,
+        crf: int | None = None,
     ) -> EvaluationImage:
         """Crop an image to whole multiples of ``scale``, and convert it to 8 bits.
 
@@ -63,13 +68,15 @@ class EvaluationImage:
             Of the image, for rows of results and errors.
         jpeg
             Quality, 1 to 100, at which the small image is compressed as JPEG; None: it is not.
+        crf
+            CRF, 0 to 51, at which Y is filmed by x264; None: it is not.
 
         Raises
         ------
         UserError
-            The image is too small to be compared at this scale; see also :func:`check_jpeg`.
+            The image is too small to be compared at this scale; see also :func:`check_compression`.
         """
-        check_jpeg(scale, jpeg)
+        check_compression(scale, jpeg, crf)
         image = np.asarray(image)
         if image.dtype.kind == "f":
             image = rounded(image)
@@ -82,11 +89,16 @@ class EvaluationImage:
                 f"{name or 'image'}: {width} x {height} pixels are too few to compare at "
                 f"x{scale}; it takes {-(-least // scale) * scale} on each side"
             )
-        return cls(name, modcrop(image, scale), scale, edge, jpeg)
+        return cls(name, modcrop(image, scale), scale, edge, jpeg, crf)
 
     @classmethod
     def from_file(
-        cls, path: Path, scale: int, edge: str = "clamp", jpeg: int | None = None
+        cls,
+        path: Path,
+        scale: int,
+        edge: str = "clamp",
+        jpeg: int | None = None,
+        crf: int | None = None,
     ) -> EvaluationImage:
         """Read an image file; see :meth:`from_array`.
 
@@ -95,7 +107,7 @@ class EvaluationImage:
         UserError
             The file is no image that can be read, or one that is too small.
         """
-        return cls.from_array(images.read_array(path), scale, edge, path.name, jpeg)
+        return cls.from_array(images.read_array(path), scale, edge, path.name, jpeg, crf)
 
     @cached_property
     def truth(self) -> np.ndarray:
@@ -105,6 +117,9 @@ class EvaluationImage:
     @cached_property
     def low(self) -> np.ndarray:
         """Y of the small image, (H / scale, W / scale)."""
+        if self.crf is not None:
+            shot = Shot("libx264", self.crf, VELOCITY, FRAMES // 2)
+            return film(self.truth / PEAK, self.scale, shot) / PEAK
         return self._down(self.truth) if self._decoded is None else luma(self._decoded)
 
     @cached_property
@@ -201,12 +216,16 @@ def rounded(image: np.ndarray) -> np.ndarray:
     return np.floor(image * PEAK + 0.5).clip(0, PEAK).astype(np.uint8)
 
 
-def check_jpeg(scale: int, jpeg: int | None) -> None:
-    """Raise UserError for a quality outside of 1 to 100, and for scale 1 without one."""
+def check_compression(scale: int, jpeg: int | None, crf: int | None = None) -> None:
+    """Raise UserError for numbers that there are not, for both, and for scale 1 without either."""
     if jpeg is None and scale == 1:
         raise UsageError("scale 1 needs --jpeg: at its own size a picture loses nothing else")
+    if jpeg is not None and crf is not None:
+        raise UsageError("images are filmed without JPEG before that: give --jpeg or --crf")
     if jpeg is not None and not 1 <= jpeg <= 100:
         raise UserError(f"JPEG quality {jpeg}: expected a whole number from 1 to 100")
+    if crf is not None and not 0 <= crf <= MOST_CRF:
+        raise UserError(f"CRF {crf}: expected a whole number from 0 to {MOST_CRF}")
 
 
 def shaved_at(scale: int) -> int:
@@ -219,10 +238,13 @@ def input_name(scale: int) -> str:
     return "bicubic" if scale > 1 else "JPEG"
 
 
-def protocol(scale: int, edge: str, jpeg: int | None = None) -> str:
+def protocol(scale: int, edge: str, jpeg: int | None = None, crf: int | None = None) -> str:
     """Describe in one line how the figures are measured."""
     edges = f"edges {'clamped' if edge == 'clamp' else 'mirrored'}"
-    if jpeg is None:
+    if crf is not None:
+        made = f"modcrop; filmed moving, bicubic down, antialiased, in 8 bits, x264 at CRF {crf}, "
+        made += f"{FRAMES} frames of which the middle one is measured; bicubic up, {edges}"
+    elif jpeg is None:
         made = f"modcrop; bicubic down and up, antialiased, in floating point, {edges}"
     else:
         made = f"JPEG of quality {jpeg} by libjpeg, colour 4:2:0, grey to networks in 16..235"

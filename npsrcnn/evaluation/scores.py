@@ -25,8 +25,9 @@ def mean_psnr(net: SRCNN, images: Sequence[EvaluationImage]) -> tuple[float, flo
 def score(image: EvaluationImage, restored: np.ndarray, color: bool = False) -> dict[str, Any]:
     """Measure one image: its name, then PSNR and SSIM of Y, bicubic and restored.
 
-    Of an image that was compressed, also the quality, "jpeg"; at scale 1 the keys of what was to
-    be restored end in "_jpeg" instead of "_bicubic", and PSNR-B, "psnr_b", stands beside the rest.
+    Of an image that was compressed, also the quality, "jpeg", or of one that was filmed "crf"; at
+    scale 1 the keys of what was to be restored end in "_jpeg" instead of "_bicubic", and PSNR-B,
+    "psnr_b", stands beside the rest.
     With ``color``, also PSNR of Cb, Cr, YCbCr and RGB (:meth:`EvaluationImage.psnr_color`), unless
     the image is grey. Of a method that restores Y alone, Cb and Cr are bicubic.
     """
@@ -35,6 +36,8 @@ def score(image: EvaluationImage, restored: np.ndarray, color: bool = False) -> 
     row: dict[str, Any] = {"name": image.name}
     if image.jpeg is not None:
         row["jpeg"] = image.jpeg
+    if image.crf is not None:
+        row["crf"] = image.crf
     row |= {
         f"psnr{before}": image.psnr_bicubic,
         "psnr": image.psnr(y),
@@ -51,14 +54,19 @@ def score(image: EvaluationImage, restored: np.ndarray, color: bool = False) -> 
 
 
 def summary(
-    scale: int, edge: str, rows: list[dict[str, Any]], jpeg: int | None = None
+    scale: int,
+    edge: str,
+    rows: list[dict[str, Any]],
+    jpeg: int | None = None,
+    crf: int | None = None,
 ) -> dict[str, Any]:
-    """Return the whole result: scale, quality of JPEG if any, protocol, all rows, their mean."""
-    keys = dict.fromkeys(key for row in rows for key in row if key not in ("name", "jpeg"))
+    """Return the whole result: scale, compression if any, protocol, all rows, their mean."""
+    keys = dict.fromkeys(key for row in rows for key in row if key not in ("name", "jpeg", "crf"))
     mean = {key: float(np.mean([row[key] for row in rows if key in row])) for key in keys}
-    quality = {} if jpeg is None else {"jpeg": jpeg}
-    text = protocol(scale, edge, jpeg)
-    return {"scale": scale, **quality, "protocol": text, "images": rows, "mean": quality | mean}
+    compressed = {"jpeg": jpeg, "crf": crf}
+    lost = {key: value for key, value in compressed.items() if value is not None}
+    text = protocol(scale, edge, jpeg, crf)
+    return {"scale": scale, **lost, "protocol": text, "images": rows, "mean": lost | mean}
 
 
 def evaluate(

@@ -14,6 +14,6 @@ PHOTOGRAPH = Path(__file__).with_name("hopper.webp")
 CREDIT = "Grace Hopper, by James S. Davis, US Navy; public domain"
 
 
-def photograph(scale: int, jpeg: int | None = None) -> EvaluationImage:
+def photograph(scale: int, jpeg: int | None = None, crf: int | None = None) -> EvaluationImage:
     """Return the photograph, 252 x 300, made ready to be enlarged."""
-    return EvaluationImage.from_file(PHOTOGRAPH, scale, jpeg=jpeg)
+    return EvaluationImage.from_file(PHOTOGRAPH, scale, jpeg=jpeg, crf=crf)

@@ -56,13 +56,13 @@ def write_training_report(training: Training, path: Path) -> None:
     """Write ``path``, one HTML file; raises OSError where it cannot be written."""
     net, images, last = training.net, training.images, training.log[-1]
     method = by_network(net)
-    scale, jpeg = images[0].scale, images[0].jpeg
+    scale, jpeg, crf = images[0].scale, images[0].jpeg, images[0].crf
     gallery, rows = Gallery(IMAGES_SHOWN), []
     for image in images:
         restored = method(image)
         rows.append(score(image, restored))
         gallery.add(gain_of(rows[-1]), partial(compared, image, restored, rows[-1]))
-    result = summary(scale, images[0].edge, rows, jpeg)
+    result = summary(scale, images[0].edge, rows, jpeg, crf)
     was = result["mean"]["psnr"] - gain_of(result["mean"])
     page = Page(f"SRCNN {net.name} at x{scale}, trained", compare.STYLE)
     page.text(
@@ -70,7 +70,7 @@ def write_training_report(training: Training, path: Path) -> None:
         f"the mean over {len(images)} images that it was not trained on.",
         "lead",
     )
-    page.html(photograph_compared(net, scale, jpeg))
+    page.html(photograph_compared(net, scale, jpeg, crf))
     page.text(f"{CREDIT}. Drag the border; 4:1 shows single pixels.", "note")
     page.heading("How it learned")
     page.html(f'<div class="side-by-side">{"".join(learning_curves(training.log))}</div>')
@@ -93,9 +93,11 @@ def write_training_report(training: Training, path: Path) -> None:
     page.write(path)
 
 
-def photograph_compared(net: SRCNN, scale: int, jpeg: int | None = None) -> str:
+def photograph_compared(
+    net: SRCNN, scale: int, jpeg: int | None = None, crf: int | None = None
+) -> str:
     """Return a slider between a photograph before and after a network restored it."""
-    image = photograph(scale, jpeg)
+    image = photograph(scale, jpeg, crf)
     restored = by_network(net)(image)
     scores = score(image, restored)
     title = f"A photograph, made {scale} times smaller and enlarged again"

@@ -14,6 +14,7 @@ import numpy as np
 from npsrcnn import datasets
 from npsrcnn.datasets.compression import in_words, middle_quality
 from npsrcnn.datasets.cutting import check_batch_size
+from npsrcnn.datasets.filming import middle_crf
 from npsrcnn.datasets.paths import paths_of
 from npsrcnn.datasets.protocols import Source
 from npsrcnn.errors import UsageError, UserError
@@ -161,6 +162,7 @@ def _free_folder(settings: RunSettings) -> Path:
     """Return runs/9-1-5-x3-dead-leaves, or -x3-q75-, with the first number that is free."""
     data = "-".join(dict.fromkeys(label_of(name).split("/")[0] for name in settings.data))
     quality = f"-q{in_words(settings.jpeg)}" if settings.jpeg else ""
+    quality += f"-crf{in_words(settings.crf)}" if settings.crf else ""
     name = f"{settings.network}-x{settings.scale}{quality}-{data}"
     tries = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in itertools.count(1))
     return next(folder for folder in tries if not (folder / CHECKPOINT).exists())
@@ -191,6 +193,8 @@ def initial_network(settings: RunSettings, recipe: Recipe, device: str) -> SRCNN
     }
     if settings.jpeg is not None:
         facts.update(jpeg=list(settings.jpeg), quality=middle_quality(settings.jpeg))
+    if settings.crf is not None:
+        facts.update(crf=middle_crf(settings.crf), crfs=list(settings.crf))
     channels = datasets.COLORS[settings.channels]
     if recipe.init in INITS:
         _check_maps(settings, least=channels if recipe.init == "bicubic" else 1)
@@ -249,6 +253,7 @@ def images_of(settings: RunSettings) -> tuple[list[np.ndarray | Path], list[Eval
     """Return what to train on, images or their files; and the images to measure PSNR on."""
     scale, seed = settings.scale, settings.seed
     jpeg = None if settings.jpeg is None else middle_quality(settings.jpeg)
+    crf = None if settings.crf is None else middle_crf(settings.crf)
     folders = () if prepared_set(settings) else settings.data
     generated = DEAD_LEAVES in folders
     paths = [path for name in folders if name != DEAD_LEAVES for path in paths_of(name)]
@@ -262,11 +267,11 @@ def images_of(settings: RunSettings) -> tuple[list[np.ndarray | Path], list[Eval
         measured += [paths[i] for i in np.sort(order[: settings.hold_out])]
         paths = [paths[i] for i in np.sort(order[settings.hold_out :])]
     leaves = list(datasets.dead_leaves(DEAD_LEAVES_TRAINED, seed=seed)) if generated else []
-    prepared = [EvaluationImage.from_file(path, scale, jpeg=jpeg) for path in measured]
+    prepared = [EvaluationImage.from_file(path, scale, jpeg=jpeg, crf=crf) for path in measured]
     if not prepared:
         unseen = datasets.dead_leaves(DEAD_LEAVES_MEASURED, seed=seed + 1)
         prepared = [
-            EvaluationImage.from_array(image, scale, name=f"dead leaves {i}", jpeg=jpeg)
+            EvaluationImage.from_array(image, scale, name=f"dead leaves {i}", jpeg=jpeg, crf=crf)
             for i, image in enumerate(unseen, 1)
         ]
     return [*leaves, *paths], prepared
@@ -313,17 +318,30 @@ def source_of(
             orientations=recipe.orientations,
             rescale=sorted({1.0, *recipe.rescale}, reverse=True),
             jpeg=settings.jpeg,
+            crf=settings.crf,
             seed=settings.seed,
         )
     source = datasets.Shards(folder, margin=margin, orientations=recipe.orientations)
     cut = source.cut
     jpeg = None if cut.jpeg is None else cut.jpeg.qualities
-    if (cut.scale, cut.color, jpeg) != (settings.scale, settings.channels, settings.jpeg):
+    crf = None if cut.film is None else cut.film.crfs
+    if (cut.scale, cut.color, jpeg, crf) != (
+        settings.scale,
+        settings.channels,
+        settings.jpeg,
+        settings.crf,
+    ):
         compressed, options = "", f"--scale {cut.scale} --channels {cut.color}"
-        if jpeg is not None:
-            compressed, options = f", JPEG {in_words(jpeg)}", f"{options} --jpeg {in_words(jpeg)}"
-        elif settings.jpeg is not None:
-            compressed, options = ", without JPEG", f"{options} without --jpeg"
+        for name, title, held, asked in (
+            ("jpeg", "JPEG", jpeg, settings.jpeg),
+            ("crf", "CRF", crf, settings.crf),
+        ):
+            if held is not None:
+                compressed += f", {title} {in_words(held)}"
+                options += f" --{name} {in_words(held)}"
+            elif asked is not None and (jpeg or crf) is None:
+                compressed += f", without {title}"
+                options += f" without --{name}"
         raise UsageError(
             f"{folder} is prepared for x{cut.scale} in {cut.color}{compressed}: "
             f"give {options}, or prepare it anew"

@@ -69,6 +69,7 @@ class Run:
         """Return what is about to happen, in one line; with several ranks in two."""
         settings, source = self.settings, self.trainer.source
         compressed = f"JPEG of quality {in_words(settings.jpeg)}, " if settings.jpeg else ""
+        compressed += f"filmed at CRF {in_words(settings.crf)}, " if settings.crf else ""
         return "\n".join(
             [
                 *self.trainer.ranks.announcement(self.folder),

@@ -47,6 +47,7 @@ class RunSettings:
     data: tuple[str, ...] = (DEAD_LEAVES,)
     scale: int = 3
     jpeg: tuple[int, int] | None = None  # the lowest and the highest quality
+    crf: tuple[int, int] | None = None  # the lowest and the highest
     network: str = "9-1-5"
     maps: tuple[int, ...] | None = None  # n1, n2; None: the paper's, or those of ``init``
     channels: str = "y"
@@ -73,6 +74,8 @@ class RunSettings:
     def __post_init__(self) -> None:
         if self.scale == 1 and self.jpeg is None:
             raise UsageError("--scale 1 enlarges nothing: give --jpeg QUALITY to restore")
+        if self.crf is not None and (self.jpeg is not None or self.channels != "y"):
+            raise UsageError("--crf films in Y: leave out --jpeg, and --channels")
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> RunSettings:
@@ -108,7 +111,7 @@ class RunSettings:
             elif name in PATHS:
                 paths = value if isinstance(value, tuple) else (value,)
                 words += [option, *map(label_of, paths)]
-            elif name == "jpeg":
+            elif name in ("jpeg", "crf"):
                 words += [option, in_words(value)]
             elif isinstance(value, tuple):
                 words += [option, ",".join(f"{item:g}" for item in value)]

@@ -208,6 +208,21 @@ def test_each_quality_of_jpeg_has_its_block(folder, tmp_path, capsys):
     ]
 
 
+def test_one_frame_of_a_clip_is_measured(folder, tmp_path, capsys):
+    pytest.importorskip("av", reason="needs the extra video")
+    identity(1, scale=2).save(tmp_path / "net.npz")
+    arguments = ["--model", tmp_path / "net.npz", "--data", folder, "--crf", 30]
+    files = ["--json", tmp_path / "r.json", "--csv", tmp_path / "r.csv"]
+    out, _ = run([*arguments, *files], capsys)
+    assert "x264 at CRF 30, 6 frames" in out
+    result = json.loads((tmp_path / "r.json").read_text())
+    for row in result["images"]:
+        image = EvaluationImage.from_file(folder / row["name"], 2, crf=30)
+        assert row["crf"] == 30 and row["psnr_bicubic"] == image.psnr_bicubic
+    assert result["crf"] == result["mean"]["crf"] == 30
+    assert (tmp_path / "r.csv").read_text().startswith("name,crf,psnr_bicubic,")
+
+
 def test_at_scale_1_the_input_is_the_jpeg(folder, tmp_path, capsys):
     identity(1).save(tmp_path / "net.npz")
     arguments = ["--model", tmp_path / "net.npz", "--data", folder, "--scale", 1]
@@ -253,6 +268,8 @@ def bad_folder(tmp_path, name):
         (["--data", "images", "--scale", "2", "--jpeg", "40,101"], 2, "from 1 to 100"),
         (["--data", "images", "--scale", "2", "--jpeg", "40,"], 2, "--jpeg"),
         (["--data", "images", "--jpeg", "40"], 2, "give --scale, or --model"),
+        (["--data", "images", "--scale", "2", "--crf", "52"], 1, "CRF 52: expected a whole"),
+        (["--data", "images", "--scale", "2", "--crf", "9", "--jpeg", "9"], 2, "--jpeg or --crf"),
         (["--data", "images", "--scale", "1", "--jpeg", "40"], 1, "npsrcnn train"),
         (["--data", "images", "--scale", "1", "--jpeg", "9", "--method", "gr"], 2, "2 or more"),
         (["--data", "images", "--scale", "2.5"], 2, "--scale"),

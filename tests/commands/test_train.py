@@ -200,6 +200,27 @@ def test_compressed_pictures_at_their_size_and_resumed_to_the_same_bits(folder, 
     fails(capsys, ["--resume", tmp_path / "halves", "--maps", 9], 2, "another --maps it would be")
 
 
+def test_filmed_pictures(folder, tmp_path, capsys):
+    pytest.importorskip("av", reason="needs the extra video")
+    options = ["--scale", 2, "--crf", "20-33", "--rescale", 1, "--epochs", 1]
+    assert run(folder, tmp_path / "out", *options) == 0
+    said = capsys.readouterr().out
+    assert f"sub-images of {folder.name}, filmed at CRF 20-33, recipe default" in said
+    net = load(tmp_path / "out" / "last.npz")
+    assert (net.metadata["crf"], net.metadata["crfs"]) == (27, [20, 33])
+    assert "--scale 2 --crf 20-33" in net.metadata["command"]
+    image = EvaluationImage.from_file(folder / "0.png", 2, crf=27)
+    measured = float(log(tmp_path / "out")[-1]["psnr_bicubic"])
+    assert measured == pytest.approx(image.psnr_bicubic, abs=1e-6)
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "x264 at CRF 27, 6 frames" in report
+    write_shards(sorted(folder.iterdir()), tmp_path / "set", 2, crf=(20, 33))
+    common = ["--data", tmp_path / "set", "--scale", 2, "--network", "5-3", "--epochs", 1]
+    for other in ([], ["--crf", 20], ["--jpeg", 75]):
+        words = [*common, *other, "--out", tmp_path / "other"]
+        fails(capsys, words, 2, "in y, CRF 20-33", "--channels y --crf 20-33")
+
+
 def test_dead_leaves_are_compressed_too(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "DEAD_LEAVES_TRAINED", 2)
     monkeypatch.setattr(build, "DEAD_LEAVES_MEASURED", 1)
@@ -320,6 +341,9 @@ def test_bad_input(folder, tmp_path, capsys):
     fails(capsys, ["--scale", 1, *out], 2, "--scale 1 enlarges nothing: give --jpeg")
     for jpeg in ("0", "101", "80-60", "-5", "60-", "good", "60-80-90", "75.5"):
         fails(capsys, [f"--jpeg={jpeg}", *out], 2, "--jpeg", "not a quality from 1 to 100")
+    for crf in ("52", "32-20", "-5", "20-", "good", "20.5"):
+        fails(capsys, [f"--crf={crf}", *out], 2, "--crf", "not a CRF from 0 to 51")
+    fails(capsys, ["--crf", 27, "--channels", "rgb", *out], 2, "--crf films in Y")
     fails(capsys, ["--epochs", 0], 2, "--epochs", "at least 1")
     fails(capsys, ["--epochs", 1, "--minutes", 1], 2, "not allowed")
     fails(capsys, ["--lr", "fast"], 2, "--lr", "'fast'")

@@ -11,9 +11,10 @@ from networks import (
 )
 
 from npsrcnn.errors import UserError
-from npsrcnn.evaluation.protocol import EvaluationImage, rounded
+from npsrcnn.evaluation.protocol import VELOCITY, EvaluationImage, rounded
 from npsrcnn.evaluation.scores import score
 from npsrcnn.pixels.color import luma, rgb2ycbcr
+from npsrcnn.pixels.filming import Shot, film
 from npsrcnn.pixels.jpeg import compress
 from npsrcnn.pixels.metrics import psnr, psnr_b, shave, ssim
 from npsrcnn.pixels.resize import degrade, imresize, modcrop
@@ -98,6 +99,25 @@ def test_at_scale_1_the_whole_picture_is_measured(picture):
         assert row[f"{name}_jpeg"] == metric(before, truth, 255)
         assert row[name] == metric(after, truth, 255) < row[f"{name}_jpeg"]
     assert EvaluationImage.from_array(picture[:11, :11], 1, jpeg=50).low.shape == (11, 11)
+
+
+def test_the_small_image_is_filmed(picture):
+    pytest.importorskip("av", reason="needs the extra video")
+    losses = []
+    for crf in (18, 34):
+        image = EvaluationImage.from_array(picture, 2, crf=crf)
+        frame = film(luma(modcrop(picture, 2)) / 255, 2, Shot("libx264", crf, VELOCITY, 3))
+        np.testing.assert_array_equal(image.low, frame / 255)
+        np.testing.assert_allclose(image.bicubic, imresize(frame / 255, 2), atol=1e-12)
+        row = score(image, image.bicubic)
+        assert row["crf"] == crf and row["psnr"] == row["psnr_bicubic"]
+        losses.append(row["psnr"])
+        clean = EvaluationImage.from_array(picture, 2)
+        np.testing.assert_array_equal(image.bicubic_ycbcr[..., 1:], clean.bicubic_ycbcr[..., 1:])
+    assert clean.psnr_bicubic > losses[0] > losses[1] + 0.5
+    for wrong, how in (({"crf": 52}, "CRF 52"), ({"crf": 27, "jpeg": 50}, "--jpeg or --crf")):
+        with pytest.raises(UserError, match=how):
+            EvaluationImage.from_array(picture, 2, **wrong)
 
 
 @pytest.mark.parametrize("jpeg", [0, -1, 101])

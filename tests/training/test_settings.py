@@ -17,6 +17,7 @@ OPTIONS = {
     "a recipe": ["--recipe", "paper", "--lr", "0.5", "--clip", "2", "--no-orientations"],
     "numbers": ["--rescale", "0.9,0.5", "--lr-factors", "1,1,0.5", "--average", "0"],
     "compressed": ["--scale", "1", "--jpeg", "60-80", "--maps", "32,16"],
+    "filmed": ["--scale", "2", "--crf", "20-32"],
     "one quality": ["--jpeg", "75"],
     "a start": ["--init", "9-1-5-x3", "--revive-dead", "--orientations"],
 }
@@ -69,6 +70,9 @@ def test_a_run_at_scale_1_needs_compressed_pictures():
     with pytest.raises(UsageError, match="--scale 1 enlarges nothing: give --jpeg"):
         RunSettings(scale=1)
     assert settings_of(["--scale", "1", "--jpeg", "60-80"]).jpeg == (60, 80)
+    for other in (["--jpeg", "75"], ["--channels", "rgb"]):
+        with pytest.raises(UsageError, match="--crf films in Y"):
+            settings_of(["--crf", "27", *other])
     assert settings_of(["--jpeg", "75"]).command(Length(1)).endswith("--jpeg 75 --epochs 1")
 
 
