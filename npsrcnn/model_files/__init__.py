@@ -1,4 +1,4 @@
-"""Weights as files: npsrcnn's own .npz, the authors' .mat, PyTorch's .pth, and ONNX.
+"""Weights as files: npsrcnn's own .npz, the authors' .mat, PyTorch's, ONNX, Keras's, Caffe's.
 
 =====================  =============  ===========================================================
 ``.npz``               read, written  npsrcnn's own: arrays, and one JSON text of what is known
@@ -7,6 +7,8 @@
 ``.ckpt .pth.tar``     read           the same by other names; nothing in them is executed
 ``.safetensors``       read, written  arrays named as PyTorch names them; needs ``safetensors``
 ``.onnx``              read, written  of other runtimes; needs the package ``onnx``
+``.keras .h5``         read           Keras's models and weights; needs the package ``h5py``
+``.caffemodel``        read           Caffe's nets; needs the package ``protobuf``
 =====================  =============  ===========================================================
 
 Files come from strangers. Whatever a file holds, reading it runs no code, takes little memory, and

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
-from npsrcnn.model_files import mat, npz, onnx, pth, safetensors
+from npsrcnn.model_files import caffemodel, keras, mat, npz, onnx, pth, safetensors
 from npsrcnn.model_files.facts import Facts
 
 PYTORCH = (".pth", ".pt", ".ckpt", ".tar")  # checkpoint.pth.tar is no archive of tar
@@ -17,6 +17,10 @@ READERS = {
     **dict.fromkeys(PYTORCH, pth.read),
     ".safetensors": safetensors.read,
     ".onnx": onnx.read,
+    ".keras": keras.read,
+    ".h5": keras.read,
+    ".hdf5": keras.read,
+    ".caffemodel": caffemodel.read,
 }
 SCALE_IN_NAME = re.compile(r"(?<![^\W_])x([1234])$")  # as in the authors' 9-1-5_91-images_x3.mat
 WRITERS = {
