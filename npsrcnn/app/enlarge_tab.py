@@ -8,37 +8,45 @@ from typing import Any
 
 import gradio as gr
 
-from npsrcnn.app.enlarging import Progress, bundle, compared, enlarge_uploads
-from npsrcnn.app.limits import MOST_FILES, MOST_PIXELS, check_picture
+from npsrcnn.app.clips import PREVIEW_SECONDS, EnlargedClip, can_read_clips
+from npsrcnn.app.enlarging import Done, Progress, bundle, compared, enlarge_uploads, played
+from npsrcnn.app.limits import MOST_FILES, check_picture, is_moving
 from npsrcnn.app.sessions import Sessions
 from npsrcnn.app.telling import told, told_on_the_way
 from npsrcnn.app.weights import BEST, FAST, OWN, file_of
 from npsrcnn.images import SUFFIXES
 from npsrcnn.images.compression import strength_of_file
 from npsrcnn.pixels.jpeg import quality_of_strength
-from npsrcnn.upscaling.outcomes import Enlarged
+from npsrcnn.video.kinds import ANIMATIONS, CONTAINERS, READ_ONLY
 
 ADDRESS = "/gradio_api/file="
 SCALES = {"x2": 2, "x3": 3, "x4": 4, "x1.5": 1.5, "x6": 6, "x8": 8, "x1, restore only": 1}
 AS_FOUND, CLEAN, AS_GIVEN = "as found in each picture", "never compressed", "JPEG of quality"
 PICTURES = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm", ".pgm"]
 PICTURES += [".tga", ".jp2", ".avif", *sorted({".heic", ".heif", ".jxl"} & SUFFIXES)]
+CLIPS = sorted({*CONTAINERS, *READ_ONLY})
+LEFT_OUT = ["audio", "subtitles", "attachments", "cover", "video", "alpha", "dolby-vision"]
 
 
 def enlarge_tab(sessions: Sessions) -> tuple[gr.Radio, gr.File]:
     """Make the tab; return where its weights are chosen, for other tabs to set."""
+    clips = can_read_clips()
+    what = "Pictures and clips" if clips else "Pictures"
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             uploads = gr.File(
-                label=f"Pictures (up to {MOST_FILES}, {MOST_PIXELS / 1e6:.0f} million pixels each)",
+                label=f"{what}, up to {MOST_FILES}",
                 file_count="multiple",
-                file_types=PICTURES,
+                file_types=[*PICTURES, ".apng", *(CLIPS if clips else [])],
                 elem_id="pictures",
             )
             found = gr.Markdown(elem_id="found")
             with gr.Row():
                 start = gr.Button("Enlarge", variant="primary", elem_id="enlarge")
                 cancel = gr.Button("Cancel", elem_id="cancel")
+            preview = gr.Button(
+                f"Preview: the first {PREVIEW_SECONDS} seconds", visible=False, elem_id="preview"
+            )
             scale = gr.Radio(list(SCALES), value="x2", label="How much larger", elem_id="scale")
             weights = gr.Radio([BEST, FAST, OWN], value=BEST, label="Weights", elem_id="weights")
             own = gr.File(
@@ -55,6 +63,9 @@ def enlarge_tab(sessions: Sessions) -> tuple[gr.Radio, gr.File]:
                     file_types=PICTURES,
                     elem_id="original",
                 )
+            with gr.Accordion("Clips", open=False, visible=False, elem_id="clips") as of_clips:
+                deinterlace = gr.Checkbox(label="Deinterlace (--deinterlace)")
+                drop = gr.CheckboxGroup(LEFT_OUT, label="Leave out (--drop)")
         with gr.Column(scale=5, min_width=320):
             status = gr.Markdown(
                 "Drop a picture, press **Enlarge**, and drag the border between before and after.",
@@ -70,7 +81,8 @@ def enlarge_tab(sessions: Sessions) -> tuple[gr.Radio, gr.File]:
     @told_on_the_way
     def enlarge(
         files: list[str] | None, by: str, chosen: str, mine: str | None, compression: str,
-        given: int, truth: str | None, request: gr.Request,
+        given: int, truth: str | None, even: bool, without: list[str], only_first: bool,
+        request: gr.Request,
     ) -> Iterator[dict[Any, Any]]:  # fmt: skip
         session, factor = sessions.of(request.session_hash), SCALES[by]
         source_quality = {AS_FOUND: "auto", CLEAN: "clean"}.get(compression, int(given))
@@ -89,6 +101,9 @@ def enlarge_tab(sessions: Sessions) -> tuple[gr.Radio, gr.File]:
             model=model,
             fast=chosen == FAST,
             source_quality=source_quality,
+            preview=only_first,
+            deinterlace=even,
+            drop=without,
         ):
             yield {status: progress.text()}
         done = [(one, factor) for one in progress.done]
@@ -103,7 +118,7 @@ def enlarge_tab(sessions: Sessions) -> tuple[gr.Radio, gr.File]:
                 view: _view(done, progress.done[0].target.name, truth),
             }
 
-    def _downloads(done: list[Enlarged]) -> dict[Any, Any]:
+    def _downloads(done: list[Done]) -> dict[Any, Any]:
         path = bundle(done)
         if path is None:
             return {download: gr.DownloadButton(visible=False)}
@@ -111,7 +126,7 @@ def enlarge_tab(sessions: Sessions) -> tuple[gr.Radio, gr.File]:
         return {download: gr.DownloadButton(label, value=str(path), visible=True)}
 
     @told
-    def show(done: list[tuple[Enlarged, float]], name: str, truth: str | None) -> str:
+    def show(done: list[tuple[Done, float]], name: str, truth: str | None) -> str:
         return _view(done, name, truth)
 
     def stop(request: gr.Request) -> str:
@@ -119,17 +134,20 @@ def enlarge_tab(sessions: Sessions) -> tuple[gr.Radio, gr.File]:
         session.cancel()
         return "Cancelled." if session.busy else "Nothing is at work."
 
-    start.click(
-        enlarge,
-        [uploads, scale, weights, own, kind, quality, original],
-        [status, results, download, which, view],
-        concurrency_limit=2,
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    choices = [uploads, scale, weights, own, kind, quality, original, deinterlace, drop]
+    for button, only_first in ((start, False), (preview, True)):
+        button.click(
+            enlarge,
+            [*choices, gr.State(only_first)],
+            [status, results, download, which, view],
+            concurrency_limit=2,
+            concurrency_id="enlarge",
+            show_progress="hidden",
+            api_visibility="private",
+        )
     cancel.click(stop, None, status, queue=False, api_visibility="private")
     which.input(show, [results, which, original], view, api_visibility="private")
-    uploads.change(told(_found), uploads, found, api_visibility="private")
+    uploads.change(told(_found), uploads, [found, preview, of_clips], api_visibility="private")
     weights.change(
         lambda chosen: gr.File(visible=chosen == OWN), weights, own, api_visibility="private"
     )
@@ -140,10 +158,19 @@ def enlarge_tab(sessions: Sessions) -> tuple[gr.Radio, gr.File]:
     return weights, own
 
 
-def _found(files: list[str] | None) -> str:
-    """Say how a picture was compressed, by its file."""
-    if not files or len(files) > 1:
-        return f"{len(files)} pictures" if files else ""
+def _found(files: list[str] | None) -> tuple[str, gr.Button, gr.Accordion]:
+    """Say what was sent, and show what is for clips where there is one."""
+    moving = [name for name in files or [] if is_moving(Path(name))]
+    clips = any(Path(name).suffix.lower() not in ANIMATIONS for name in moving)
+    words = _words(files or [], len(moving))
+    return words, gr.Button(visible=bool(moving)), gr.Accordion(visible=clips)
+
+
+def _words(files: list[str], moving: int) -> str:
+    """Say how many pictures and clips were sent, or how a picture was compressed, by its file."""
+    if len(files) != 1 or moving:
+        counts = {"picture": len(files) - moving, "clip": moving}
+        return " and ".join(f"{n} {name}{'s' * (n > 1)}" for name, n in counts.items() if n)
     check_picture(Path(files[0]))
     strength = strength_of_file(files[0])
     if strength is None:
@@ -152,6 +179,8 @@ def _found(files: list[str] | None) -> str:
     return f"A JPEG file of quality {quality}; weights for that are used, unless you choose."
 
 
-def _view(done: list[tuple[Enlarged, float]], name: str, truth: str | None) -> str:
+def _view(done: list[tuple[Done, float]], name: str, truth: str | None) -> str:
     one, factor = next((one, factor) for one, factor in done if one.target.name == name)
+    if isinstance(one, EnlargedClip):
+        return played(one, ADDRESS)
     return compared(one, factor, ADDRESS, Path(truth) if truth else None)

@@ -7,12 +7,15 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from npsrcnn import images
-from npsrcnn.app.limits import take_pictures, without_folder
+from npsrcnn.app.clips import PLAYED, EnlargedClip, Frames, Wanted, enlarge_moving
+from npsrcnn.app.limits import is_moving, take_pictures, without_folder
 from npsrcnn.app.sessions import Cancelled, Session
 from npsrcnn.errors import UserError
 from npsrcnn.images import Picture
@@ -26,12 +29,14 @@ from npsrcnn.upscaling.batch import enlarge_all
 from npsrcnn.upscaling.choice import choose
 from npsrcnn.upscaling.files import EnlargeOptions, Job
 from npsrcnn.upscaling.jobs import plan_jobs
-from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome
+from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome, Skipped, outcome_of
 from npsrcnn.upscaling.strips import enlarge
+from npsrcnn.video.kinds import ANIMATIONS
 
 SHOWN_SIDE = 2048  # pixels: of larger results the page shows the part that changed most
 
-Report = tuple[Job, Outcome] | tuple[Job, int, int]
+Done = Enlarged | EnlargedClip
+Report = tuple[Job, int, int] | Frames | Outcome | EnlargedClip
 
 
 @dataclass
@@ -42,20 +47,20 @@ class Progress:
     ----------
     pictures : int
         How many there are.
-    done : list of Enlarged
+    done : list of Enlarged and EnlargedClip
     refused : list of str
         Lines on those that were not enlarged.
-    shares : dict of str to float
-        Of large pictures that are in work, how much is computed, 0 to 1.
+    at_work : dict of Path to str
+        How far large pictures and clips are, in words.
     seconds : float
         Since it began.
     cancelled : bool
     """
 
     pictures: int
-    done: list[Enlarged] = field(default_factory=list)
+    done: list[Done] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-    shares: dict[str, float] = field(default_factory=dict)
+    at_work: dict[Path, str] = field(default_factory=dict)
     seconds: float = 0.0
     cancelled: bool = False
 
@@ -66,28 +71,29 @@ class Progress:
 
     def take(self, report: Report | None) -> None:
         """Take in what is new: a picture is done, or a part of one."""
-        if report is None:
-            return
-        if len(report) == 3:
+        if isinstance(report, tuple) and not isinstance(report, Frames):
             job, done, parts = report
-            self.shares[job.source.name] = done / parts
-            return
-        job, outcome = report
-        self.shares.pop(job.source.name, None)
-        if isinstance(outcome, Enlarged):
-            self.done.append(outcome)
-        elif isinstance(outcome, Failed):
-            self.refused.append(without_folder(outcome.message, job.source))
+            what = f"{done / parts:.0%} computed" if done < parts else "computed, is being written"
+            self.at_work[job.source] = f"{job.source.name}: {what}"
+        elif isinstance(report, Frames):
+            self.at_work[report.source] = report.text()
+        elif report is not None:
+            self.at_work.pop(report.source, None)
+            if isinstance(report, Failed):
+                self.refused.append(without_folder(report.message, report.source))
+            elif not isinstance(report, Skipped):
+                self.done.append(report)
 
     def text(self) -> str:
         """Return all that there is to say, as Markdown."""
         lines = [f"**{len(self.done)} of {self.pictures} enlarged** in {self.seconds:.2f} s"]
         if self.cancelled:
             lines[0] += f", then cancelled; {self.pictures - self.finished} were not"
-        for name, share in self.shares.items():
-            what = f"{share:.0%} computed" if share < 1 else "computed, is being written"
-            lines.append(f"{name}: {what}")
+        lines += self.at_work.values()
         for one in self.done[-5:]:
+            if isinstance(one, EnlargedClip):
+                lines.append(one.text())
+                continue
             (width, height), (large_width, large_height) = one.size, one.enlarged
             line = f"{one.target.name}: {width} x {height} → {large_width} x {large_height}"
             weights = ", ".join(Path(name).name for name in one.model)
@@ -113,8 +119,11 @@ def enlarge_uploads(
     model: str | None = None,
     fast: bool = False,
     source_quality: str | int = "auto",
+    preview: bool = False,
+    deinterlace: bool = False,
+    drop: Sequence[str] = (),
 ) -> Iterator[Progress]:
-    """Enlarge uploads one after the other, until all are done or the session's work is cancelled.
+    """Enlarge uploads, pictures and then clips, until all are done or the work is cancelled.
 
     Parameters
     ----------
@@ -123,6 +132,8 @@ def enlarge_uploads(
         Files, at the paths that the server gave them.
     scale, model, fast, source_quality
         As for :func:`npsrcnn.upscaling.choice.choose`.
+    preview, deinterlace, drop
+        As for :class:`npsrcnn.app.clips.Wanted`; a preview is of clips alone.
 
     Yields
     ------
@@ -138,8 +149,13 @@ def enlarge_uploads(
         source_folder = folder / "in"
         source_folder.mkdir()
         choice, scale = choose(model, scale, source_quality, fast=fast)
-        pictures, refused = take_pictures(uploads, source_folder, scale)
-        progress = Progress(len(uploads), refused=refused)
+        taken, refused = take_pictures(uploads, source_folder, scale, clips=True)
+        clips = [path for path in taken if is_moving(path)]
+        pictures = [] if preview else [path for path in taken if path not in clips]
+        if preview and not clips:
+            raise UserError("no clip to preview")
+        wanted = Wanted(scale, model, fast, source_quality, preview, deinterlace, tuple(drop))
+        progress = Progress(len(pictures) + len(clips) + len(refused), refused=refused)
         jobs, _ = plan_jobs(pictures, folder / "out", suffix=f"_x{scale:g}")
         options = EnlargeOptions(choice, scale)
 
@@ -148,9 +164,15 @@ def enlarge_uploads(
                 jobs, options, progress=lambda *part: report(part), say=lambda line: None
             )
             with checked(session.check), contextlib.closing(results):
-                for result in results:
-                    report(result)
+                for _, outcome in results:
+                    report(outcome)
                     session.check()
+            for number, clip in enumerate(clips):
+                clip_folder = folder / f"clip-{number}"
+                enlarge_one = partial(
+                    enlarge_moving, session, clip, clip_folder, wanted, report=report
+                )
+                report(outcome_of(clip, enlarge_one))
 
         started = time.perf_counter()
         try:
@@ -159,11 +181,11 @@ def enlarge_uploads(
                 progress.take(report)
                 yield progress
         except Cancelled:
-            progress.cancelled, progress.shares = progress.finished < len(uploads), {}
+            progress.cancelled, progress.at_work = progress.finished < progress.pictures, {}
         yield progress
 
 
-def bundle(done: Sequence[Enlarged]) -> Path | None:
+def bundle(done: Sequence[Done]) -> Path | None:
     """Return the file to download: the picture, or of several a zip; None where there is none."""
     if len(done) < 2:
         return done[0].target if done else None
@@ -218,6 +240,28 @@ def compared(one: Enlarged, scale: float, address: str, original: Path | None = 
         title += f", of which {shown[1]} x {shown[0]}"
     first, second, *rest = panels
     return slider(title, (shown[0], shown[1]), second, [first, *rest], alt=one.source.name)
+
+
+def played(one: EnlargedClip, address: str) -> str:
+    """Return a clip as HTML to play, or an animated picture before and after under a slider.
+
+    ``address`` is as for :func:`compared`.
+    """
+    columns, rows = one.enlarged
+    title = f"{one.target.name}, {columns} x {rows}"
+    place = escape(f"{address}{one.target}")
+    if one.target.suffix.lower() in ANIMATIONS:
+        before = Panel("before", f"{address}{one.source}")
+        after = Panel("SRCNN", f"{address}{one.target}")
+        return slider(title, (rows, columns), after, [before], alt=one.source.name)
+    if one.target.suffix.lower() not in PLAYED:
+        kind = one.target.suffix[1:].upper()
+        return f"<p>{escape(title)}: no browser plays {kind}; look at a preview.</p>"
+    return (
+        f'<figure class="clip"><figcaption>{escape(title)}</figcaption>'
+        f'<video src="{place}" controls muted loop playsinline aria-label="{escape(title)}">'
+        "</video></figure>"
+    )
 
 
 def _common_size(result: Picture, truth: Picture) -> tuple[int, int]:

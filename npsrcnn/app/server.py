@@ -26,6 +26,8 @@ STYLE = f"""
 :root {{ --mine: #0b61c4; --other: #b4491b; }}
 .dark {{ --mine: #6bb0ff; --other: #f09a6c; }}
 #ready:empty {{ display: none; }}
+.clip video {{ display: block; max-width: 100%; max-height: 86vh; border-radius: 6px; }}
+.clip figcaption {{ font-weight: 600; margin-bottom: .3rem; }}
 """
 # Gradio confines its argument css to what is inside its own frame; this is on the frame, which
 # without it is as wide as the four tabs and the picture want: 590 pixels on a phone of 390.

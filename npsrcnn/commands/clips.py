@@ -19,12 +19,12 @@ from npsrcnn.commands import frame
 from npsrcnn.commands.progress import ClipProgress
 from npsrcnn.errors import UsageError, UserError, describe
 from npsrcnn.runtime.files import check_writable
-from npsrcnn.upscaling.choice import Automatic, Chosen, choose
+from npsrcnn.upscaling.choice import Chosen
 from npsrcnn.upscaling.compiling import compile_kernels
 from npsrcnn.upscaling.jobs import result_name
-from npsrcnn.upscaling.source_quality import AUTO, CLEAN
 from npsrcnn.video import animations
 from npsrcnn.video.kinds import ANIMATIONS, CONTAINERS, is_animation, is_clip
+from npsrcnn.video.restoring import Weights
 
 FOR_CLIPS = ("codec", "crf", "preset", "drop", "deinterlace", "frames", "preview", "compare")
 FOR_PICTURES = (
@@ -133,12 +133,19 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(
                 f"--{name.replace('_', '-')} is for pictures, and {options.sources[0]} is none"
             )
-    scale = options.scale
-    if not _by_clip(options):
-        scale = _choose(options)[1]
+    weights = Weights(
+        options.model,
+        options.scale,
+        options.source_quality,
+        fast=options.fast,
+        orientations=options.ensemble,
+        device=options.device,
+        residual=options.residual,
+    )
+    scale = options.scale if weights.by_clip else weights.for_all()[1]
     targets = _plan_targets(options, scale)
     stream = sys.stderr if options.json == "-" else sys.stdout
-    results = [_one(source, target, scale, options, stream) for source, target in targets.items()]
+    results = [_one(source, target, weights, options, stream) for source, target in targets.items()]
     if options.json:
         rows = [result.row() for result in results]
         failed = sum(result.error is not None for result in results)
@@ -146,27 +153,6 @@ def run(options: argparse.Namespace) -> int:
         report = {"scale": scale, "model": model, "failed": failed, "clips": rows}
         frame.write_json(options.json, report)
     return 1 if any(result.error is not None for result in results) else 0
-
-
-def _by_clip(options: argparse.Namespace) -> bool:
-    """Return whether each clip gets weights for how it was compressed."""
-    return options.model is None and options.source_quality == AUTO
-
-
-def _choose(options: argparse.Namespace) -> tuple[Chosen, float]:
-    """Return the networks that are the same for all clips, and the scale."""
-    quality = CLEAN if _by_clip(options) else options.source_quality
-    choice, scale = choose(
-        options.model,
-        options.scale,
-        quality,
-        fast=options.fast,
-        orientations=options.ensemble,
-        device=options.device,
-        residual=options.residual,
-    )
-    assert not isinstance(choice, Automatic)
-    return choice, scale
 
 
 def _compile(choice: Chosen, stream: TextIO) -> None:
@@ -177,7 +163,7 @@ def _compile(choice: Chosen, stream: TextIO) -> None:
 def _one(
     source: Path,
     target: Path,
-    scale: float,
+    weights: Weights,
     options: argparse.Namespace,
     stream: TextIO,
 ) -> Result:
@@ -189,7 +175,7 @@ def _one(
     try:
         check_writable(target)
         enlarge = _enlarge_animation if is_animation(source) else _enlarge_clip
-        frames, words = enlarge(source, target, scale, options, stream)
+        frames, words = enlarge(source, target, weights, options, stream)
     except UsageError:
         raise
     except (UserError, OSError, MemoryError) as error:
@@ -206,7 +192,7 @@ def _one(
 def _enlarge_clip(
     source: Path,
     target: Path,
-    scale: float,
+    weights: Weights,
     options: argparse.Namespace,
     stream: TextIO,
 ) -> tuple[int, str]:
@@ -219,7 +205,6 @@ def _enlarge_clip(
     from npsrcnn.video.cluster import make_on_cluster
     from npsrcnn.video.making import make_clip
     from npsrcnn.video.plan import DROPPABLE, Wishes, make_plan
-    from npsrcnn.video.restoring import choose_for, comment_on
 
     if unknown := sorted(options.drop - set(DROPPABLE)):
         raise UsageError(f"--drop {unknown[0]}: give some of {', '.join(DROPPABLE)}")
@@ -234,14 +219,7 @@ def _enlarge_clip(
         compare=options.compare,
     )
     clip = look_through(source)
-    comment = ""
-    if _by_clip(options):
-        how = {"orientations": options.ensemble, "device": options.device}
-        choice = choose_for(clip.quantizer, scale, fast=options.fast, **how)
-        comment = comment_on(clip.quantizer, choice)
-    else:
-        choice, _ = _choose(options)
-    choice = choice.without_chroma()  # planes of Cb and Cr are enlarged where they lie
+    choice, scale, comment = weights.for_clip(clip.quantizer)
     plan = make_plan(clip, target, choice.nets, scale, wishes)
     _compile(choice, stream)
     for note in (comment, *plan.notes) if comment else plan.notes:
@@ -259,7 +237,7 @@ def _enlarge_clip(
 def _enlarge_animation(
     source: Path,
     target: Path,
-    scale: float,
+    weights: Weights,
     options: argparse.Namespace,
     stream: TextIO,
 ) -> tuple[int, str]:
@@ -269,7 +247,7 @@ def _enlarge_animation(
             raise UsageError(f"--{name} is for clips, and {source} is an animated picture")
     if target.suffix.lower() == ".gif":
         print(f"{source}: {animations.FEW_COLORS}", file=stream, flush=True)
-    choice, _ = _choose(options)
+    choice, scale = weights.for_all()
     _compile(choice, stream)
     made = animations.enlarge_animation(source, target, choice.nets, scale)
     (width, height), (columns, rows) = made.size, made.enlarged

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from npsrcnn.errors import UserError, describe
 from npsrcnn.pixels.values import Values
@@ -110,9 +111,10 @@ class Failed:
 
 
 Outcome = Enlarged | Skipped | Failed
+T = TypeVar("T")
 
 
-def outcome_of(source: Path, enlarge: Callable[[], Enlarged]) -> Enlarged | Failed:
+def outcome_of(source: Path, enlarge: Callable[[], T]) -> T | Failed:
     """Call ``enlarge()``, and return what it returns, or the error of a picture that it raises."""
     try:
         return enlarge()

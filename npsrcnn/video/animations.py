@@ -6,8 +6,10 @@ number of loops, transparency and colour profile stay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,11 +62,33 @@ class _Timing:
     transparent: bool
     tags: dict[str, object]
 
+    def first(self, seconds: float) -> _Timing:
+        """Return that of the frames that begin within so many seconds."""
+        begins = itertools.accumulate(self.delays[:-1], initial=0.0)
+        count = sum(begin < 1000 * seconds for begin in begins)
+        return replace(self, delays=self.delays[: max(1, count)])
+
 
 def enlarge_animation(
-    source: Path, target: Path, nets: Sequence[SRCNN], scale: float
+    source: Path,
+    target: Path,
+    nets: Sequence[SRCNN],
+    scale: float,
+    *,
+    seconds: float = math.inf,
+    report: Callable[[int, int], None] = lambda done, frames: None,
 ) -> MadeAnimation:
     """Enlarge an animated picture; the suffix of ``target`` names the format.
+
+    Parameters
+    ----------
+    source, target : Path
+    nets : sequence of SRCNN
+    scale : float
+    seconds : float
+        Enlarge the frames that are shown in the first so many seconds alone, one at least.
+    report
+        Called with the number of frames done, and of all.
 
     Raises
     ------
@@ -76,10 +100,10 @@ def enlarge_animation(
     kind = ANIMATIONS[target.suffix.lower()]
     try:
         with Image.open(source) as image:
-            timing = _read_timing(image)
+            timing = _read_timing(image).first(seconds)
             size = image.size
-            _check_memory(source, image, scale)
-            frames = _enlarged_frames(image, timing, nets, scale, kind)
+            _check_memory(source, len(timing.delays), size, scale)
+            frames = _enlarged_frames(image, timing, nets, scale, kind, report)
             first = next(frames)
             options = OPTIONS[kind] | {
                 key: timing.tags[key] for key in TAGS[kind] if timing.tags.get(key) is not None
@@ -127,9 +151,8 @@ def _delays(timing: _Timing, kind: str) -> list[float] | list[int]:
     return shown if kind == "PNG" else [round(delay) for delay in shown]
 
 
-def _check_memory(source: Path, image: Image.Image, scale: float) -> None:
-    frames = getattr(image, "n_frames", 1)
-    needed = WRITER_COPIES * frames * 4 * scale**2 * image.width * image.height
+def _check_memory(source: Path, frames: int, size: tuple[int, int], scale: float) -> None:
+    needed = WRITER_COPIES * frames * 4 * scale**2 * size[0] * size[1]
     if needed > physical_bytes():
         raise UserError(
             f"{source}: {frames} frames take about {needed / 1e9:.1f} GB of memory, and this "
@@ -138,13 +161,19 @@ def _check_memory(source: Path, image: Image.Image, scale: float) -> None:
 
 
 def _enlarged_frames(
-    image: Image.Image, timing: _Timing, nets: Sequence[SRCNN], scale: float, kind: str
+    image: Image.Image,
+    timing: _Timing,
+    nets: Sequence[SRCNN],
+    scale: float,
+    kind: str,
+    report: Callable[[int, int], None],
 ) -> Iterator[Image.Image]:
     for number in range(len(timing.delays)):
         image.seek(number)
         samples = np.asarray(image.convert("RGBA" if timing.transparent else "RGB"))
         alpha = samples[..., 3] if timing.transparent else None
         pixels, alpha = enlarge(samples[..., :3], alpha, nets, scale)
+        report(number + 1, len(timing.delays))
         if kind == "GIF":
             yield _with_palette(pixels, alpha)
         else:

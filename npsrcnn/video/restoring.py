@@ -8,14 +8,80 @@ a clip best, or nearly: measured at x2 from CRF 12 to 32 on two moving pictures,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from npsrcnn.errors import UserError
 from npsrcnn.pixels.jpeg import quality_of_strength
 from npsrcnn.upscaling.choice import Automatic, Choice, Chosen, choose
-from npsrcnn.upscaling.source_quality import CLEAN
+from npsrcnn.upscaling.source_quality import AUTO, CLEAN
 
 STRENGTH_PER_STEP = 3.6
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Which networks clips get: as asked for, the same for all, or each by its compression.
+
+    Attributes
+    ----------
+    model, scale, source_quality, fast, orientations, device, residual
+        See :func:`npsrcnn.upscaling.choice.choose`; AUTO without a model: by the quantizer.
+    """
+
+    model: str | Path | None
+    scale: float | None
+    source_quality: str | int = AUTO
+    fast: bool = False
+    orientations: bool = False
+    device: str = "cpu"
+    residual: bool = False
+
+    @property
+    def by_clip(self) -> bool:
+        """Whether each clip gets networks of its own."""
+        return self.model is None and self.source_quality == AUTO
+
+    def for_all(self) -> tuple[Chosen, float]:
+        """Return the networks of all clips, or where that is asked of each, of a clean one.
+
+        Returns
+        -------
+        chosen, scale
+            With those of colour, for animated pictures; and the model's scale, if none was given.
+        """
+        choice, scale = choose(
+            self.model,
+            self.scale,
+            CLEAN if self.by_clip else self.source_quality,
+            fast=self.fast,
+            orientations=self.orientations,
+            device=self.device,
+            residual=self.residual,
+        )
+        assert not isinstance(choice, Automatic)
+        return choice, scale
+
+    def for_clip(self, quantizer: float | None) -> tuple[Chosen, float, str]:
+        """Return the networks for a clip's planes of Y, the scale, and what to say of the choice.
+
+        Parameters
+        ----------
+        quantizer : float or None
+            See :class:`npsrcnn.video.clips.Clip`.
+        """
+        if not self.by_clip or self.scale is None:
+            choice, scale = self.for_all()
+            return choice.without_chroma(), scale, ""
+        choice = choose_for(
+            quantizer,
+            self.scale,
+            fast=self.fast,
+            orientations=self.orientations,
+            device=self.device,
+        )
+        return choice, self.scale, comment_on(quantizer, choice)
 
 
 def quality_of_quantizer(quantizer: float) -> int:

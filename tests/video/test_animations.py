@@ -123,3 +123,16 @@ def test_one_that_memory_does_not_hold_is_refused_before(tmp_path, monkeypatch):
     assert memory.physical_bytes() > 1000
     with pytest.raises(UserError, match=r"4 frames take about 0\.0 GB.*as a clip"):
         enlarge_animation(path, tmp_path / "b.gif", [identity(scale=2)], 2)
+
+
+def test_the_first_seconds_alone_and_each_frame_told(tmp_path):
+    path, told = save(tmp_path / "a.gif", False), []
+    made = enlarge_animation(
+        path, tmp_path / "b.gif", [identity(scale=2)], 2, seconds=0.3,
+        report=lambda *frames: told.append(frames),
+    )  # fmt: skip
+    assert made.frames == 3 and told == [(1, 3), (2, 3), (3, 3)]
+    assert [delay for _, delay in frames(tmp_path / "b.gif")[0]] == DELAYS[:3]
+    assert (
+        enlarge_animation(path, tmp_path / "c.gif", [identity(scale=2)], 2, seconds=0).frames == 1
+    )

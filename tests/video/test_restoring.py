@@ -7,7 +7,7 @@ from moving import make_clip
 
 from npsrcnn.errors import UserError
 from npsrcnn.video.clips import look_through
-from npsrcnn.video.restoring import choose_for, comment_on, quality_of_quantizer
+from npsrcnn.video.restoring import Weights, choose_for, comment_on, quality_of_quantizer
 
 
 def test_a_clip_of_h264_says_its_quantizer(tmp_path):
@@ -45,3 +45,14 @@ def test_where_no_others_fit_it_is_those_for_clean_clips_and_at_scale_1_an_error
         choose_for(34, 1)
     with pytest.raises(UserError, match="nothing says how it was compressed"):
         choose_for(None, 1)
+
+
+def test_each_clip_has_weights_of_its_own_unless_one_kind_is_asked_for():
+    chosen, scale, comment = Weights(None, 2).for_clip(34)
+    assert (chosen.names, scale) == (("9-5-5-x2-q43",), 2)
+    assert comment == comment_on(34, chosen) != ""
+    clean, scale, comment = Weights(None, 2, "clean").for_clip(34)
+    assert (clean.names, scale, comment) == (("9-5-5-x2",), 2, "")
+    assert Weights(None, 2, 43).for_clip(None)[0].names == ("9-5-5-x2-q43",)
+    assert Weights("9-1-5-x3", None).for_clip(34)[1] == 3
+    assert Weights(None, 2, fast=True).for_all()[0].names == ("fast-x2",)
