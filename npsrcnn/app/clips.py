@@ -189,8 +189,8 @@ def _watched(
         _process(writer) as run,
     ):
         assert run.stdin is not None
-        run.stdin.write(json.dumps(asked).encode() + b"\n")
-        run.stdin.flush()  # and it stays open: the process ends with it
+        with contextlib.suppress(BrokenPipeError):  # it is no more, which shows below
+            run.stdin.write(json.dumps(asked).encode() + b"\n")  # open still: it ends with it
         running, rest = True, ""
         while running:
             session.check()
@@ -216,6 +216,7 @@ def _process(said: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
         stdin=subprocess.PIPE,
         stdout=said,
         stderr=subprocess.DEVNULL,
+        bufsize=0,
         start_new_session=True,
     )
     try:
