@@ -7,6 +7,7 @@ Files that do, or that take more than two seconds, are kept in the folder that i
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 import warnings
@@ -19,6 +20,10 @@ import numpy as np
 import npsrcnn
 from npsrcnn.errors import UserError
 from npsrcnn.model_files import READERS, WRITERS
+
+ROOT = Path(__file__).resolve().parents[1]
+# Tests write what npsrcnn only reads.
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "model_files")]
 
 SLOW = 2.0  # seconds
 
@@ -43,11 +48,24 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(result)
 
 
+def _only_read(net: npsrcnn.SRCNN, folder: Path) -> dict[str, bytes]:
+    """Return files of formats that are not written, by their suffixes."""
+    from keras_files import sequential, write_h5, write_keras
+    from test_caffemodel import message_of
+
+    config = sequential(net)
+    write_h5(folder / "seed.h5", net, config)
+    write_keras(folder / "seed.keras", net, config)
+    found = {suffix: (folder / f"seed{suffix}").read_bytes() for suffix in (".h5", ".keras")}
+    return found | {".caffemodel": message_of(net).SerializeToString()}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the mutations, and return 1 if anything escaped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--suffix", nargs="+", help="of these alone, as .h5 .keras")
     options = parser.parse_args(argv)
     warnings.simplefilter("ignore")
     folder = Path(tempfile.mkdtemp())
@@ -57,9 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for suffix in WRITERS.keys() & READERS.keys():
         net.save(folder / f"seed{suffix}")
         seeds[suffix] = (folder / f"seed{suffix}").read_bytes()
+    seeds |= _only_read(net, folder)
     outcomes: Counter[str] = Counter()
+    chosen = sorted(options.suffix or seeds)
     for i in range(options.count):
-        suffix = sorted(seeds)[i % len(seeds)]
+        suffix = chosen[i % len(chosen)]
         path = folder / f"{i}{suffix}"
         path.write_bytes(mutated(seeds[suffix], rng))
         began = time.perf_counter()

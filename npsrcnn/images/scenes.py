@@ -15,7 +15,8 @@ import numpy as np
 
 from npsrcnn.images import ifd
 from npsrcnn.images.ifd import Directory
-from npsrcnn.images.tiff import TILE_COUNTS, TILE_LENGTH, TILE_OFFSETS, TILE_WIDTH, Kind
+from npsrcnn.images.tiff import Kind
+from npsrcnn.images.tiff_layout import TILE_COUNTS, TILE_LENGTH, TILE_OFFSETS, TILE_WIDTH
 from npsrcnn.images.tiff_writer import deflate, describe
 
 TILE = 256  # rows and columns of a tile

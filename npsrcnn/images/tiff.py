@@ -15,37 +15,33 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL.TiffImagePlugin import TiffImageFile
 
 from npsrcnn.errors import UserError
 from npsrcnn.images import ifd, tiff_metadata, tiff_tags
-from npsrcnn.images.limits import check_pixels, pixel_limit
+from npsrcnn.images.limits import check_pixels
 from npsrcnn.images.metadata import Metadata
+from npsrcnn.images.tiff_layout import (
+    BY_PILLOW,
+    COLORS,
+    GREY,
+    JPEG,
+    MASK,
+    PACKED,
+    PREMULTIPLIED,
+    RGB,
+    TYPES,
+    UNCOMPRESSED,
+    UNSPECIFIED,
+    WHITE_IS_ZERO,
+    YCBCR,
+)
 from npsrcnn.images.tiff_pages import DAMAGED, TiffPages
+from npsrcnn.images.tiff_strips import decompressed
 from npsrcnn.pixels.color import peak
 from npsrcnn.pixels.resize import Span
 from npsrcnn.pixels.transparency import divided
 from npsrcnn.pixels.values import DTYPES, Values
 
-# Tags, by their names in the specification
-WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
-STRIP_OFFSETS, SAMPLES, STRIP_ROWS, STRIP_COUNTS = 273, 277, 278, 279
-PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 317, 322, 323, 324, 325
-EXTRA, SAMPLE_FORMAT = 338, 339
-JPEG_TABLES, SUBSAMPLING = 347, 530
-
-UNCOMPRESSED, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS = 1, 5, 7, 8, 32946, 32773
-LZMA, ZSTD = 34925, 50000
-PREDICTABLE = (LZW, DEFLATE, OLD_DEFLATE, LZMA, ZSTD)  # compressions that predictors go with
-PACKED = (UNCOMPRESSED, PACKBITS, *PREDICTABLE)  # compressions of bytes, whatever they mean
-BY_PILLOW = (JPEG, *PACKED)
-DIFFERENCES, FLOAT_DIFFERENCES = 2, 3  # predictors
-WHITE_IS_ZERO, GREY, RGB, MASK, CMYK, YCBCR = 0, 1, 2, 4, 5, 6  # photometric interpretations
-COLORS = {WHITE_IS_ZERO: "grey", GREY: "grey", RGB: "RGB", 3: "palette", CMYK: "CMYK"}
-COLORS[YCBCR] = "YCbCr"
-UNSPECIFIED, PREMULTIPLIED, UNASSOCIATED = 0, 1, 2  # what an extra sample is; the last: alpha
-SIGNED, FLOAT = 2, 3  # sample formats
-TYPES = {1: "uint", SIGNED: "int", FLOAT: "float"}
 TAKEN = "grey and RGB of 8, 16 and 32 bits and floats, with or without alpha"
 SUFFIXES = (".tif", ".tiff")
 BATCH_BYTES = 1 << 24  # that Pillow decompresses at a time, of a file of small strips or tiles
@@ -342,57 +338,16 @@ class TiffReader:
             rows = len(there) * length
             if not page.is_tiled and (there[-1] + 1) % self._down == 0:  # the last strip is short
                 rows -= self._down * length - self.kind.size[0]
-            whole = self._decompressed([stored[index] for index in there], rows, channels)
+            whole = decompressed(
+                page,
+                self.kind.dtype,
+                [stored[index] for index in there],
+                (rows, width, channels),
+                length,
+                self._stored_dtype,
+            )
             decoded |= zip(there, np.split(whole, range(length, rows, length)), strict=True)
         return decoded
-
-    def _decompressed(self, segments: Sequence[bytes], rows: int, channels: int) -> np.ndarray:
-        """Decompress strips or tiles, one below the other: (rows, columns, channels).
-
-        They become the strips of a file in memory, which Pillow opens.
-        """
-        page, (length, width), dtype = self._page, self._segment, self.kind.dtype
-        shorts = {COMPRESSION: [int(page.compression)], FILL_ORDER: [int(page.fillorder)]}
-        longs = {LENGTH: [rows], STRIP_ROWS: [length]}
-        tables: ifd.Directory = {}
-        if page.compression == JPEG:
-            longs[WIDTH], shorts[SAMPLES], shorts[BITS] = [width], [channels], [8] * channels
-            shorts[PHOTOMETRIC] = [int(page.photometric) if channels > 2 else GREY]
-            if channels in (2, 4):
-                shorts[EXTRA] = [UNASSOCIATED]
-            if page.subsampling:
-                shorts[SUBSAMPLING] = list(page.subsampling)
-            if page.jpegtables:
-                tables[JPEG_TABLES] = ifd.entry(ifd.UNDEFINED, page.jpegtables)
-        else:  # bytes, whatever they mean
-            bits = 8 * dtype.itemsize if page.bitspersample != 1 else 1
-            longs[WIDTH] = [-(-width * channels * bits // 8)]
-            shorts[SAMPLES], shorts[BITS], shorts[PHOTOMETRIC] = [1], [8], [GREY]
-        for kind, entries in ((ifd.SHORT, shorts), (ifd.LONG, longs)):
-            tables |= {tag: ifd.entry(kind, values) for tag, values in entries.items()}
-        # Pillow, from 13 on while it decodes, counts these bytes for pixels and would refuse them
-        # as too many; whole() has counted the pixels. Image.open would look at them once more.
-        with (
-            pixel_limit.at_least(rows * longs[WIDTH][0]),
-            TiffImageFile(io.BytesIO(_file(tables, segments))) as image,
-        ):
-            samples = np.asarray(image)
-        if page.bitspersample == 1:
-            packed = samples.reshape(rows, -1)
-            return np.unpackbits(packed, axis=1)[:, :width, None] * np.uint8(255)
-        predictor = page.predictor if page.compression in PREDICTABLE else 1
-        if predictor == FLOAT_DIFFERENCES:
-            # differences of bytes, in each row first the highest ones of all samples, then the next
-            stored = np.cumsum(samples.reshape(rows, -1, channels), 1, np.uint8)
-            stored = stored.reshape(rows, dtype.itemsize, -1).swapaxes(1, 2)
-            values = np.ascontiguousarray(stored).view(dtype.newbyteorder(">"))
-        else:
-            values = samples.view(self._stored_dtype)
-        result = values.astype(dtype).reshape(rows, width, channels)
-        if predictor == DIFFERENCES:
-            integers = result.view(f"u{dtype.itemsize}")
-            np.cumsum(integers, 1, integers.dtype, out=integers)
-        return result
 
 
 def decode(data: bytes) -> tuple[np.ndarray, int]:
@@ -425,17 +380,3 @@ def whole(reader: TiffReader) -> np.ndarray:
 def _line(error: Exception) -> str:
     """Return an error's text without breaks."""
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _file(tags: ifd.Directory, strips: Sequence[bytes]) -> bytes:
-    """Return a TIFF file of one picture, of less than 4 GiB."""
-    start = len(ifd.header(0))
-    places = start + np.cumsum([0, *map(len, strips)])
-    tags = tags | {
-        STRIP_OFFSETS: ifd.entry(ifd.LONG, places[:-1].tolist()),
-        STRIP_COUNTS: ifd.entry(ifd.LONG, list(map(len, strips))),
-    }
-    end = int(places[-1])
-    gap = bytes(end % 2)
-    parts = [ifd.header(end + end % 2), *strips, gap, ifd.serialize(tags, end + end % 2)]
-    return b"".join(parts)

@@ -10,7 +10,8 @@ import numpy as np
 
 from npsrcnn.images import ifd
 from npsrcnn.images.ifd import LONG, LONG8, SHORT, Directory
-from npsrcnn.images.tiff import (
+from npsrcnn.images.tiff import Kind
+from npsrcnn.images.tiff_layout import (
     BITS,
     CMYK,
     COMPRESSION,
@@ -31,7 +32,6 @@ from npsrcnn.images.tiff import (
     STRIP_ROWS,
     UNASSOCIATED,
     WIDTH,
-    Kind,
 )
 from npsrcnn.runtime.threads import parallel
 

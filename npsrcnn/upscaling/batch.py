@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import os
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 
@@ -54,11 +56,21 @@ def _enlarge_here(
     progress: Callable[[Job, int, int], None],
     say: Callable[[str], None],
 ) -> Generator[tuple[Job, Outcome], None, None]:
-    """Enlarge the first picture alone, on all cores: it compiles what the others need."""
+    """Enlarge the first picture alone, on all cores: it compiles what the others need.
+
+    What is missing is said before anything is compiled.
+    """
 
     def enlarge(job: Job, options: EnlargeOptions) -> Enlarged:
         return enlarge_file(job, options, progress=partial(progress, job), say=say)
 
+    missing = list(itertools.takewhile(lambda job: not os.path.exists(job.source), jobs))
+    for job in missing:
+        outcome = outcome_of(job.source, partial(enlarge, job, options))
+        yield job, outcome
+        if ends_run(job, outcome):
+            return
+    jobs = jobs[len(missing) :]
     for first in jobs[:1]:
         if (done := compile_kernels(options.choice.likely.nets)).seconds:
             say(str(done))

@@ -26,7 +26,7 @@ from npsrcnn.images import (
     read,
     read_array,
     read_size,
-    tiff,
+    tiff_layout,
     tiff_writer,
     writable,
     write,
@@ -321,7 +321,7 @@ def test_a_tiff_that_is_not_taken_is_told_what_it_is(tmp_path, samples, message)
 def test_a_fourth_band_is_no_transparency(tmp_path, dtype):
     """Infrared, say: ExtraSamples is 0 instead of 2."""
     data = tiff_of(np.zeros((9, 9, 4), dtype))
-    entry = struct.pack("<HHI", tiff.EXTRA, 3, 1)
+    entry = struct.pack("<HHI", tiff_layout.EXTRA, 3, 1)
     assert entry in data
     (tmp_path / "a.tif").write_bytes(data.replace(entry + b"\2", entry + b"\0"))
     with pytest.raises(UserError, match="its last channel is not alpha as TIFF has it"):

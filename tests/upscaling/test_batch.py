@@ -11,7 +11,7 @@ from PIL import Image
 
 from npsrcnn import images
 from npsrcnn.runtime.threads import checked
-from npsrcnn.upscaling import strips
+from npsrcnn.upscaling import batch, compiling, strips
 from npsrcnn.upscaling.batch import enlarge_all
 from npsrcnn.upscaling.choice import Chosen
 from npsrcnn.upscaling.files import EnlargeOptions
@@ -74,3 +74,21 @@ def test_a_check_ends_pictures_halfway_and_leaves_no_file(count, jobs, options):
         run(jobs, options, lambda job, done, parts: told.add(job))
     left = set(jobs[0].target.parent.iterdir())
     assert left <= {job.target for job in jobs[:-1]}  # whole, and nothing that was begun
+
+
+def test_what_is_missing_is_said_before_anything_is_compiled(jobs, options, monkeypatch):
+    compiled = []
+
+    def compile_kernels(nets):
+        compiled.append(nets)
+        return compiling.Compiled(0, ())
+
+    monkeypatch.setattr(batch, "compile_kernels", compile_kernels)
+    for job in jobs[:2]:
+        job.source.unlink()
+    outcomes = enlarge_all(jobs, options, progress=lambda *_: None, say=lambda _: None)
+    for job in jobs[:2]:
+        found, outcome = next(outcomes)
+        assert found == job and "No such file" in outcome.message and not compiled
+    assert [isinstance(outcome, Enlarged) for _, outcome in outcomes] == [True, True]
+    assert len(compiled) == 1
