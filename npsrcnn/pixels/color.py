@@ -12,6 +12,7 @@ from npsrcnn.runtime.jit import jit
 from npsrcnn.runtime.threads import parallel
 
 PIECE_PIXELS = 1 << 15  # that one thread takes at a time: fewer cost more than they gain
+BLOCK_COLUMNS = 512  # whose numbers stay in the first-level cache
 
 _TO_YCBCR = np.array(
     [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
@@ -91,7 +92,9 @@ def convert(planes: np.ndarray, matrix: np.ndarray, offset: np.ndarray, result: 
     ``planes`` are (3, H, W), of any strides, but 2.6 times as fast if contiguous; ``result`` is
     (H, W, channels). Sums are float64. An integer ``result`` is rounded and limited to its type.
     """
-    height, width = result.shape[:2]
+    height, width, channels = result.shape
+    side_by_side = channels == 3 and result.flags.c_contiguous
+    rows = result.reshape(height, -1) if side_by_side else np.empty((0, 0), result.dtype)
     if not (planes.flags.writeable and planes.flags.aligned):
         planes = planes.copy()  # sooner than to have Numba compile the kernel once more
     top = peak(result.dtype) if result.dtype.kind == "u" else 0.0
@@ -99,24 +102,42 @@ def convert(planes: np.ndarray, matrix: np.ndarray, offset: np.ndarray, result: 
 
     def piece(i: int) -> None:
         stop = min((i + 1) * block, height)
-        _convert_rows(i * block, stop, planes, matrix, offset, top, np.empty(width), result)
+        lines = np.empty((3, BLOCK_COLUMNS))
+        values = np.empty((channels, BLOCK_COLUMNS), result.dtype)
+        _convert_rows(i * block, stop, planes, matrix, offset, top, lines, values, result, rows)
 
     parallel(piece, -(-height // block))
 
 
 @jit
-def _convert_rows(start, stop, planes, matrix, offset, top, values, result):
-    # a channel of a row at a time, into ``values``, because SIMD cannot store every third byte
+def _convert_rows(start, stop, planes, matrix, offset, top, lines, values, result, rows):
+    # a channel of some columns at a time, into ``values``; from there to ``rows``, if there are
+    # some, whose known step of three becomes SIMD: 16 times as fast as to ``result``
     for i in range(start, stop):
-        for c in range(result.shape[2]):
-            m0, m1, m2, b = matrix[c, 0], matrix[c, 1], matrix[c, 2], offset[c]
-            for j in range(len(values)):
-                values[j] = m0 * planes[0, i, j] + m1 * planes[1, i, j] + m2 * planes[2, i, j] + b
-            if top > 0:
-                for j in range(len(values)):
-                    values[j] = min(max(np.floor(values[j] + 0.5), 0.0), top)
-            for j in range(len(values)):
-                result[i, j, c] = values[j]
+        for left in range(0, result.shape[1], values.shape[1]):
+            n = min(values.shape[1], result.shape[1] - left)
+            for c in range(3):
+                for j in range(n):
+                    lines[c, j] = planes[c, i, np.uint64(left + j)]
+            for c in range(len(values)):
+                m0, m1, m2, b = matrix[c, 0], matrix[c, 1], matrix[c, 2], offset[c]
+                if top > 0:
+                    for j in range(n):
+                        value = m0 * lines[0, j] + m1 * lines[1, j] + m2 * lines[2, j] + b
+                        values[c, j] = min(max(np.floor(value + 0.5), 0.0), top)
+                else:
+                    for j in range(n):
+                        values[c, j] = m0 * lines[0, j] + m1 * lines[1, j] + m2 * lines[2, j] + b
+            if len(rows):
+                row = rows[i, 3 * left : 3 * (left + n)]
+                for j in range(n):
+                    row[np.uint64(3 * j)] = values[0, j]
+                    row[np.uint64(3 * j + 1)] = values[1, j]
+                    row[np.uint64(3 * j + 2)] = values[2, j]
+            else:
+                for c in range(len(values)):
+                    for j in range(n):
+                        result[i, np.uint64(left + j), c] = values[c, j]
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

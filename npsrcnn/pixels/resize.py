@@ -13,7 +13,7 @@ both are equal; integer images are rounded after each axis.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -142,8 +142,8 @@ class Resizer:
         down, across = _part(self._rows, rows), _part(self._columns, columns)
         (top, bottom), (left, right) = _in_use(down), _in_use(across)
         image = image[top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]]
-        down = Table(down.indices - top, down.weights)
-        across = Table(across.indices - left, across.weights)
+        down = down._replace(indices=down.indices - top)
+        across = across._replace(indices=across.indices - left)
         if self._rows_first:
             return _along_columns(_along_rows(image, down), across, out)
         return _along_rows(_along_columns(image, across), down, out)
@@ -191,10 +191,21 @@ def degrade(image: np.ndarray, scale: int, edge: str = "clamp") -> np.ndarray:
 
 
 class Table(NamedTuple):
-    """Input samples, and their weights, of each output sample of an axis: both (outputs, taps)."""
+    """Input samples, and their weights, of each output sample of an axis.
+
+    Attributes
+    ----------
+    indices, weights : (outputs, taps)
+    firsts : (outputs,)
+        The first input sample, as if there were some beyond the edges too.
+    period : int
+        So many outputs farther the same inputs are used, but each one farther. 0: they are not.
+    """
 
     indices: np.ndarray
     weights: np.ndarray
+    firsts: np.ndarray
+    period: int
 
 
 @lru_cache(maxsize=8)  # those who go window by window ask again and again
@@ -211,17 +222,24 @@ def _table(size: int, outputs: int, scale: float, edge: str, antialias: bool) ->
     spare = -len(used) % TAPS  # weights of zero, for kernels that take TAPS at a time
     index = index[:, np.append(used, used[:1].repeat(spare))].astype(np.intp, order="C") - 1
     weight = np.pad(weight[:, used], ((0, 0), (0, spare)))
+    firsts, period = index[:, 0], round(scale)
+    steady = period == scale > 1 and len(used) == TAPS == used[-1] - used[0] + 1
+    if not (steady and np.array_equal(firsts[period:], firsts[:-period] + 1)):
+        period = 0
     if edge == "clamp":
         index = index.clip(0, size - 1)
     else:
-        index %= 2 * size
+        index = index % (2 * size)
         index = np.minimum(index, 2 * size - 1 - index)
-    return Table(index, weight)
+    return Table(index, weight, firsts, period)
 
 
 def _part(table: Table, span: Span) -> Table:
     """Return the part of a table for some of the output samples."""
-    return Table(table.indices[slice(*span)], table.weights[slice(*span)])
+    part = slice(*span)
+    return table._replace(
+        indices=table.indices[part], weights=table.weights[part], firsts=table.firsts[part]
+    )
 
 
 def _in_use(table: Table) -> Span:
@@ -243,30 +261,63 @@ def _along_rows(image: np.ndarray, table: Table, out: np.ndarray | None = None) 
     shape = len(table.indices), flat.shape[1]
     result = np.empty(shape, image.dtype) if out is None else out.reshape(shape)
     block = -(-PIECE_SAMPLES // flat.shape[1])
-    _run(_rows_kernel, block, flat, table, result, (flat.shape[1],))
+    _run(_rows_kernel, block, flat, [table.indices], table.weights, result, (flat.shape[1],))
     return result.reshape(len(result), *image.shape[1:])
 
 
 def _along_columns(image: np.ndarray, table: Table, out: np.ndarray | None = None) -> np.ndarray:
     """Resample the second axis. Channels lie side by side: out[j, c] = sum_t w[j, t] in[i_t, c]."""
     channels = math.prod(image.shape[2:])
-    index = channels * table.indices[:, None] + np.arange(channels)[:, None]
-    weight = table.weights.repeat(channels, axis=0)
     flat = np.require(image, requirements=["C", "A", "W"]).reshape(len(image), -1)
-    shape = len(flat), len(weight)
+    shape = len(flat), channels * len(table.indices)
     result = np.empty(shape, image.dtype) if out is None else out.reshape(shape)
-    table = Table(index.reshape(weight.shape), weight)
-    _run(
-        _columns_kernel, LANES, flat, table, result, (flat.shape[1], LANES), (BLOCK_COLUMNS, LANES)
+    period = table.period
+    if channels == 1 and period:
+        block = max(1, PIECE_SAMPLES // shape[1])
+        places, starts, weights = _phases(table)
+        scratch = places.shape, weights.shape[::2]
+        _run(_phases_kernel, block, flat, [places, starts], weights, result, *scratch)
+    else:
+        index = channels * table.indices[:, None] + np.arange(channels)[:, None]
+        weight = table.weights.repeat(channels, axis=0)
+        index = index.reshape(weight.shape)
+        scratch = (flat.shape[1], LANES), (BLOCK_COLUMNS, LANES)
+        _run(_columns_kernel, LANES, flat, [index], weight, result, *scratch)
+    return result.reshape(len(image), -1, *image.shape[2:])
+
+
+def _phases(table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sort a table by the phases of its period.
+
+    Returns
+    -------
+    places : (inputs,)
+        The input samples that are used, one after the other, those beyond the edges too.
+    starts : (period,)
+        Of each phase: where in ``places`` the first tap of its first output is. That of the next
+        output of the phase is one farther.
+    weights : (period, TAPS, outputs of a phase)
+    """
+    period, (outputs, taps) = table.period, table.indices.shape
+    first = table.firsts - table.firsts[0]
+    places = np.zeros(first[-1] + taps + 1, np.intp)  # one more, for phases that end sooner
+    places[first[:, None] + np.arange(taps)] = table.indices
+    weights = np.zeros((-(-outputs // period) * period, taps), table.weights.dtype)
+    weights[:outputs] = table.weights
+    starts = np.resize(first[:period], period)
+    return (
+        places,
+        starts,
+        np.ascontiguousarray(weights.reshape(-1, period, taps).transpose(1, 2, 0)),
     )
-    return result.reshape(len(image), len(table.indices) // channels, *image.shape[2:])
 
 
 def _run(
     kernel: Callable[..., None],
     block: int,
     source: np.ndarray,
-    table: Table,
+    indices: Sequence[np.ndarray],
+    weights: np.ndarray,
     result: np.ndarray,
     *scratch: tuple[int, ...],
 ) -> None:
@@ -277,13 +328,13 @@ def _run(
     compile the kernel once more.
     """
     real = np.float32 if result.dtype == np.float32 else np.float64
-    weight = table.weights.astype(real, copy=False)
+    weights = weights.astype(real, copy=False)
     top = real(np.iinfo(result.dtype).max if result.dtype.kind == "u" else 0)
 
     def piece(i: int) -> None:
         stop = min((i + 1) * block, len(result))
         space = [np.empty(shape, real) for shape in scratch]
-        kernel(i * block, stop, source, table.indices, weight, top, real(0.5), *space, result)
+        kernel(i * block, stop, source, *indices, weights, top, real(0.5), *space, result)
 
     parallel(piece, -(-len(result) // block))
 
@@ -325,6 +376,30 @@ def _columns_kernel(start, stop, source, index, weight, top, half, turned, total
             for j in range(left, right):  # unsigned: that spares Numba's test for negative indices
                 value = total[np.uint64(j - left), i - start]
                 result[i, np.uint64(j)] = _stored(value, top, half)
+
+
+@jit
+def _phases_kernel(start, stop, source, places, starts, weight, top, half, line, sums, result):
+    # the outputs of a phase read neighbouring inputs: SIMD without turning rows, in half the time
+    period, outputs = len(weight), result.shape[1]
+    whole = outputs // period
+    for i in range(start, stop):
+        for k in range(len(places)):
+            line[k] = source[i, places[k]]
+        for p in range(period):
+            first = np.uint64(starts[p])
+            for q in range(sums.shape[1]):
+                here = first + np.uint64(q)
+                s = weight[p, 0, q] * line[here] + weight[p, 1, q] * line[here + np.uint64(1)]
+                s = s + weight[p, 2, q] * line[here + np.uint64(2)]
+                sums[p, q] = s + weight[p, 3, q] * line[here + np.uint64(3)]
+            if top > 0:
+                for q in range(sums.shape[1]):
+                    sums[p, q] = _stored(sums[p, q], top, half)
+            for q in range(whole):
+                result[i, np.uint64(period * q + p)] = sums[p, q]
+        for j in range(period * whole, outputs):
+            result[i, j] = sums[j - period * whole, whole]
 
 
 @helper

@@ -49,7 +49,10 @@ def subtract_flat_error(net: SRCNN, blurred: np.ndarray, restored: np.ndarray) -
 
     def piece(i: int) -> None:
         stop = min((i + 1) * block, height)
-        _subtract_rows(i * block, stop, blurred[0], table, black, per_unit, result[0])
+        places, shares = np.empty(width, np.int32), np.empty(width, np.float32)
+        _subtract_rows(
+            i * block, stop, blurred[0], table, black, per_unit, places, shares, result[0]
+        )
 
     parallel(piece, -(-height // block))
     return result
@@ -74,11 +77,19 @@ def _table(layers: Layers) -> np.ndarray:
 
 
 @jit
-def _subtract_rows(start, stop, blurred, table, black, per_unit, restored):
-    last = len(table) - 2
+def _subtract_rows(start, stop, blurred, table, black, per_unit, places, shares, restored):
+    # columns in three loops: all but the look into the table is SIMD
+    zero, one, last = np.float32(0), np.float32(1), np.float32(len(table) - 2)
     for i in range(start, stop):
-        for j in range(blurred.shape[1]):
-            place = max((blurred[i, j] - black) * per_unit, per_unit - per_unit)
-            k = np.int64(min(place, np.float32(last)))
-            share = min(place - np.float32(k), np.float32(1))
-            restored[i, j] -= table[k] + share * (table[k + 1] - table[k])
+        for j in range(len(places)):
+            place = (blurred[i, j] - black) * per_unit
+            place = place if place > zero else zero
+            places[j] = np.int32(place if place < last else last)
+            share = place - np.float32(places[j])
+            shares[j] = share if share < one else one
+        for j in range(len(places)):
+            k = np.uint32(places[j])
+            error = table[k]
+            shares[j] = error + shares[j] * (table[k + np.uint32(1)] - error)
+        for j in range(len(places)):
+            restored[i, j] -= shares[j]
