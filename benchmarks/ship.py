@@ -65,7 +65,7 @@ def ship(options: argparse.Namespace) -> None:
         data = ["Set5"]  # the others have grey images
     for name in data:
         folder = paths_of(name.lower())[0].parent
-        mean = evaluate(net, folder, net.scale, jpeg=quality)["mean"]
+        mean = evaluate(net, folder, net.scale, jpeg=quality, crf=net.metadata.get("crf"))["mean"]
         if net.keeps_y:
             gains = {key: round(mean[f"psnr_{key}"], 3) for key in ("cb", "cr")}
             net.metadata.setdefault("psnr_chroma", {})[name] = gains

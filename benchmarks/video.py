@@ -4,8 +4,9 @@
 640 x 360 to 1280 x 720, decoded, enlarged and encoded (x264, CRF 17, medium), beside the network on
 frames in memory, bicubic interpolation by FFmpeg, and the same network by ONNX Runtime and OpenVINO
 behind the same decoder and encoder. CPU seconds a frame say it on a machine that does other things
-too. ``--quality`` measures instead, for each CRF, PSNR of Y, and flicker: the rms error of the
-differences between neighbouring frames, over that of bicubic interpolation.
+too. ``--quality`` measures instead, for each CRF, the mean over all pictures of PSNR of Y, and
+flicker: the rms error of the differences between neighbouring frames, over that of bicubic
+interpolation. There the models "auto" and "auto-fast" are what ``npsrcnn upscale`` takes.
 """
 
 from __future__ import annotations
@@ -37,9 +38,14 @@ STEP = 512  # ticks of 1/12800 s: 25 frames a second
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("picture", type=Path, help="at least 1500 x 800 for speed")
     parser.add_argument(
-        "--models", nargs="+", default=["9-1-5-x2"], help="names; of --quality also auto"
+        "pictures",
+        type=Path,
+        nargs="+",
+        help="at least 1500 x 800 for speed, 400 x 270 for quality",
+    )
+    parser.add_argument(
+        "--models", nargs="+", default=["9-1-5-x2"], help="names; of --quality also auto, auto-fast"
     )
     parser.add_argument("--frames", type=int, default=240)
     parser.add_argument("--repeats", type=int, default=3)
@@ -49,10 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--crf", nargs="+", default=["0", "20", "26", "32"])
     options = parser.parse_args(argv)
     set_num_threads(options.threads)
-    picture = luma(images.read_array(options.picture))
+    pictures = [luma(images.read_array(path)) for path in options.pictures]
     with tempfile.TemporaryDirectory() as name:
-        measure = measure_quality if options.quality else measure_speed
-        measure(picture, Path(name), options)
+        if options.quality:
+            measure_quality(pictures, Path(name), options)
+        else:
+            measure_speed(pictures[0], Path(name), options)
     return 0
 
 
@@ -213,27 +221,38 @@ ENGINES: dict[str, Callable[[SRCNN, Path], SRCNN]] = {
 }
 
 
-def measure_quality(picture: np.ndarray, folder: Path, options: argparse.Namespace) -> None:
-    """Print PSNR of Y and flicker, for each CRF and model, and bits a pixel."""
-    large = tuple(2 * side for side in QUALITY_SIZE)
-    truth = moving_window(picture, large, options.frames)
-    small = [imresize(y, 0.5) for y in truth]
+def measure_quality(
+    pictures: Sequence[np.ndarray], folder: Path, options: argparse.Namespace
+) -> None:
+    """Print PSNR of Y and flicker, for each CRF and model, and bits a pixel; means."""
+    names = ["bicubic", *options.models]
     print(f"{'':24} bits a pixel   PSNR, dB   flicker, of bicubic's")
     for crf in options.crf:
-        source = write_clip(folder / "source.mkv", small, options.codec, {"crf": crf})
-        bits = 8 * source.stat().st_size / (len(small) * small[0].size)
-        reference = None
-        for name in ("bicubic", *options.models):
-            made = _enlarged(source, name)
-            error = np.stack(made).astype(np.float32) - np.stack(truth)
-            psnr = 10 * np.log10(255**2 / (error**2).mean())
-            flicker = float(np.sqrt((np.diff(error, axis=0) ** 2).mean()))
-            reference = reference or flicker
+        rows = np.array([_quality(picture, folder, crf, names, options) for picture in pictures])
+        for name, (bits, psnr, flicker) in zip(names, rows.mean(axis=0), strict=True):
             row = f"{options.codec} CRF {crf}"
-            print(
-                f"{row:14} {name:14} {bits:7.3f} {psnr:10.2f} {flicker / reference:12.3f}",
-                flush=True,
-            )
+            print(f"{row:14} {name:14} {bits:7.3f} {psnr:10.2f} {flicker:12.3f}", flush=True)
+
+
+def _quality(
+    picture: np.ndarray, folder: Path, crf: str, names: Sequence[str], options: argparse.Namespace
+) -> list[tuple[float, float, float]]:
+    """Measure bits a pixel, PSNR and flicker of one picture, for each model."""
+    large = QUALITY_SIZE[0] * 2, QUALITY_SIZE[1] * 2
+    truth = moving_window(picture, large, options.frames)
+    small = [imresize(y, 0.5) for y in truth]
+    source = write_clip(folder / "source.mkv", small, options.codec, {"crf": crf})
+    bits = 8 * source.stat().st_size / (len(small) * small[0].size)
+    found: list[tuple[float, float, float]] = []
+    reference = None
+    for name in names:
+        made = _enlarged(source, name)
+        error = np.stack(made).astype(np.float32) - np.stack(truth)
+        psnr = 10 * np.log10(255**2 / (error**2).mean())
+        flicker = float(np.sqrt((np.diff(error, axis=0) ** 2).mean()))
+        reference = reference or flicker
+        found.append((bits, psnr, flicker / reference))
+    return found
 
 
 def _enlarged(source: Path, name: str) -> list[np.ndarray]:
@@ -249,7 +268,10 @@ def _enlarged(source: Path, name: str) -> list[np.ndarray]:
     with contextlib.closing(frames):
         if name == "bicubic":
             return [imresize(plane(frame).copy(), 2) for frame in frames]
-        nets = choose_for(clip.quantizer, 2).nets if name == "auto" else [load(name)]
+        if name.startswith("auto"):
+            nets = choose_for(clip.quantizer, 2, fast=name == "auto-fast").nets
+        else:
+            nets = [load(name)]
         enlarge = FrameEnlarger(nets, 2, clip.first.size, "yuv420p", False)
         return [plane(enlarge(frame)).copy() for frame in frames]
 

@@ -29,6 +29,7 @@ from PIL import Image
 from npsrcnn.app.limits import check_moving, without_folder
 from npsrcnn.app.sessions import LOOK_SECONDS, Session
 from npsrcnn.errors import UserError, describe
+from npsrcnn.pixels.filming import NO_PYAV
 from npsrcnn.upscaling.compiling import compile_kernels
 from npsrcnn.upscaling.jobs import result_name
 from npsrcnn.upscaling.source_quality import AUTO
@@ -282,7 +283,7 @@ def _enlarged(source: Path, target: Path, wanted: Wanted) -> dict[str, Any]:
     if is_animation(source):
         return _enlarged_animation(source, target, wanted, weights)
     if not can_read_clips():
-        raise UserError('clips need PyAV: pip install "npsrcnn[video]"')
+        raise UserError(NO_PYAV)
     from npsrcnn.video.clips import look_through
     from npsrcnn.video.making import make_clip
     from npsrcnn.video.plan import DROPPABLE, Wishes, make_plan

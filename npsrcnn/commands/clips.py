@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TextIO
 from npsrcnn.commands import frame
 from npsrcnn.commands.progress import ClipProgress
 from npsrcnn.errors import UsageError, UserError, describe
+from npsrcnn.pixels.filming import NO_PYAV
 from npsrcnn.runtime.files import check_writable
 from npsrcnn.upscaling.choice import Chosen
 from npsrcnn.upscaling.compiling import compile_kernels
@@ -39,18 +40,21 @@ FOR_PICTURES = (
     "height",
     "longest",
 )
-NO_PYAV = 'clips need PyAV: pip install "npsrcnn[video]"'
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a clip; ``error`` is None where it was made."""
+    """What became of a clip; ``error`` is None where it was made.
+
+    ``restored`` says, of a clip that got weights by how it was compressed, which, and why.
+    """
 
     source: Path
     target: Path
     frames: int = 0
     seconds: float = 0.0
     skipped: bool = False
+    restored: dict[str, object] = field(default_factory=dict)
     error: str | None = None
 
     def row(self) -> dict[str, object]:
@@ -60,7 +64,7 @@ class Result:
         row: dict[str, object] = {"source": str(self.source), "target": str(self.target)}
         if self.skipped:
             return {**row, "skipped": True}
-        return {**row, "frames": self.frames, "seconds": round(self.seconds, 3)}
+        return {**row, "frames": self.frames, "seconds": round(self.seconds, 3), **self.restored}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -175,7 +179,7 @@ def _one(
     try:
         check_writable(target)
         enlarge = _enlarge_animation if is_animation(source) else _enlarge_clip
-        frames, words = enlarge(source, target, weights, options, stream)
+        frames, words, restored = enlarge(source, target, weights, options, stream)
     except UsageError:
         raise
     except (UserError, OSError, MemoryError) as error:
@@ -186,7 +190,7 @@ def _one(
     seconds = time.perf_counter() - started
     speed = f"{frames} frames, {frames / seconds:.2f} a second"
     print(f"{target}  {words}  {speed}", file=stream, flush=True)
-    return Result(source, target.resolve(), frames, seconds)
+    return Result(source, target.resolve(), frames, seconds, restored=restored)
 
 
 def _enlarge_clip(
@@ -195,8 +199,9 @@ def _enlarge_clip(
     weights: Weights,
     options: argparse.Namespace,
     stream: TextIO,
-) -> tuple[int, str]:
-    """Enlarge a clip; return how many frames it has, and a few words on it."""
+) -> tuple[int, str, dict[str, object]]:
+    """Enlarge a clip; return how many frames it has, a few words on it, and what restored it."""
+    source.stat()  # a file that is missing is said before a package that is
     try:
         import av  # noqa: F401 (or it says what is missing)
     except ImportError as error:
@@ -220,6 +225,9 @@ def _enlarge_clip(
     )
     clip = look_through(source)
     choice, scale, comment = weights.for_clip(clip.quantizer)
+    restored: dict[str, object] = {}
+    if weights.by_clip:
+        restored = {"quantizer": clip.quantizer, "weights": list(choice.names)}
     plan = make_plan(clip, target, choice.nets, scale, wishes)
     _compile(choice, stream)
     for note in (comment, *plan.notes) if comment else plan.notes:
@@ -231,7 +239,7 @@ def _enlarge_clip(
         lost = f"{source}: {made.damaged} packets were damaged, and their frames are left out"
         print(lost, file=stream)
     (width, height), (columns, rows) = plan.clip.first.size, plan.encoding.size
-    return made.frames, f"{width} x {height} -> {columns} x {rows}"
+    return made.frames, f"{width} x {height} -> {columns} x {rows}", restored
 
 
 def _enlarge_animation(
@@ -240,8 +248,8 @@ def _enlarge_animation(
     weights: Weights,
     options: argparse.Namespace,
     stream: TextIO,
-) -> tuple[int, str]:
-    """Enlarge an animated picture; return how many frames it has, and a few words on it."""
+) -> tuple[int, str, dict[str, object]]:
+    """Enlarge an animated picture; return the same, less what restored it."""
     for name in (*FOR_CLIPS, "resume", "dask"):
         if getattr(options, name):
             raise UsageError(f"--{name} is for clips, and {source} is an animated picture")
@@ -251,7 +259,7 @@ def _enlarge_animation(
     _compile(choice, stream)
     made = animations.enlarge_animation(source, target, choice.nets, scale)
     (width, height), (columns, rows) = made.size, made.enlarged
-    return made.frames, f"{width} x {height} -> {columns} x {rows}"
+    return made.frames, f"{width} x {height} -> {columns} x {rows}", {}
 
 
 @contextlib.contextmanager

@@ -76,6 +76,7 @@ def evaluate(
     edge: str = "clamp",
     color: bool | None = None,
     jpeg: int | None = None,
+    crf: int | None = None,
 ) -> dict[str, Any]:
     """Measure PSNR and SSIM of a network, or another method, on the images of a folder.
 
@@ -93,6 +94,8 @@ def evaluate(
         Measure Cb, Cr and RGB as well. Default: for networks of three channels.
     jpeg
         Quality, 1 to 100, at which the small images are compressed as JPEG; None: they are not.
+    crf
+        CRF, 0 to 51, at which Y of the small images is filmed by x264; None: it is not.
 
     Returns
     -------
@@ -110,9 +113,9 @@ def evaluate(
         choose_models(method, scale)  # refuses a network for another scale
         color = method.channels == 3 if color is None else color
         method = by_network(method)
-    images = (EvaluationImage.from_file(path, scale, edge, jpeg) for path in paths_of(folder))
+    images = (EvaluationImage.from_file(path, scale, edge, jpeg, crf) for path in paths_of(folder))
     rows = [score(image, method(image), bool(color)) for image in images]
-    return summary(scale, edge, rows, jpeg)
+    return summary(scale, edge, rows, jpeg, crf)
 
 
 def _luma_of(restored: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ as never compressed. At x2 weights for quality 90 and clean ones are equal betwe
 Set5, Set14 and BSDS500; at x1 those for 83 gain 0.3 dB at 92, and lose 1.5 at 95, on LIVE1."""
 FAST = "fast-"  # begins the names of weights with few maps
 CHROMA = "chroma"  # the family that restores Cb and Cr, and leaves Y as it is
+CLIPS = "-clips"  # ends the names of weights for frames of clips
 MOST_STEPS = 3  # of a chain: x4 three times is x64
 HOW_TO_TRAIN = "`npsrcnn train` trains one in minutes (see --help)"
 
@@ -65,6 +66,11 @@ class Model:
     def quality(self) -> int | None:
         """The JPEG quality of the pictures that it was trained for; None: never compressed."""
         return self.facts.get("quality")
+
+    @property
+    def crf(self) -> int | None:
+        """The CRF of the clips that it was trained for; None: it is for pictures."""
+        return self.facts.get("crf")
 
     @property
     def strength(self) -> float:
@@ -118,7 +124,7 @@ class Models(list[Model]):
                 "name",
                 "network",
                 "scale",
-                "JPEG",
+                "for",
                 "color",
                 "weights",
                 "Set5",
@@ -132,7 +138,7 @@ class Models(list[Model]):
                 m.name,
                 m.network,
                 f"x{m.scale}",
-                "-" if m.quality is None else f"q{m.quality}",
+                "clips" if m.crf is not None else "-" if m.quality is None else f"q{m.quality}",
                 m.color,
                 f"{m.weights:,}",
                 *(f"{m.psnr[s]:.2f}" if s in m.psnr else "-" for s in ("Set5", "Set14")),
@@ -299,9 +305,21 @@ def chroma_for(quality: float) -> list[str]:
     return [f"{CHROMA}-q{min(100, max(1, round(quality)))}"]
 
 
+def clips_for(scale: float, fast: bool = False) -> str | None:
+    """Return the name of the weights for frames of clips, H.264's and its kin's; None: none ship.
+
+    They are for Y, and for compression as of x264 at CRF 22 to 31; see
+    :mod:`npsrcnn.video.restoring`.
+    """
+    there = [m for m in models() if m.crf is not None and m.name.startswith(FAST) == fast]
+    fitting = [m for m in there if m.scale == scale]
+    return max(fitting, key=lambda m: m.psnr_validation).name if fitting else None
+
+
 def _restoring_y(fast: bool) -> list[Model]:
-    """List the weights that enlarge, or restore at scale 1."""
-    return [m for m in models() if m.family != CHROMA and m.name.startswith(FAST) == fast]
+    """List the weights for pictures that enlarge, or restore at scale 1."""
+    there = [m for m in models() if m.family != CHROMA and m.crf is None]
+    return [m for m in there if m.name.startswith(FAST) == fast]
 
 
 def _is_worth_restoring(quality: float, there: Sequence[Model]) -> bool:

@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 
 from npsrcnn.errors import UserError, describe
 from npsrcnn.runtime.files import quoted
+from npsrcnn.video.quantizers import read_quantizer
 
 RAW = {"h264", "hevc", "m4v", "mpegvideo", "obu", "vvc", "avs2", "avs3"}
 """FFmpeg's names of streams without a container, and so without times."""
@@ -34,6 +35,7 @@ DOLBY_VISION_DATA = {Type.DOVI_RPU_BUFFER, Type.DOVI_METADATA}
 DOLBY_VISION_TAGS = {"dvh1", "dvhe", "dva1", "dvav"}
 ALPHA_BESIDE = {"vp8", "vp9"}
 """Codecs whose alpha lies beside the picture, where only libvpx's decoders look."""
+MOST_QUANTIZERS = 20  # key frames whose headers are read
 LOOK_SECONDS = 1  # between two key frames that are decoded
 FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 MASTERING_RATIONALS = 10  # of AVMasteringDisplayMetadata: R, G, B, white (x, y), least, most
@@ -96,7 +98,8 @@ class Clip:
     hdr : str
         Mastering display and light levels in the words of x265, or nothing.
     quantizer : float or None
-        Mean QP of the key frames of H.264 of 8 bits, 0 to 51; None of other codecs.
+        Mean QP of key frames of H.264 of 8 bits, 0 to 51, or what comes near it of H.265, VP9 and
+        AV1, see :mod:`npsrcnn.video.quantizers`; None of other codecs.
     has_alpha, has_dolby_vision, has_dynamic_hdr : bool
         Alpha is VP8's and VP9's, which lies beside the picture.
     companions : tuple of Companion
@@ -223,6 +226,9 @@ class _Findings:
         time = float(packet.pts * packet.time_base)
         if packet.is_keyframe and time >= self._next_look:
             self._next_look = time + LOOK_SECONDS
+            if len(self.quantizers) < MOST_QUANTIZERS:
+                told = read_quantizer(packet, self.stream)
+                self.quantizers += [] if told is None else [told]
             self._look(packet)
 
     def _look(self, packet: av.Packet[VideoStream] | None) -> None:

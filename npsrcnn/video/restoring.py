@@ -1,23 +1,30 @@
-"""Choose weights by how strongly a clip was compressed, which H.264 says in every frame.
+"""Choose weights by how strongly a clip was compressed: by the quantizer of its key frames.
 
-Its quantizer QP stands for a step of ``2 ** ((QP - 4) / 6)`` by which all frequencies are divided.
-Weights for JPEG pictures whose table is 3.6 times as strong, in percent of the standard's, restore
-a clip best, or nearly: measured at x2 from CRF 12 to 32 on two moving pictures, see
+Weights for frames of clips, where they ship, restore best what is quantized as x264 does at CRF 22
+to 31. Else those for JPEG pictures are taken whose table takes away about as much: at x264's CRF 20
+of quality 94, at 28 of 80, at 36 of 45. Below that clean weights are best. All was measured at x2
+on moving windows of photographs, in x264, x265, VP9 and AV1: see the weights' README, and
 ``python -m benchmarks.video --quality``.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from npsrcnn.errors import UserError
-from npsrcnn.pixels.jpeg import quality_of_strength
+from npsrcnn.model.shipped import FAST, clips_for
+from npsrcnn.pixels.jpeg import quality_of_strength, strength_of_quality
 from npsrcnn.upscaling.choice import Automatic, Choice, Chosen, choose
 from npsrcnn.upscaling.source_quality import AUTO, CLEAN
 
-STRENGTH_PER_STEP = 3.6
+CLIP_QUANTIZERS = 21.5, 31.0  # between which weights for clips are ahead of all others
+QUALITIES = {20: 94, 24: 87, 28: 80, 32: 62, 36: 45, 51: 6}
+"""JPEG quality whose weights restore clips of a quantizer best, or nearly."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,16 @@ class Weights:
 
 
 def quality_of_quantizer(quantizer: float) -> int:
-    """Return the JPEG quality, 1 to 100, whose weights fit an H.264 quantizer, 0 to 51."""
-    strength = STRENGTH_PER_STEP * 2 ** ((quantizer - 4) / 6)
+    """Return the JPEG quality, 1 to 100, whose weights fit a quantizer of H.264, 0 to 51.
+
+    Between those of :data:`QUALITIES` the logarithm of the strength goes straight, and below them
+    on as between the first two.
+    """
+    at = list(QUALITIES)
+    strengths = np.log([strength_of_quality(quality) for quality in QUALITIES.values()])
+    slope = (strengths[1] - strengths[0]) / (at[1] - at[0])
+    below = slope * min(0, quantizer - at[0])
+    strength = math.exp(below + np.interp(quantizer, at, strengths))
     return min(100, max(1, round(quality_of_strength(strength))))
 
 
@@ -114,14 +129,17 @@ def choose_for(
     """
     if scale == 1 and quantizer is None:
         raise UserError("nothing says how it was compressed: give --source-quality, as 40")
-    how = partial(choose, None, scale, fast=fast, orientations=orientations, device=device)
+    how = partial(choose, scale=scale, fast=fast, orientations=orientations, device=device)
     if quantizer is not None:
+        least, most = CLIP_QUANTIZERS
+        if least <= quantizer <= most and (name := clips_for(scale, fast)):
+            return _for_all(how(name))
         try:
-            return _for_all(how(quality_of_quantizer(quantizer)))
+            return _for_all(how(None, source_quality=quality_of_quantizer(quantizer)))
         except UserError:
             if scale == 1:
                 raise
-    return _for_all(how(CLEAN))
+    return _for_all(how(None, source_quality=CLEAN))
 
 
 def _for_all(found: tuple[Choice, float]) -> Chosen:
@@ -133,9 +151,11 @@ def _for_all(found: tuple[Choice, float]) -> Chosen:
 
 def comment_on(quantizer: float | None, choice: Chosen) -> str:
     """Say what was chosen for a clip that was compressed; nothing of another."""
-    if quantizer is None or choice.decision.quality is None:
+    if quantizer is None:
         return ""
-    return (
-        f"H.264 of quantizer {quantizer:.0f}, about as JPEG of quality {choice.decision.quality}: "
-        f"restored with {choice.names[0]}"
-    )
+    said, name = f"compressed as H.264 at quantizer {quantizer:.0f}", choice.names[0]
+    if choice.decision.quality is not None:
+        return f"{said}, about as JPEG of quality {choice.decision.quality}: restored with {name}"
+    if name == clips_for(choice.nets[0].scale or 0, name.startswith(FAST)):
+        return f"{said}: restored with {name}"
+    return ""

@@ -36,6 +36,18 @@ def test_a_clip_goes_beside_its_source(folder, capsys):
     assert sorted(path.name for path in folder.iterdir()) == ["a.mp4", "a_x2.mp4", "model.npz"]
 
 
+def test_it_says_what_restores_a_clip_and_why(folder, capsys):
+    make_clip(folder / "b.mkv", 3, codec="libx265", options={"crf": "33"}, size=(80, 72))
+    arguments = ["b.mkv", "--scale", "2", "--fast", "--json", "r.json"]
+    assert main(arguments) == 0
+    row = json.loads((folder / "r.json").read_text())["clips"][0]
+    assert row["weights"] == ["fast-x2-clips"] and 21.5 < row["quantizer"] < 31
+    said = f"compressed as H.264 at quantizer {row['quantizer']:.0f}: restored with fast-x2-clips"
+    assert f"b.mkv: {said}" in capsys.readouterr().out
+    assert main([*arguments, "--source-quality", "40", "-o", "other.mkv"]) == 0
+    assert "weights" not in json.loads((folder / "r.json").read_text())["clips"][0]
+
+
 def test_many_clips_into_a_folder_and_one_that_fails(folder, capsys):
     make_clip(folder / "b.avi", 3, codec="mpeg4", time_base=Fraction(1, 25), pts=[0, 1, 2],
               last_duration=1)  # fmt: skip
@@ -105,6 +117,9 @@ def test_of_clips_at_their_size_the_quality_is_said(folder, capsys):
 
 def test_without_pyav_the_extra_is_named(folder, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "av", None)
+    assert command("away.mp4") == 1
+    said = capsys.readouterr().err
+    assert "away.mp4" in said and "PyAV" not in said and said.count("\n") == 1
     assert command("a.mp4") == 1
     assert 'pip install "npsrcnn[video]"' in capsys.readouterr().err
 

@@ -11,6 +11,7 @@ from networks import (
     asymmetric,
     shipped_weights,
 )
+from random_inputs import random_net
 
 import npsrcnn
 from npsrcnn.errors import UserError
@@ -43,7 +44,7 @@ def test_models_are_listed_by_name_and_number(weights):
         "name",
         "network",
         "scale",
-        "JPEG",
+        "for",
         "color",
         "weights",
         "Set5",
@@ -71,6 +72,16 @@ def test_the_best_is_chosen_by_validation_not_by_set5(weights, rng):
     assert shipped.best_for(3) == "9-5-5-x3"
     assert shipped.best_for(3, color="rgb") == "9-1-5-x3-rgb"
     assert shipped.best_for(2) == "9-1-5-x2"
+    assert shipped.clips_for(2) is None
+    for name, psnr in (("9-1-5-x2-clips", 40.0), ("fast-x2-clips", 41.0), ("9-3-5-x2-clips", 39.0)):
+        net = random_net("9-1-5", scale=2, seed=8)
+        net.metadata |= {"crf": 28, "psnr_validation": psnr}
+        net.save(shipped.FOLDER / f"{name}.npz")
+    assert shipped.best_for(2) == "9-1-5-x2" and shipped.anchors("9-1-5-x2")[-1].crf is None
+    assert shipped.clips_for(2) == "9-1-5-x2-clips"
+    assert shipped.clips_for(2, fast=True) == "fast-x2-clips"
+    assert shipped.clips_for(3) is None
+    assert "9-1-5-x2-clips  9-1-5    x2     clips  y" in repr(npsrcnn.models())
     boast = asymmetric(rng, scale=3, psnr={"Set5": 40.0})  # says nothing of validation
     boast.save(weights / "boast.npz")
     assert shipped.best_for(3) == "9-5-5-x3"

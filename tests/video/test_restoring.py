@@ -1,4 +1,4 @@
-"""Weights by the quantizer of H.264."""
+"""Weights by the quantizer of a clip."""
 
 from __future__ import annotations
 
@@ -17,24 +17,40 @@ def test_a_clip_of_h264_says_its_quantizer(tmp_path):
     assert look_through(make_clip(tmp_path / "a.mkv", 2, codec="ffv1")).quantizer is None
 
 
-def test_six_more_of_the_quantizer_are_twice_the_strength():
-    assert [quality_of_quantizer(quantizer) for quantizer in (0, 26, 28, 34, 51)] == [
-        99, 77, 71, 43, 6
-    ]  # fmt: skip
+def test_a_larger_quantizer_gets_weights_for_stronger_compression():
+    found = [quality_of_quantizer(quantizer) for quantizer in (0, 16, 20, 26, 30, 36, 51)]
+    assert found == [100, 97, 94, 84, 72, 45, 6]
+    every = [quality_of_quantizer(quantizer / 4) for quantizer in range(4 * 51 + 1)]
+    assert every == sorted(every, reverse=True)
 
 
 def test_stronger_compression_gets_weights_for_it():
     assert choose_for(None, 2).names == ("9-5-5-x2",)
     strong = choose_for(34, 2)
-    assert strong.names == ("9-5-5-x2-q43",)
-    assert comment_on(34, strong).startswith("H.264 of quantizer 34, about as JPEG of quality 43: ")
+    assert strong.names == ("9-5-5-x2-q54",)
+    said = (
+        "compressed as H.264 at quantizer 34, about as JPEG of quality 54: restored with 9-5-5-x2-"
+    )
+    assert comment_on(34, strong).startswith(said)
     assert comment_on(None, strong) == ""
-    assert choose_for(34, 1).names == ("9-5-5-x1-q43",)
+    assert choose_for(34, 1).names == ("9-5-5-x1-q54",)
+
+
+def test_weights_for_clips_are_taken_where_they_are_ahead():
+    found = {q: choose_for(q, 2, fast=True) for q in (15, 21, 22, 27, 31, 33)}
+    assert [choice.names[0] for choice in found.values()] == [
+        "fast-x2-q98", "fast-x2-q93", *["fast-x2-clips"] * 3, "fast-x2-q58"
+    ]  # fmt: skip
+    said = comment_on(27, found[27])
+    assert said == "compressed as H.264 at quantizer 27: restored with fast-x2-clips"
+    assert choose_for(27, 3, fast=True).names == ("fast-x3-q82",)  # none ship for x3
+    orientations = choose_for(27, 2, fast=True, orientations=True)
+    assert orientations.names == ("fast-x2-clips",) and len(orientations.nets[0].layers) == 3
 
 
 def test_where_no_others_fit_it_is_those_for_clean_clips_and_at_scale_1_an_error(monkeypatch):
-    def choose(model, scale, quality, **how):
-        if quality != "clean":
+    def choose(model, scale, source_quality, **how):
+        if source_quality != "clean":
             raise UserError("none ship")
         return found, scale
 
@@ -49,7 +65,7 @@ def test_where_no_others_fit_it_is_those_for_clean_clips_and_at_scale_1_an_error
 
 def test_each_clip_has_weights_of_its_own_unless_one_kind_is_asked_for():
     chosen, scale, comment = Weights(None, 2).for_clip(34)
-    assert (chosen.names, scale) == (("9-5-5-x2-q43",), 2)
+    assert (chosen.names, scale) == (("9-5-5-x2-q54",), 2)
     assert comment == comment_on(34, chosen) != ""
     clean, scale, comment = Weights(None, 2, "clean").for_clip(34)
     assert (clean.names, scale, comment) == (("9-5-5-x2",), 2, "")
