@@ -174,6 +174,19 @@ def test_damage_is_told_in_one_line(net, tmp_path, suffix):
         assert "\n" not in str(error.value) and str(error.value).startswith(str(path))
 
 
+@pytest.mark.parametrize("size", [0, 2**31 - 1, 2**64 - 1, 2**64 - 16])
+def test_heaps_in_which_the_library_would_go_round_for_ever_are_refused(net, tmp_path, size):
+    write_h5(tmp_path / "net.h5", net, sequential(net))
+    data = bytearray((tmp_path / "net.h5").read_bytes())
+    first = data.index(b"GCOL") + 16
+    data[first + 8 : first + 16] = size.to_bytes(8, "little")
+    for number in (0, 1):
+        data[first] = number
+        (tmp_path / "net.h5").write_bytes(data)
+        with pytest.raises(UserError, match=r"or damaged .a heap whose objects reach beyond it"):
+            load(tmp_path / "net.h5")
+
+
 def test_without_the_package_one_line_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     (tmp_path / "net.h5").write_bytes(b"x")
