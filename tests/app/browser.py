@@ -29,24 +29,26 @@ FLAGS = (
     "--window-size=1300,1000",
 )
 PATIENCE = 90  # seconds; a busy machine is slow
-CUT = """
-import socket, sys
-connect, look_up = socket.socket.connect, socket.getaddrinfo
+# Python imports it at the start of each process: of the app, and of all that the app starts.
+GUARD = """
+import os, sys
+log = os.open(os.environ["NPSRCNN_GUARD"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def say(*words):
+    os.write(log, (" ".join(map(str, words)) + chr(10)).encode())
 def local(host):
     return host in (None, "", "localhost", "0.0.0.0", "::1") or str(host).startswith("127.")
-def guarded(self, address):
-    if isinstance(address, tuple) and not local(address[0]):
-        print("REACHED OUT", address, flush=True)
+def guard(event, arguments):
+    if event == "socket.connect":
+        host = arguments[1][0] if isinstance(arguments[1], tuple) else None
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        host = arguments[0]
+    else:
+        return
+    if not local(host.decode() if isinstance(host, bytes) else host):
+        say("REACHED OUT", host, sys.argv)
         raise OSError("no network")
-    return connect(self, address)
-def guarded_look_up(host, *more, **options):
-    if not local(host):
-        print("REACHED OUT", host, flush=True)
-        raise socket.gaierror("no network")
-    return look_up(host, *more, **options)
-socket.socket.connect, socket.getaddrinfo = guarded, guarded_look_up
-from npsrcnn.commands.app import main
-sys.exit(main(sys.argv[1:]))
+sys.addaudithook(guard)
+say("GUARDED", os.getpid(), *sys.orig_argv[1:4])
 """
 
 
@@ -61,10 +63,11 @@ def failures(said):
 
 
 class App:
-    """A running app: its address, what it has said, and where its files are."""
+    """A running app: its address, what it has said, its processes, and where its files are."""
 
-    def __init__(self, process, said, folder):
-        self._process, self._said, self.folder = process, said, folder
+    def __init__(self, process, said, guard, folder):
+        self._process, self._said, self._guard = process, said, guard
+        self.folder = folder
         wait_until(lambda: "is at http" in self.said, lambda: self.said)
         self.address = self.said.split(" is at ")[1].split()[0].rstrip("/")
 
@@ -73,35 +76,65 @@ class App:
         assert self._process.poll() is None, self._said.read_text()
         return self._said.read_text()
 
+    def started(self, module=""):
+        """Process numbers of what it has started, with the network cut, of that name."""
+        lines = [line.split() for line in self._guard.read_text().splitlines()]
+        return [
+            int(words[1])
+            for words in lines
+            if words[0] == "GUARDED" and (not module or module in words[2:])
+        ]
+
+    def running(self, module):
+        """Those that still run: a process that has ended has no command line."""
+        return [number for number in self.started(module) if is_running(number)]
+
     @property
     def tabs(self):
         return list(self.folder.glob("npsrcnn-app-*/tab-*"))
+
+
+def is_running(number):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{number}/cmdline").read_bytes() != b""
+    return False
 
 
 @contextlib.contextmanager
 def running_app(*arguments):
     """Start the app; at the end nothing of it is left."""
     pytest.importorskip("gradio", reason="the app needs gradio")
-    folder = Path(tempfile.mkdtemp())
-    said = folder / "said.txt"
-    environment = os.environ | {"TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
+    folder, notes = Path(tempfile.mkdtemp()), Path(tempfile.mkdtemp())
+    said, guard = notes / "said.txt", notes / "guard.txt"
+    (notes / "sitecustomize.py").write_text(GUARD)
+    paths = [str(notes), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {
+        "TMPDIR": str(folder),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "NPSRCNN_GUARD": str(guard),
+    }
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    command = [sys.executable, "-c", CUT, "--no-browser", "--port", port, *arguments]
+    command = [sys.executable, "-m", "npsrcnn", "app", "--no-browser", "--port", port, *arguments]
     with open(said, "wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
     try:
-        yield App(process, said, folder)
+        app = App(process, said, guard, folder)
+        yield app
         process.terminate()
         assert process.wait(PATIENCE) == 0, said.read_text()
-        left = [path.name for path in folder.rglob("*") if path.is_file() and path != said]
+        left = [path.name for path in folder.rglob("*") if path.is_file()]
         assert left == []  # no upload and no result; Gradio leaves an empty folder
         assert failures(said.read_text()) == []
-        assert "REACHED OUT" not in said.read_text(), said.read_text()
+        assert "REACHED OUT" not in guard.read_text(), guard.read_text()
+        assert process.pid in app.started("app")
+        wait_until(lambda: not any(map(is_running, app.started(""))))
     finally:
         process.kill()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(notes)
 
 
 @contextlib.contextmanager
@@ -128,17 +161,18 @@ def running_browser():
 def check_browser(driver, but=()):
     """Assert that nothing went wrong on a page, and that it asked only this machine.
 
-    ``but`` are parts of messages that do not count. (Addresses of chrome: are Chromium's own.)
+    ``but`` are parts of messages that do not count. (Addresses of chrome are Chromium's own.)
     """
     errors = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-    assert [text for text in errors if not any(part in text for part in but)] == []
+    errors = [text for text in errors if not any(part in text for part in but)]
+    assert errors == [], errors
     for entry in driver.get_log("performance"):
         message = json.loads(entry["message"])["message"]
         if message["method"] == "Network.requestWillBeSent":
             address = message["params"]["request"]["url"]
-            assert address.startswith(
-                ("http://127.0.0.1:", "data:", "blob:", "file:", "chrome:")
-            ), address
+            assert address.startswith(("http://127.0.0.1:", "data:", "blob:", "file:", "chrome")), (
+                address
+            )
 
 
 def wait_until(condition, tell=lambda: ""):
@@ -155,7 +189,7 @@ class Page:
     """What a person does on the page."""
 
     # Gradio's script says so where a page is left while a handler still has more to show.
-    LEFT = ("AbortError: signal is aborted", '"Connection errored out. "')
+    LEFT = ("AbortError: ", '"Connection errored out. "')
 
     def __init__(self, driver, address):
         self.driver = driver

@@ -6,6 +6,7 @@ import json
 import re
 import urllib.error
 import urllib.request
+import zipfile
 
 import numpy as np
 import pytest
@@ -123,11 +124,72 @@ def test_a_training_stopped_and_a_tab_closed(page, app):
     page.tab("Train")
     page.find("#train").click()
     page.wait_for("#train-status", "Training")
+    wait_until(lambda: app.running("npsrcnn.train"))
     assert app.tabs
     page.find("#train-stop").click()
     page.wait_for("#train-status", "Done", "Stopped")
+    assert not app.running("npsrcnn.train")
+    page.wait_for("#train-status", "Done")
+    page.find("#train").click()
+    wait_until(lambda: app.running("npsrcnn.train"))
     page.leave()
     wait_until(lambda: not app.tabs, lambda: str(app.tabs))  # with all files of that tab
+    assert not app.running("npsrcnn.train") and app.started("npsrcnn.app.compiling")
+
+
+def test_two_at_once_fifty_files_and_cancels(driver, app, files, rng):
+    """One sends fifty pictures; the other a large one, and then a clip, and thinks better of it."""
+    (files / "many").mkdir()
+    many = [files / "many" / f"{i}.{'jpg' if i % 2 else 'png'}" for i in range(50)]
+    for path in many:
+        Image.fromarray(waves(rng)).save(path)
+    one = Page(driver, app.address)
+    one.choose("#weights", "a file of mine")
+    one.upload("#own-weights", files / "mine.npz")
+    one.upload("#pictures", *many)
+    first = driver.current_window_handle
+    one.find("#enlarge").click()
+
+    driver.switch_to.new_window("tab")
+    other = Page(driver, app.address)
+    Image.new("RGB", (6000, 2000), "teal").save(files / "large.png")
+    other.choose("#weights", "fast")
+    other.upload("#pictures", files / "large.png")
+    other.find("#enlarge").click()
+    other.wait_for("#status", "% computed")
+    other.find("#cancel").send_keys("\ue007")  # the enter key
+    assert "then cancelled; 1 were not" in other.wait_for("#status", "were not")
+
+    driver.switch_to.window(first)
+    one.wait_for("#status", "50 of 50 enlarged")
+    (files / "saved").mkdir()
+    one.download("#download", files / "saved", "enlarged.zip")
+    out = files / "command"
+    argv = [str(files / "many"), "--model", str(files / "mine.npz"), "-o", str(out)]
+    assert upscale.main(argv) == 0
+    with zipfile.ZipFile(files / "saved" / "enlarged.zip") as archive:
+        saved = {name: archive.read(name) for name in archive.namelist()}
+    assert saved == {path.name: path.read_bytes() for path in out.iterdir()} and len(saved) == 50
+    one.leave()
+
+    driver.switch_to.window(next(name for name in driver.window_handles if name != first))
+    other = Page(driver, app.address)
+    frames = [Image.new("RGB", (400, 300), (20 * i, 0, 0)) for i in range(12)]
+    frames[0].save(files / "long.gif", save_all=True, append_images=frames[1:])
+    other.upload("#pictures", files / "long.gif")
+    for end in ("cancel", "close"):
+        other.find("#enlarge").click()
+        other.wait_for("#status", "frame ")
+        assert len(app.running("npsrcnn.app.clips")) == 1
+        if end == "cancel":
+            other.find("#cancel").click()
+            other.wait_for("#status", "then cancelled; 1 were not")
+            assert app.running("npsrcnn.app.clips") == []
+    other.leave()
+    wait_until(lambda: not app.tabs, lambda: str(app.tabs))
+    assert app.running("npsrcnn.app.clips") == [] and failures(app.said) == []
+    driver.close()
+    driver.switch_to.window(first)
 
 
 @pytest.fixture
