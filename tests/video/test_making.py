@@ -118,3 +118,28 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(tmp_path):
     assert "\n" not in describe(caught.value)
     assert sorted(path.name for path in plan.parts.glob("0*")) == ["00000.json", "00000.mkv"]
     assert make_from(plan, resume=True).frames == 30
+
+
+PEAK = """
+import os, resource
+from pathlib import Path
+from moving import make_clip
+from networks import identity
+from npsrcnn.video.clips import look_through
+from npsrcnn.video.making import make_clip as make_from
+from npsrcnn.video.plan import Wishes, make_plan
+for frames in (60, 600):
+    source = make_clip(Path(os.environ["FOLDER"]) / f"{frames}.mkv", frames, (160, 96))
+    target = source.with_name(f"{frames}_x2.mkv")
+    wishes = Wishes(preset="ultrafast")
+    make_from(make_plan(look_through(source), target, [identity(scale=2)], 2, wishes))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts kilobytes as Linux does")
+def test_memory_does_not_grow_with_length(tmp_path):
+    """Of 540 frames more, kept as they are decoded or enlarged, it would by 12 or 50 MB."""
+    short, long = map(int, run_python(PEAK, FOLDER=str(tmp_path)).split())
+    assert long < short + 8_000
