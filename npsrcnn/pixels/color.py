@@ -6,6 +6,8 @@ are affine, ``out = matrix @ in + offset``, and one compiled loop does either.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from npsrcnn.runtime.jit import jit
@@ -86,17 +88,20 @@ def to_rgb(white: float) -> tuple[np.ndarray, np.ndarray]:
     return _TO_RGB, -(_TO_RGB @ _ZERO) * white
 
 
-def convert(planes: np.ndarray, matrix: np.ndarray, offset: np.ndarray, result: np.ndarray) -> None:
-    """Set ``result[y, x] = matrix @ planes[:, y, x] + offset`` for every pixel.
+def convert(
+    planes: Iterable[np.ndarray], matrix: np.ndarray, offset: np.ndarray, result: np.ndarray
+) -> None:
+    """Set ``result[y, x] = matrix @ (a, b, c)[y, x] + offset`` for every pixel.
 
-    ``planes`` are (3, H, W), of any strides, but 2.6 times as fast if contiguous; ``result`` is
-    (H, W, channels). Sums are float64. An integer ``result`` is rounded and limited to its type.
+    ``planes`` are a, b, c, each (H, W), of one dtype and like strides, fastest if contiguous;
+    ``result`` is (H, W, channels). Sums are float64. An integer ``result`` is rounded and limited
+    to its type.
     """
     height, width, channels = result.shape
     side_by_side = channels == 3 and result.flags.c_contiguous
     rows = result.reshape(height, -1) if side_by_side else np.empty((0, 0), result.dtype)
-    if not (planes.flags.writeable and planes.flags.aligned):
-        planes = planes.copy()  # sooner than to have Numba compile the kernel once more
+    # Copied sooner than to have Numba compile the kernel once more.
+    a, b, c = (np.require(plane, requirements=["A", "W"]) for plane in planes)
     top = peak(result.dtype) if result.dtype.kind == "u" else 0.0
     block = max(1, PIECE_PIXELS // width)
 
@@ -104,30 +109,33 @@ def convert(planes: np.ndarray, matrix: np.ndarray, offset: np.ndarray, result: 
         stop = min((i + 1) * block, height)
         lines = np.empty((3, BLOCK_COLUMNS))
         values = np.empty((channels, BLOCK_COLUMNS), result.dtype)
-        _convert_rows(i * block, stop, planes, matrix, offset, top, lines, values, result, rows)
+        _convert_rows(i * block, stop, a, b, c, matrix, offset, top, lines, values, result, rows)
 
     parallel(piece, -(-height // block))
 
 
 @jit
-def _convert_rows(start, stop, planes, matrix, offset, top, lines, values, result, rows):
+def _convert_rows(start, stop, a, b, c, matrix, offset, top, lines, values, result, rows):
     # a channel of some columns at a time, into ``values``; from there to ``rows``, if there are
     # some, whose known step of three becomes SIMD: 16 times as fast as to ``result``
     for i in range(start, stop):
         for left in range(0, result.shape[1], values.shape[1]):
             n = min(values.shape[1], result.shape[1] - left)
-            for c in range(3):
-                for j in range(n):
-                    lines[c, j] = planes[c, i, np.uint64(left + j)]
-            for c in range(len(values)):
-                m0, m1, m2, b = matrix[c, 0], matrix[c, 1], matrix[c, 2], offset[c]
+            for j in range(n):
+                lines[0, j] = a[i, np.uint64(left + j)]
+            for j in range(n):
+                lines[1, j] = b[i, np.uint64(left + j)]
+            for j in range(n):
+                lines[2, j] = c[i, np.uint64(left + j)]
+            for k in range(len(values)):
+                m0, m1, m2, zero = matrix[k, 0], matrix[k, 1], matrix[k, 2], offset[k]
                 if top > 0:
                     for j in range(n):
-                        value = m0 * lines[0, j] + m1 * lines[1, j] + m2 * lines[2, j] + b
-                        values[c, j] = min(max(np.floor(value + 0.5), 0.0), top)
+                        value = m0 * lines[0, j] + m1 * lines[1, j] + m2 * lines[2, j] + zero
+                        values[k, j] = min(max(np.floor(value + 0.5), 0.0), top)
                 else:
                     for j in range(n):
-                        values[c, j] = m0 * lines[0, j] + m1 * lines[1, j] + m2 * lines[2, j] + b
+                        values[k, j] = m0 * lines[0, j] + m1 * lines[1, j] + m2 * lines[2, j] + zero
             if len(rows):
                 row = rows[i, 3 * left : 3 * (left + n)]
                 for j in range(n):
@@ -135,9 +143,9 @@ def _convert_rows(start, stop, planes, matrix, offset, top, lines, values, resul
                     row[np.uint64(3 * j + 1)] = values[1, j]
                     row[np.uint64(3 * j + 2)] = values[2, j]
             else:
-                for c in range(len(values)):
+                for k in range(len(values)):
                     for j in range(n):
-                        result[i, np.uint64(left + j), c] = values[c, j]
+                        result[i, np.uint64(left + j), k] = values[k, j]
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

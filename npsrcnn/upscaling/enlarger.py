@@ -214,25 +214,19 @@ class _Step(NamedTuple):
         for first in range(top, bottom, step):
             strip = first, min(first + step, bottom)
             part = slice(*(row - top for row in strip))
-            whole = self._enlarged(planes, corner, strip, columns, enlarged[:, part])
+            others = self._enlarged(planes[net.channels :], corner, strip, columns)
+            whole = [*np.ascontiguousarray(enlarged[:, part]), *others]
             result[part] = pixels_of(whole, net, white, pixels)
         return result
 
     def _enlarged(
-        self,
-        planes: np.ndarray,
-        corner: tuple[int, int],
-        rows: Span,
-        columns: Span,
-        first: np.ndarray | tuple[()] = (),
+        self, planes: np.ndarray, corner: tuple[int, int], rows: Span, columns: Span
     ) -> np.ndarray:
-        """Enlarge a window of each plane, but for the ``first`` ones, which are given."""
+        """Enlarge a window of each plane."""
         shape = len(planes), rows[1] - rows[0], columns[1] - columns[0]
         result = np.empty(shape, np.float32)
         for i, plane in enumerate(planes):
-            if i < len(first):
-                result[i] = first[i]
-            elif self.resizer.shape == self.resizer.size:
+            if self.resizer.shape == self.resizer.size:
                 (top, bottom), (left, right) = rows, columns
                 result[i] = plane[
                     top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]
@@ -263,9 +257,11 @@ def planes_of(pixels: np.ndarray, net: SRCNN, white: float) -> np.ndarray:
     return planes
 
 
-def pixels_of(enlarged: np.ndarray, net: SRCNN, white: float, like: np.ndarray) -> np.ndarray:
+def pixels_of(
+    enlarged: Sequence[np.ndarray] | np.ndarray, net: SRCNN, white: float, like: np.ndarray
+) -> np.ndarray:
     """Convert planes back to pixels with the channels and dtype of ``like``."""
-    shape = (*enlarged.shape[1:], *like.shape[2:])
+    shape = (*enlarged[0].shape, *like.shape[2:])
     if len(enlarged) == 3:
         back, offset = (np.eye(3), np.zeros(3)) if net.color == "rgb" else to_rgb(1.0)
         if like.ndim == 2:  # of three channels, if the network has three, the mean
