@@ -39,6 +39,17 @@ def maps_of(net: SRCNN, inputs: np.ndarray) -> list[np.ndarray]:
     return found
 
 
+def count_dead_maps(net: SRCNN, inputs: np.ndarray) -> list[int]:
+    """Count the dead maps after each ReLU, as far as ``inputs``, (N, c, H, W), show them."""
+    return [int((part_above_zero(maps) < DEAD_BELOW).sum()) for maps in maps_of(net, inputs)]
+
+
+def part_above_zero(maps: np.ndarray) -> np.ndarray:
+    """Return of each map, (N, n, H, W) in all, the part of pixels at which it is: (n,), float64."""
+    part: np.ndarray = (maps > 0).mean(axis=(0, 2, 3))
+    return part
+
+
 def revive_dead_maps(net: SRCNN, inputs: np.ndarray, seed: int = 0) -> SRCNN:
     """Return a network of the same function, as far as ``inputs`` show it, without dead maps.
 
@@ -59,7 +70,7 @@ def revive_dead_maps(net: SRCNN, inputs: np.ndarray, seed: int = 0) -> SRCNN:
     rng = np.random.default_rng(seed)
     layers = [(w.copy(), b.copy()) for w, b in net.layers]
     for (w, b), (following, _), maps in zip(layers, layers[1:], maps_of(net, inputs), strict=False):
-        part = (maps > 0).mean(axis=(0, 2, 3))
+        part = part_above_zero(maps)
         contribution = maps.std(axis=(0, 2, 3)) * np.sqrt(np.square(following).sum((0, 2, 3)))
         dead = np.flatnonzero(part < DEAD_BELOW)
         others = np.flatnonzero((part >= DEAD_BELOW) & (part < LINEAR_FROM))

@@ -25,13 +25,12 @@ from npsrcnn.model.network import INITS, SRCNN, parse_name
 from npsrcnn.training.optimizers import SGD, Adam, Optimizer, State, paper_factors
 from npsrcnn.training.ranks import ALONE, Ranks
 from npsrcnn.training.recipes import RECIPES, Recipe
-from npsrcnn.training.runs import CHECKPOINT, Run
+from npsrcnn.training.runs import CHECKPOINT, Run, sample_of
 from npsrcnn.training.settings import DEAD_LEAVES, DEFAULT_MINUTES, Length, RunSettings, label_of
 from npsrcnn.training.soap import SOAP
 from npsrcnn.training.trainer import Trainer, load_checkpoint
 
 SUB_IMAGE = 33  # pixels, f_sub of the paper
-SUB_IMAGES_TO_FIND_DEAD_MAPS = 1024  # at most
 DEAD_LEAVES_TRAINED = 400  # images
 DEAD_LEAVES_MEASURED = 10  # others, where none are given to measure PSNR on
 
@@ -119,9 +118,7 @@ def _build(opened: Opened, started: float, device: str, ranks: Ranks) -> Run:
     source = source_of(settings, recipe, training, net.margin)
     check_batch_size(len(source), settings.batch)
     if settings.revive_dead and opened.state is None:
-        size = min(SUB_IMAGES_TO_FIND_DEAD_MAPS, len(source))
-        with contextlib.closing(source.batches(settings.seed, 0, size)) as batches:
-            net = revive_dead_maps(net, next(batches)[0], settings.seed)
+        net = revive_dead_maps(net, sample_of(source, settings.seed), settings.seed)
     initial_filters = net.layers[0][0].copy()
     trainer = trainer_on(device)(
         net,

@@ -17,15 +17,19 @@ import numpy as np
 from tqdm import tqdm
 
 from npsrcnn.datasets.compression import in_words
+from npsrcnn.datasets.protocols import Source
 from npsrcnn.errors import DataError, UserError, describe
 from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.evaluation.scores import mean_psnr
+from npsrcnn.model.dead_maps import count_dead_maps
 from npsrcnn.runtime.files import quoted, write_atomically
 from npsrcnn.training.settings import Length, RunSettings, label_of
 from npsrcnn.training.trainer import Trainer, save_checkpoint
 
 MEASURE_EVERY, LEAST_PAUSE = 30.0, 2.0  # seconds: where an epoch takes longer; between any two
 CHECKPOINT, LOG, BEST, LAST = "checkpoint.npz", "log.csv", "best.npz", "last.npz"
+SUB_IMAGES_TO_FIND_DEAD_MAPS = 1024  # at most
+MOST_DEAD = 0.1  # of a layer's maps: with more of them dead, a training says so at its end
 COLUMNS = ("seconds", "epoch", "step", "sub_images", "rate", "loss", "psnr", "psnr_bicubic")
 
 
@@ -195,6 +199,7 @@ class Run:
                 f"PSNR        {row['psnr_bicubic']:.2f} dB bicubic, {row['psnr']:.2f} dB now: "
                 f"{row['psnr'] - row['psnr_bicubic']:+.2f} dB, on {len(self.images)} images"
                 + ("" if settings.eval or settings.hold_out else " of dead leaves"),
+                *self._dead_maps(),
                 f"best model  {best}",
                 f"last model  {folder / LAST}",
                 f"log         {folder / LOG}",
@@ -203,6 +208,23 @@ class Run:
                 f"--model {quoted(best)}",
             ]
         )
+
+    def _dead_maps(self) -> list[str]:
+        """Return a line that says how many ReLU maps of the last model are dead, if many are."""
+        net = self.trainer.averaged()
+        counts = count_dead_maps(net, sample_of(self.trainer.source, self.settings.seed))
+        found = [
+            f"{dead} of {maps} maps of layer {layer}"
+            for layer, (dead, maps) in enumerate(zip(counts, net.n, strict=True), 1)
+            if dead > MOST_DEAD * maps
+        ]
+        if not found:
+            return []
+        last = quoted(self.folder.resolve() / LAST)
+        return [
+            f"dead        {', '.join(found)}: go on with --init {last} --revive-dead "
+            "and a lower --lr"
+        ]
 
     def _write_log(self) -> None:
         with (
@@ -227,6 +249,13 @@ class Run:
         rate = len(self._losses) * self.trainer.batch / (time.monotonic() - self._measured)
         bar.set_postfix_str(f"loss {loss:.4f}, {rate:,.0f} sub-images/s", refresh=False)
         bar.update(min(1.0, self.progress(self.trainer.step)) - bar.n)
+
+
+def sample_of(source: Source, seed: int) -> np.ndarray:
+    """Return sub-images, (N, c, H, W), that show which maps are dead: those trained on first."""
+    size = min(SUB_IMAGES_TO_FIND_DEAD_MAPS, len(source))
+    with contextlib.closing(source.batches(seed, 0, size)) as batches:
+        return next(batches)[0]
 
 
 def _clock(seconds: float) -> str:

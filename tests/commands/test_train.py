@@ -296,6 +296,24 @@ def test_dead_maps_of_the_model_are_revived(folder, tmp_path, option):
     assert "--revive-dead" in command.split()
 
 
+@pytest.mark.parametrize(("dead", "says"), [(2, True), (1, False)])
+def test_more_than_a_tenth_of_dead_maps_is_said(folder, tmp_path, capsys, dead, says):
+    net = SRCNN("5-1-3", n=[12, 8], seed=1)
+    net.layers[0][1][:] = 1  # all of these live
+    net.layers[0][1][:dead] = -1000
+    net.layers[1][1][:] = 1000
+    net.save(tmp_path / "dead.npz")
+    options = "--network", "5-1-3", "--init", tmp_path / "dead.npz", "--lr", 1e-9, "--epochs", 1
+    assert run(folder, tmp_path / "out", *options) == 0
+    line = (
+        f"dead        {dead} of 12 maps of layer 1: go on with --init {tmp_path / 'out/last.npz'} "
+        "--revive-dead and a lower --lr"
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert (line in lines) == says
+    assert any(found.startswith("dead ") for found in lines) == says
+
+
 def test_the_old_name_of_an_option_is_not_in_the_help(capsys):
     with pytest.raises(SystemExit):
         train.main(["--help"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from npsrcnn.kernels import reference
-from npsrcnn.model.dead_maps import maps_of, revive_dead_maps
+from npsrcnn.model.dead_maps import count_dead_maps, maps_of, revive_dead_maps
 from npsrcnn.model.network import SRCNN
 
 DEAD, LINEAR = {0: [1, 4], 1: [2]}, {0: [3], 1: [0]}  # maps by layer: never, always above zero
@@ -38,7 +38,9 @@ def test_what_the_network_computes_stays_and_no_map_is_dead(inputs):
     for i, part in enumerate(activity(net, inputs)):
         assert np.flatnonzero(part == 0).tolist() == DEAD[i]
         assert np.flatnonzero(part == 1).tolist() == LINEAR[i]
+    assert count_dead_maps(net, inputs) == [2, 1]
     result = revive_dead_maps(net, inputs)
+    assert count_dead_maps(result, inputs) == [0, 0]
     # Of numbers up to a hundred, sums of two shares: roundings of 6e-8.
     np.testing.assert_allclose(result.forward(inputs), net.forward(inputs), atol=1e-4)
     assert all(part.all() for part in activity(result, inputs))
@@ -83,6 +85,15 @@ def test_more_dead_maps_than_others_are_copies_of_the_same(inputs):
     result = revive_dead_maps(net, inputs)
     assert all(np.array_equal(w, net.layers[0][0][5]) for w in result.layers[0][0])
     np.testing.assert_allclose(result.forward(inputs), net.forward(inputs), rtol=1e-4, atol=1e-4)
+
+
+def test_a_map_above_zero_at_a_thousandth_of_the_pixels_lives():
+    inputs = np.zeros((1, 1, 40, 50), np.float32)  # two thousand pixels
+    net = SRCNN.from_layers([(np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32))] * 2)
+    inputs.flat[7] = 1
+    assert count_dead_maps(net, inputs) == [1]
+    inputs.flat[11] = 1
+    assert count_dead_maps(net, inputs) == [0]
 
 
 @pytest.mark.parametrize("maps", [
