@@ -6,11 +6,11 @@ trained for (X. Wang, K. Yu, C. Dong, X. Tang, C. C. Loy, "Deep network interpol
 imagery effect transition", CVPR 2019). So a few networks for each scale serve all qualities from 1
 to 100.
 
-What suffers between two networks is brightness: halfway between those for quality 90 and 75 at x2,
-flat areas come out up to 2 of 255 levels too dark, which costs 0.3 dB of PSNR. That error is nearly
+What suffers between two networks is brightness: halfway between those for quality 91 and 76 at x2,
+flat areas come out up to 3 of 255 levels too dark, which costs 0.5 dB of PSNR. That error is nearly
 a straight line over the grey levels, and so the last layer can take it back: see
-:func:`keep_brightness`. On Set5 at x2 and quality 85 the two networks have 34.34 dB each, halfway
-between them it is 34.19 dB before that, and 34.46 after.
+:func:`keep_brightness`. On Set5 at x2 and quality 85 the two networks have 34.39 and 34.40 dB,
+between them it is 33.95 dB before that, and 34.50 after.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def share_of(strength: float, weaker: float, stronger: float) -> float:
 
     Steps of a table act by their ratio, so the share is linear in the logarithm of the strength.
     Weights for clean pictures, of strength 0, lie in another valley: up to
-    :data:`npsrcnn.model.shipped.CLEAN_SHARE` of the stronger one's strength (quality 96 beside 90)
+    :data:`npsrcnn.model.shipped.CLEAN_SHARE` of the stronger one's strength (quality 96 beside 91)
     they are taken as they are, and from there the others.
     """
     if strength <= weaker or stronger <= weaker:

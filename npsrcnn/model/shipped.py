@@ -17,10 +17,10 @@ from npsrcnn.pixels.jpeg import strength_of_quality
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 NAME_WITH_QUALITY = re.compile(r"(.+)-q(\d{1,3})")
-CLEAN_SHARE = 0.4
+CLEAN_SHARE = 0.45
 """Of the strength of the weakest compression that weights are for: up to which pictures are taken
-as never compressed. At x2 weights for quality 90 and clean ones are equal between 95 and 96, on
-Set5, Set14 and BSDS500; at x1 those for 83 gain 0.3 dB at 92, and lose 1.5 at 95, on LIVE1."""
+as never compressed. At x2 weights for quality 91 and clean ones are equal between 95 and 96, on
+Set5, Set14 and BSDS500; at x1 those for 83 gain 0.3 dB at 92, and lose 0.1 at 93, on LIVE1."""
 FAST = "fast-"  # begins the names of weights with few maps
 CHROMA = "chroma"  # the family that restores Cb and Cr, and leaves Y as it is
 CLIPS = "-clips"  # ends the names of weights for frames of clips
