@@ -135,8 +135,8 @@ def make_parser() -> argparse.ArgumentParser:
         default=MEMORY,
         metavar="N",
         help="how much to take at most, about, as 2G or 600M (default: 900M); TIFF files that"
-        " need more are read and written block by block, and keep an Orientation tag; with 10G"
-        " also pictures of 200 million pixels, with more still larger ones",
+        " need more are read and written block by block; with 10G also pictures of 200 million"
+        " pixels, with more still larger ones",
     )
     parser.add_argument(
         "--page", type=frame.positive_int, metavar="N", help="of TIFF files of several pages one"

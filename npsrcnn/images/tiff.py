@@ -123,7 +123,7 @@ class TiffReader:
         except DAMAGED as error:
             raise self._error(f"no TIFF file, or a damaged one ({_line(error)})") from error
         page = self._page
-        self.orientation = ifd.number(self._directory, tiff_tags.ORIENTATION, 1)
+        self.orientation = tiff_tags.orientation(self._directory)
         self.nodata = tiff_tags.nodata(self._directory)
         if page.photometric == WHITE_IS_ZERO and self.nodata is not None:  # as samples() turns it
             signed = self.kind.dtype.kind == "i"
@@ -190,9 +190,9 @@ class TiffReader:
         size = page.imagelength, page.imagewidth
         return Kind(size, dtype, colors, channels > colors)
 
-    def metadata(self, *, upright: bool = True) -> Metadata:
-        """Return the page's metadata, of the picture turned upright or as it is stored."""
-        return tiff_metadata.from_directory(self._directory, self.kind.size, upright=upright)
+    def metadata(self) -> Metadata:
+        """Return the page's metadata, of the picture turned upright."""
+        return tiff_metadata.from_directory(self._directory, self.kind.size)
 
     def values(self) -> Values:
         """Return what the page's numbers mean; takes a pass over the file unless its type says."""

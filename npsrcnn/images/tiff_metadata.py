@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
-from npsrcnn.images import descriptions, exif, ifd, imagej, iptc, xmp
+from npsrcnn.images import descriptions, exif, ifd, imagej, iptc, tiff_tags, xmp
 from npsrcnn.images.ifd import Directory, Entry
 from npsrcnn.images.metadata import Metadata, known_dpi
 from npsrcnn.images.tiff_tags import (
@@ -19,7 +19,6 @@ from npsrcnn.images.tiff_tags import (
     IPTC,
     NODATA,
     OF_PAGES,
-    ORIENTATION,
     PAGE,
     PAGE_NUMBER,
     PHOTOSHOP,
@@ -33,11 +32,9 @@ from npsrcnn.images.tiff_tags import (
 )
 
 
-def from_directory(
-    directory: Directory, size: tuple[int, int], *, upright: bool = True
-) -> Metadata:
-    """Return the metadata of a page of ``size`` (H, W), turned upright or as it is stored."""
-    orientation = ifd.number(directory, ORIENTATION, 1) if upright else 1
+def from_directory(directory: Directory, size: tuple[int, int]) -> Metadata:
+    """Return the metadata, of the picture turned upright, of a page stored as ``size`` (H, W)."""
+    orientation = tiff_tags.orientation(directory)
     described = {tag: directory[tag] for tag in (*TEXTS, ifd.EXIF, ifd.GPS) if tag in directory}
     resolution = {
         tag: directory[tag] for tag in (X_RESOLUTION, Y_RESOLUTION, UNIT) if tag in directory

@@ -46,6 +46,12 @@ def enlarged(
     return tags, block
 
 
+def orientation(directory: Directory) -> int:
+    """Return how a page is to be turned: one of EXIF's 1 to 8, 1 where it says nothing known."""
+    found = ifd.number(directory, ORIENTATION, 1)
+    return found if found in exif.UPRIGHT else 1
+
+
 def nodata(directory: Directory) -> float | None:
     """Return the number that stands for no value, as GDAL has it: of all channels the same."""
     value = directory.get(NODATA)

@@ -26,6 +26,7 @@ from npsrcnn.images.encoding import AS_USUAL, Encoding
 from npsrcnn.images.layout import read_tiff_layout
 from npsrcnn.images.limits import pixel_limit
 from npsrcnn.images.tiff_writer import LARGEST
+from npsrcnn.images.upright import UprightReader
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.values import Values
 from npsrcnn.runtime import memory
@@ -36,7 +37,6 @@ from npsrcnn.upscaling.source_quality import BY_HEADER, BY_TABLE, middle
 from npsrcnn.upscaling.streaming import (
     BASE,
     FLOATS,
-    ON_ITS_SIDE,
     Compute,
     Scene,
     enlarge_scene,
@@ -317,9 +317,9 @@ def _chosen(
         raise UserError(f"{job.source}: {error}") from error
 
 
-def _fit(job: Job, options: EnlargeOptions, size: Shape, *, turned: bool = False) -> Fit:
+def _fit(job: Job, options: EnlargeOptions, size: Shape) -> Fit:
     try:
-        return fit(options.scale, size, turned=turned)
+        return fit(options.scale, size)
     except UserError as error:
         raise UserError(f"{job.source}: {error}") from error
 
@@ -372,12 +372,12 @@ def _enlarge_by_blocks(
 
     What was compressed shows in the middle of its first page.
     """
-    with contextlib.closing(tiff.TiffReader(job.source, (options.page or 1) - 1)) as reader:
+    with contextlib.closing(tiff.TiffReader(job.source, (options.page or 1) - 1)) as stored:
+        reader = UprightReader(stored)
         pixels, alpha = reader.read(*middle(reader.kind.size))
-        turned = reader.orientation in ON_ITS_SIDE
-        chosen = _choice(job, options, _fit(job, options, reader.kind.size, turned=turned))
+        chosen = _choice(job, options, _fit(job, options, reader.kind.size))
     if isinstance(chosen, Automatic):
-        values = Values.measured([(pixels, alpha)], pixels.dtype, reader.nodata)
+        values = Values.measured([(pixels, alpha)], pixels.dtype, stored.nodata)
         chosen = _chosen(chosen, job, _in_network(pixels, values))
     elif pixels.ndim == 2:
         chosen = chosen.without_chroma()

@@ -38,24 +38,19 @@ class Size:
     def _given(self) -> int | None:
         return self.longest or self.width or self.height
 
-    def shape_of(self, shape: Shape, *, turned: bool = False) -> Shape:
+    def shape_of(self, shape: Shape) -> Shape:
         """Return the shape of the result of a picture.
 
         Parameters
         ----------
         shape : (rows, columns)
-            Of the picture.
-        turned : bool
-            It lies on its side, as will the result.
+            Of the upright picture.
 
         Raises
         ------
         UserError
             Width and height are given, and would stretch it by more than a hundredth.
         """
-        if turned:
-            rows, columns = self.shape_of((shape[1], shape[0]))
-            return columns, rows
         height, width = shape
         if self.longest:
             factor = self.longest / max(shape)
@@ -79,18 +74,18 @@ class Fit(NamedTuple):
     shape: Shape | None = None
 
 
-def fit(scale: float | Size, shape: Shape, *, turned: bool = False) -> Fit:
+def fit(scale: float | Size, shape: Shape) -> Fit:
     """Return how a picture of a shape becomes as large as asked for; see :meth:`Size.shape_of`."""
     if not isinstance(scale, Size):
         return Fit(scale)
-    large = scale.shape_of(shape, turned=turned)
+    large = scale.shape_of(shape)
     return Fit(max(large[0] / shape[0], large[1] / shape[1]), large)
 
 
 def most_pixels(scale: float | Size, shape: Shape) -> Shape:
-    """Return rows and columns of the result, whichever way up a picture of a shape is."""
+    """Return rows and columns of the result, of the larger where the picture may be turned."""
     if not isinstance(scale, Size):
         return math.ceil(scale * shape[0]), math.ceil(scale * shape[1])
     if scale.width and scale.height:
         return scale.height, scale.width
-    return max((scale.shape_of(shape, turned=turned) for turned in (False, True)), key=math.prod)
+    return max(map(scale.shape_of, (shape, (shape[1], shape[0]))), key=math.prod)

@@ -23,11 +23,12 @@ from typing import NamedTuple
 import numpy as np
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import ifd, tiff_metadata, tiff_tags
+from npsrcnn.images import tiff_metadata
 from npsrcnn.images.ifd import Directory
 from npsrcnn.images.scenes import TILE, TiledFile, compress
 from npsrcnn.images.tiff import TiffReader
 from npsrcnn.images.tiff_pages import TiffPages
+from npsrcnn.images.upright import UprightReader
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.values import IN_NETWORK, Values
 from npsrcnn.runtime.files import replace
@@ -40,7 +41,6 @@ BASE = 250 << 20  # bytes that Python, NumPy, Numba and the kernels take
 FLOATS = 9  # that a pixel of the result needs while it is in work
 COPIES = 4  # of the result's own samples: as computed, with alpha, in tiles, compressed
 BLOCKS_IN_WORK = 2
-ON_ITS_SIDE = range(5, 9)  # orientations of EXIF
 LARGEST, SMALLEST = 2048, TILE  # side of a block
 
 Compute = Callable[["BlockJob", "Sequence[Block]"], Generator[list[bytes], None, None]]
@@ -56,13 +56,12 @@ class Block(NamedTuple):
 class ScenePage(NamedTuple):
     """A page to enlarge, and what its numbers mean."""
 
-    reader: TiffReader
+    reader: UprightReader
     values: Values
 
     def fit(self, scale: float | Size) -> Fit:
         """Return how the page becomes as large as asked for."""
-        turned = self.reader.orientation in ON_ITS_SIDE
-        return fit(scale, self.reader.kind.size, turned=turned)
+        return fit(scale, self.reader.kind.size)
 
     def enlarger(self, nets: Sequence[SRCNN], scale: float | Size) -> Enlarger:
         """Return the enlargement of the page."""
@@ -74,15 +73,12 @@ class ScenePage(NamedTuple):
     ) -> Directory:
         """Return what to store with the enlarged page: as a picture in memory gets it.
 
-        It stays as it is stored, and keeps its orientation. ``alone``: it is taken out of others.
+        ``alone``: it is taken out of others.
         """
-        metadata = self.reader.metadata(upright=False)
+        metadata = self.reader.stored.metadata()
         metadata = metadata.stripped() if strip else metadata
         metadata = tiff_metadata.of_one_page(metadata) if alone else metadata
-        tags = tiff_metadata.to_directory(metadata.enlarged(self.fit(scale).factor, shape), shape)
-        if self.reader.orientation != 1:
-            tags[tiff_tags.ORIENTATION] = ifd.entry(ifd.SHORT, [self.reader.orientation])
-        return tags
+        return tiff_metadata.to_directory(metadata.enlarged(self.fit(scale).factor, shape), shape)
 
 
 class Scene(NamedTuple):
@@ -174,6 +170,8 @@ def enlarge_scene(
     enlargers = [one.enlarger(nets, scale) for one in pages]
     facts = _facts(source, nets, scale) | ({} if page is None else {"page": page})
     facts |= {"strip": True} if strip else {}
+    orientations = [one.reader.stored.orientation for one in pages]
+    facts |= {"orientation": orientations} if any(n != 1 for n in orientations) else {}
     journal = Journal(target)
     try:
         if journal.exists():
@@ -198,8 +196,8 @@ def enlarge_scene(
         file = TiledFile(journal.part, journal.end)
         blocks = [
             Block(i, window)
-            for i, enlarger in enumerate(enlargers)
-            for window in enlarger.windows(journal.side, journal.side)
+            for i, (one, enlarger) in enumerate(zip(pages, enlargers, strict=True))
+            for window in one.reader.in_order_of_rows(enlarger.windows(journal.side, journal.side))
         ]
         done = len(journal.sizes)
         results = (compute or in_threads)(BlockJob(pages, nets, scale), blocks[done:])
@@ -217,7 +215,7 @@ def enlarge_scene(
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
     finally:
-        pages[0].reader.close()
+        pages[0].reader.stored.close()
     values = [one.values for one in pages]
     return Scene(pages[0].reader.kind.size, enlargers[0].shape, values)
 
@@ -232,7 +230,7 @@ def _opened(source: Path, page: int | None) -> list[ScenePage]:
         TiffReader(source, number, pages)
         for number in (range(count) if page is None else [page - 1])
     ]
-    return [ScenePage(reader, reader.values()) for reader in readers]
+    return [ScenePage(UprightReader(reader), reader.values()) for reader in readers]
 
 
 class Journal:
@@ -323,20 +321,20 @@ def _facts(source: Path, nets: Sequence[SRCNN], scale: float | Size) -> dict[str
     }
 
 
-def _side(scene: TiffReader, enlarger: Enlarger, memory: int) -> int:
+def _side(scene: UprightReader, enlarger: Enlarger, memory: int) -> int:
     """Return the largest side of a block with which all fits in memory."""
     side = LARGEST
     while (need := memory_of(scene, enlarger, side)) > memory:
         if side == SMALLEST:
             raise UserError(
-                f"{scene.source}: needs {need / 1e6:.0f} MB of memory at least; --memory says "
-                f"{memory / 1e6:.0f}"
+                f"{scene.stored.source}: needs {need / 1e6:.0f} MB of memory at least; "
+                f"--memory says {memory / 1e6:.0f}"
             )
         side //= 2
     return side
 
 
-def memory_of(scene: TiffReader, enlarger: Enlarger, side: int) -> int:
+def memory_of(scene: UprightReader, enlarger: Enlarger, side: int) -> int:
     """Estimate the bytes that the process has resident with blocks of ``side``."""
     (top, bottom), (left, right) = enlarger.needs((0, side), (0, side))
     rows, columns = min(side, enlarger.shape[0]), min(side, enlarger.shape[1])
@@ -345,7 +343,7 @@ def memory_of(scene: TiffReader, enlarger: Enlarger, side: int) -> int:
     wide = 0 if kind.dtype in IN_NETWORK else 8 * kind.colors
     block = rows * columns * (FLOATS * 4 + COPIES * stored + wide)
     read = (bottom - top) * (right - left) * (4 * 4 + stored)
-    return BASE + BLOCKS_IN_WORK * (block + read) + scene.held_bytes(bottom - top)
+    return BASE + BLOCKS_IN_WORK * (block + read) + scene.held_bytes(bottom - top, right - left)
 
 
 def _tile_tables(

@@ -13,9 +13,11 @@ from random_inputs import random_image, random_net, smooth_samples
 from npsrcnn import images
 from npsrcnn.errors import UserError
 from npsrcnn.images import ifd, tiff_writer
+from npsrcnn.images.exif import UPRIGHT
 from npsrcnn.images.scenes import TILE
 from npsrcnn.pixels.resize import imresize
 from npsrcnn.upscaling import streaming
+from npsrcnn.upscaling.arrays import upscale
 from npsrcnn.upscaling.choice import Chosen
 from npsrcnn.upscaling.files import EnlargeOptions, Job, Need, enlarge_file
 
@@ -434,3 +436,42 @@ def test_cmyk_is_kept_by_tiff_and_jpeg_alone(tmp_path):
     done = enlarge_file(Job(tmp_path / "c.tif", tmp_path / "d.tif", fixed_format=True), options)
     assert done.lost == ("last 8 of 16 bits",)
     assert np.abs(tifffile.imread(done.target).astype(int) - 40000 // 257).max() <= 1
+
+
+LAYOUTS = [{}, {"rowsperstrip": 9, "compression": "zlib"}, {"tile": (32, 64)}]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_picture_is_upright(tmp_path, rng, enlarged, layout, orientation):
+    samples = rng.integers(0, 256, (150, 210, 4), np.uint8)
+    tags = [
+        (274, 3, 1, orientation, True), (33550, 12, 3, (10.0, 20.0, 0.0), True),
+        (700, 1, None, b"<x tiff:Orientation='%d'/>" % orientation, True),
+    ]  # fmt: skip
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric="rgb", extrasamples=["unassalpha"],
+                     extratags=tags, metadata=None, resolution=(100, 200), resolutionunit=2,
+                     **layout)  # fmt: skip
+    net = random_net("3-1-3")
+    (result,), outcome = enlarged(nets=[net])
+    with tifffile.TiffFile(tmp_path / "c.tif") as file:
+        found = file.pages[0].tags
+        assert found.valueof(274, 1) == 1
+        assert found.valueof(700) == b"<x tiff:Orientation='1'/>"
+        assert (found.valueof(33550) is None) == (orientation > 1)  # of rows and columns as stored
+        assert (found.valueof(282) < found.valueof(283)) == (orientation < 5)
+    upright = UPRIGHT[orientation](samples) if orientation > 1 else samples
+    assert outcome.size == upright.shape[1::-1] and outcome.enlarged == result.shape[1::-1]
+    expected = upscale(np.ascontiguousarray(upright), 2, net)
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_a_turned_single_strip_that_memory_does_not_hold_is_refused(tmp_path):
+    samples = np.zeros((8000, 10_000), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", samples, extratags=[(274, 3, 1, 6, True)], metadata=None,
+                     compression="zlib", rowsperstrip=8000)  # fmt: skip
+    options = EnlargeOptions(Chosen([random_net("3-1-3")]), 2, memory=320 * 10**6)
+    with pytest.raises(
+        UserError, match=r"a\.tif: needs \d+ MB of memory at least; --memory says 320"
+    ):
+        enlarge_file(Job(tmp_path / "a.tif", tmp_path / "b.tif"), options)
