@@ -79,3 +79,27 @@ def test_the_oldest_libraries_that_are_tested_are_those_that_are_promised():
     lines = (ROOT / ".ci" / "oldest.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     assert {name: version.split(".") for name, version in pins.items()} == promised
+
+
+def extras():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    return {
+        name: set(text.split("\n")) for name, text in settings["options.extras_require"].items()
+    }
+
+
+@each_of_all
+def test_extras_that_a_text_names_are_there(path):
+    named = re.findall(r"(?:npsrcnn|\.)\[([a-z,-]+)\]", path.read_text(encoding="utf-8"))
+    assert {extra for several in named for extra in several.split(",")} <= extras().keys()
+
+
+def test_each_extra_has_one_line_among_those_that_can_be_installed():
+    text = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    lines = re.findall(r'^\| `pip install "\.\[([a-z-]+)\]"`', text, re.MULTILINE)
+    found = extras()
+    of_developers = {"bench", "cuda-test"}
+    parts_of_others = {"onnx"}  # as the extra was called when it was all of `models`
+    assert sorted(lines) == sorted(found.keys() - of_developers - parts_of_others)
+    assert found["onnx"] <= found["models"]
