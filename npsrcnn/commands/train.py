@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from npsrcnn.commands import frame
 from npsrcnn.errors import UsageError
@@ -35,6 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--scale",
         "--zoom_factor",
+        action=_AsTyped,
         type=int,
         choices=(1, 2, 3, 4),
         help="enlargement (default: 3); 1, with --jpeg, restores pictures at their size",
@@ -155,7 +157,7 @@ def make_parser() -> argparse.ArgumentParser:
         ("--revive-dead", "let dead ReLU maps of the initial network share the work of others"),
         ("--renew", argparse.SUPPRESS),  # the option's old name
     ):
-        how.add_argument(name, action="store_const", const=True, dest="revive_dead", help=text)
+        how.add_argument(name, action=_AsTyped, nargs=0, const=True, dest="revive_dead", help=text)
     how.add_argument("--momentum", type=_fraction, help="of SGD")
     how.add_argument("--warmup", type=int, metavar="STEPS", help="in which the rate rises")
     how.add_argument("--decay", choices=("none", "cosine"), help="of the rate")
@@ -186,7 +188,22 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="A,B,...",
         help="train on rescaled copies of the images too",
     )
+    parser.set_defaults(typed={})
     return parser
+
+
+class _AsTyped(argparse.Action):
+    """Store a value, or ``const`` of an option without one, and by which name it was given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, self.const if self.nargs == 0 else values)
+        namespace.typed = {**namespace.typed, self.dest: option_string}
 
 
 def _fraction(text: str) -> float:
@@ -216,6 +233,7 @@ def train(options: argparse.Namespace) -> int:
             started=started,
             folder=options.out if options.resume in (None, True) else Path(options.resume),
             resume=options.resume is not None,
+            typed=options.typed,
             length=Length(options.epochs, options.minutes) if given_length else None,
             device=options.device,
             ranks=ranks,

@@ -52,6 +52,7 @@ def build_run(
     started: float,
     folder: Path | None = None,
     resume: bool = False,
+    typed: Mapping[str, str] | None = None,
     length: Length | None = None,
     device: str = "cpu",
     ranks: Ranks = ALONE,
@@ -69,6 +70,8 @@ def build_run(
         Of the run. Default: a new one in runs/.
     resume
         Whether to go on with the run in ``folder``.
+    typed
+        Of options that have several names, by setting, the one that was given; for messages.
     length
         Default: as the resumed run was; else three minutes.
     device
@@ -82,14 +85,18 @@ def build_run(
         Settings that do not fit each other, the data, or the run to go on with; images or a
         checkpoint that cannot be read.
     """
-    opened = ranks.from_root(lambda: _open(given, folder, resume, length))
+    opened = ranks.from_root(lambda: _open(given, typed or {}, folder, resume, length))
     run = ranks.on_all_ranks(lambda: _build(opened, started, device, ranks))
     ranks.check_alike({"sub-images": len(run.trainer.source)})
     return run
 
 
 def _open(
-    given: Mapping[str, Any], folder: Path | None, resume: bool, length: Length | None
+    given: Mapping[str, Any],
+    typed: Mapping[str, str],
+    folder: Path | None,
+    resume: bool,
+    length: Length | None,
 ) -> Opened:
     if not resume:
         settings = RunSettings(**given)
@@ -101,7 +108,7 @@ def _open(
         raise UsageError("--resume needs the folder of the run: --resume FOLDER")
     state, facts = load_checkpoint(folder / CHECKPOINT)
     settings = RunSettings.from_json(facts["settings"])
-    if changed := settings.differences(given):
+    if changed := settings.differences(given, typed):
         raise UsageError(
             f"--resume goes on as the run began, with another {' and '.join(changed)} "
             "it would be another run"

@@ -88,10 +88,15 @@ class RunSettings:
         """Return the settings as a checkpoint keeps them."""
         return asdict(self)
 
-    def differences(self, given: Mapping[str, Any]) -> list[str]:
-        """Return the options that set something else than these settings."""
+    def differences(self, given: Mapping[str, Any], typed: Mapping[str, str]) -> list[str]:
+        """Return the options that set something else than these settings, as they were typed.
+
+        ``typed`` names the option of a setting that has several.
+        """
         return [
-            _option(name, value) for name, value in given.items() if getattr(self, name) != value
+            typed.get(name) or _option(name, value)
+            for name, value in given.items()
+            if getattr(self, name) != value
         ]
 
     def command(self, length: Length) -> str:

@@ -384,7 +384,10 @@ def test_a_run_is_not_overwritten_nor_resumed_as_another(folder, tmp_path, capsy
     capsys.readouterr()
     fails(capsys, arguments(folder, tmp_path, "--epochs", 1), 2, "already holds a run")
     fails(capsys, ["--resume", tmp_path, "--scale", 2], 2, "--scale", "another run")
-    fails(capsys, ["--resume", tmp_path, "--lr", 2], 2, "with another --lr it would be another run")
+    for words in (["--lr", 2], ["--zoom_factor", 2], ["--renew"], ["--no-orientations"]):
+        said = f"with another {words[0]} it would be another run"
+        fails(capsys, ["--resume", tmp_path, *words], 2, said)
+    fails(capsys, ["--resume", tmp_path, "--zoom_factor=2"], 2, "with another --zoom_factor it")
     (tmp_path / "checkpoint.npz").write_bytes(b"PK\x03\x04")
     fails(capsys, ["--resume", tmp_path], 1, "checkpoint.npz", "damaged")
 

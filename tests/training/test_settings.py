@@ -52,7 +52,7 @@ def test_the_command_names_data_without_its_place():
 def test_what_differs_is_named_as_it_was_typed():
     words = ["--lr", "2", "--no-orientations", "--hold-out", "3", "--revive-dead", "--seed", "0"]
     given = given_settings(vars(make_parser().parse_args(words)))
-    found = RunSettings(orientations=True).differences(given)
+    found = RunSettings(orientations=True).differences(given, {})
     assert sorted(found) == ["--hold-out", "--lr", "--no-orientations", "--revive-dead"]
 
 
@@ -79,6 +79,6 @@ def test_a_run_at_scale_1_needs_compressed_pictures():
 def test_differences_are_named_as_options():
     settings = settings_of(OPTIONS["a recipe"])
     given = given_settings(vars(make_parser().parse_args(["--lr", "0.5", "--clip", "2"])))
-    assert settings.differences(given) == []
+    assert settings.differences(given, {}) == []
     given = given_settings(vars(make_parser().parse_args(["--lr", "1", "--hold-out", "1"])))
-    assert settings.differences(given) == ["--hold-out", "--lr"]
+    assert settings.differences(given, {}) == ["--hold-out", "--lr"]
