@@ -28,7 +28,7 @@ from npsrcnn.commands.progress import Progress
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.images.encoding import Encoding
 from npsrcnn.kernels import DEVICES
-from npsrcnn.runtime.files import check_writable
+from npsrcnn.runtime.files import check_writable, expand_pattern
 from npsrcnn.upscaling.batch import enlarge_all
 from npsrcnn.upscaling.choice import Automatic, BySize, Choice, Chosen, choose
 from npsrcnn.upscaling.enlarger import steps_of
@@ -37,6 +37,7 @@ from npsrcnn.upscaling.jobs import check_encoding, chosen_format, is_file_name, 
 from npsrcnn.upscaling.outcomes import ClusterError, Enlarged, Failed, Outcome, Skipped
 from npsrcnn.upscaling.sizes import Size
 from npsrcnn.upscaling.source_quality import AUTO, check_source_quality
+from npsrcnn.video.kinds import has_name_of_clip
 
 DEFAULT_SCALE = 2.0
 SIDES = {
@@ -209,6 +210,7 @@ def _run(options: argparse.Namespace, stream: TextIO) -> int:
         options.scale = DEFAULT_SCALE
     if options.model is not None and options.fast:
         raise UsageError("--fast chooses among weights that ship: leave out --fast, or --model")
+    options.sources = [path for named in options.sources for path in expand_pattern(named)]
     if clips.among(options.sources):
         return clips.run(options)
     clips.check_no_clip_options(options)
@@ -232,7 +234,7 @@ def _run(options: argparse.Namespace, stream: TextIO) -> int:
         recursive=options.recursive,
         skip_existing=options.skip_existing,
     )
-    for line in found.lines():
+    for line in found.lines(has_name_of_clip):
         print(line, file=stream)
     if len(steps) > 1 and not isinstance(scale, Size):
         print(_steps_line(likely, steps, scale), file=stream)

@@ -11,7 +11,7 @@ from pathlib import Path
 from npsrcnn import images
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.images.encoding import Encoding
-from npsrcnn.runtime.files import check_writable, expand_pattern, identity
+from npsrcnn.runtime.files import check_writable, identity
 from npsrcnn.upscaling.files import Job
 from npsrcnn.upscaling.outcomes import Failed
 from npsrcnn.upscaling.sources import OTHER_PICTURES, Found, find_pictures
@@ -87,7 +87,7 @@ def plan_jobs(
     Parameters
     ----------
     sources : sequence of Path
-        Pictures, folders of pictures, and patterns (``*.jpg``), which not every shell expands.
+        Pictures, and folders of pictures.
     output : Path, optional
         A folder, or for one picture a file; default: beside each picture, and for a folder a new
         one beside it.
@@ -113,7 +113,6 @@ def plan_jobs(
     OSError
         The folder ``output`` cannot be made.
     """
-    sources = [path for source in sources for path in expand_pattern(source)]
     if output is not None and is_file_name(output):
         if len(sources) > 1 or os.path.isdir(sources[0]):
             raise UsageError(f"-o {output} names one file, but IN is several pictures")

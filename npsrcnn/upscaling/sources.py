@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from npsrcnn import images
 from npsrcnn.errors import UserError
+from npsrcnn.runtime.files import quoted
 from npsrcnn.upscaling.outcomes import Failed
 
 NAMED = 8  # of what is left out, in the line that says so
@@ -40,11 +42,19 @@ class Found:
     left_out: list[Path] = field(default_factory=list)
     subfolders: list[Path] = field(default_factory=list)
 
-    def lines(self) -> Iterator[str]:
-        """Say what was left out, each kind in a line."""
-        if self.left_out:
-            yield f"{len(self.left_out)} left out, no pictures by their suffix: " + _names(
-                [path.name for path in self.left_out]
+    def lines(self, is_clip: Callable[[Path], bool] = lambda path: False) -> Iterator[str]:
+        """Say what was left out, each kind in a line; of clips how to enlarge them."""
+        clips = [path for path in self.left_out if is_clip(path)]
+        others = [path for path in self.left_out if not is_clip(path)]
+        if clips:
+            alike = Path(glob.escape(str(clips[0].parent)), f"*{clips[0].suffix}")
+            yield (
+                f"{len(clips)} left out, clips, which are named by themselves "
+                f"(npsrcnn upscale {quoted(alike)}): {_names([path.name for path in clips])}"
+            )
+        if others:
+            yield f"{len(others)} left out, no pictures by their suffix: " + _names(
+                [path.name for path in others]
             )
         if self.subfolders:
             yield f"{len(self.subfolders)} subfolders left out, which -r takes: " + _names(

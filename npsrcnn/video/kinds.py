@@ -31,11 +31,16 @@ TS_PACKET = 188  # bytes; M2TS has four more before each
 STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"}
 
 
+def has_name_of_clip(path: Path) -> bool:
+    """Return whether a file is a clip by its suffix."""
+    return path.suffix.lower() in {*CONTAINERS, *READ_ONLY}
+
+
 def is_clip(path: Path) -> bool:
     """Return whether a file is a clip: by its suffix, or else by its first bytes."""
-    suffix = path.suffix.lower()
-    if suffix in CONTAINERS or suffix in READ_ONLY:
+    if has_name_of_clip(path):
         return True
+    suffix = path.suffix.lower()
     if suffix in images.SUFFIXES or suffix in ANIMATIONS or not path.is_file():
         return False
     with open(path, "rb") as file:

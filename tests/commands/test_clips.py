@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from random_inputs import random_net
 
 from npsrcnn.commands.upscale import main
+from npsrcnn.runtime.files import quoted
 
 
 @pytest.fixture
@@ -63,6 +65,25 @@ def test_many_clips_into_a_folder_and_one_that_fails(folder, capsys):
     assert [clip.get("frames") for clip in report["clips"]] == [20, None, 3]
     assert command("a.mp4", "-o", "out", "--skip-existing") == 0
     assert "a_x2.mp4 is there, skipped" in capsys.readouterr().out
+
+
+def test_clips_in_a_folder_are_named_with_what_to_do(folder, capsys):
+    alike = Path("it's", "*.MOV")
+    (folder / "it's").mkdir()
+    for name in ("b.mp4", "a.MOV", "notes.txt"):
+        (folder / "it's" / name).write_bytes((folder / "a.mp4").read_bytes())
+    Image.new("L", (6, 5)).save("it's/c.png")
+    assert command("it's", "--json", "r.json") == 0
+    *lines, _ = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [
+        "2 left out, clips, which are named by themselves "
+        f"(npsrcnn upscale {quoted(alike)}): a.MOV, b.mp4",
+        "1 left out, no pictures by their suffix: notes.txt",
+    ]
+    left_out = [Path(path).name for path in json.loads((folder / "r.json").read_text())["left_out"]]
+    assert left_out == ["a.MOV", "b.mp4", "notes.txt"]
+    assert command(str(alike)) == 0  # as a shell gives it that does not expand what is quoted
+    assert (folder / "it's" / "a_x2.MOV").is_file()
 
 
 def test_an_animated_picture(folder, capsys):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from npsrcnn.errors import UsageError
+from npsrcnn.runtime.files import expand_pattern
 from npsrcnn.upscaling.jobs import chosen_format, plan_jobs
 from npsrcnn.upscaling.sources import find_pictures
 
@@ -63,7 +64,7 @@ def test_links_to_folders_are_no_endless_trees(holidays):
 
 def test_patterns_of_several_folders(holidays, monkeypatch):
     monkeypatch.chdir(holidays)
-    jobs, _ = plan_jobs([Path("**/*.jpg")], suffix="_x2")
+    jobs, _ = plan_jobs(expand_pattern(Path("**/*.jpg")), suffix="_x2")
     assert [str(job.source) for job in jobs] == ["a.jpg", "day2/d.jpg"]
     assert [str(job.target) for job in jobs] == ["a_x2.jpg", "day2/d_x2.jpg"]
 
