@@ -19,16 +19,18 @@ import sys
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image
 
+from npsrcnn.app.compiling import telling
 from npsrcnn.app.limits import check_moving, without_folder
 from npsrcnn.app.sessions import LOOK_SECONDS, Session
 from npsrcnn.errors import UserError, describe
+from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.filming import NO_PYAV
 from npsrcnn.upscaling.compiling import compile_kernels
 from npsrcnn.upscaling.jobs import result_name
@@ -138,7 +140,7 @@ def enlarge_moving(
     source: Path,
     folder: Path,
     wanted: Wanted,
-    report: Callable[[Frames], None],
+    report: Callable[[Frames | str], None],
 ) -> EnlargedClip:
     """Enlarge a clip or an animated picture, as the command does, in a process of its own.
 
@@ -151,7 +153,7 @@ def enlarge_moving(
         To be made for the result; gone again where there is none.
     wanted : Wanted
     report
-        Called some times a second with how far it is.
+        Called some times a second with how far it is, or what it waits for.
 
     Raises
     ------
@@ -164,9 +166,13 @@ def enlarge_moving(
     target, said = wanted.target(source, folder), folder / "said.txt"
     asked = {**asdict(wanted), "source": str(source), "target": str(target)}
     started = time.perf_counter()
+
+    def told(line: dict[str, Any]) -> None:
+        report(line["waits"] if "waits" in line else Frames(source, **line))
+
     with contextlib.ExitStack() as unless_done:
         unless_done.callback(shutil.rmtree, folder, ignore_errors=True)
-        facts = _watched(session, asked, said, lambda line: report(Frames(source, **line)))
+        facts = _watched(session, asked, said, told)
         if "error" in facts:
             raise UserError(without_folder(without_folder(facts["error"], source), target))
         unless_done.pop_all()
@@ -200,7 +206,7 @@ def _watched(
                 running = False
             *lines, rest = (rest + reader.read()).split("\n")
             for line in map(json.loads, lines):
-                if "done" in line:
+                if "done" in line or "waits" in line:
                     report(line)
                 else:
                     facts = line
@@ -302,7 +308,7 @@ def _enlarged(source: Path, target: Path, wanted: Wanted) -> dict[str, Any]:
     )
     choice, scale, comment = weights.for_clip(clip.quantizer)
     plan = make_plan(clip, target, choice.nets, scale, wishes)
-    compile_kernels(choice.nets)
+    _compile(choice.nets)
     made = make_clip(plan, report=_Told(len(plan.pts)).more)
     notes = [comment, *plan.notes] if comment else [*plan.notes]
     if made.damaged:
@@ -311,13 +317,18 @@ def _enlarged(source: Path, target: Path, wanted: Wanted) -> dict[str, Any]:
     return {"size": size, "enlarged": enlarged, "frames": made.frames, "notes": notes}
 
 
+def _compile(nets: Sequence[SRCNN]) -> None:
+    with telling(lambda line: _say(waits=line)):
+        compile_kernels(nets)
+
+
 def _enlarged_animation(
     source: Path, target: Path, wanted: Wanted, weights: Weights
 ) -> dict[str, Any]:
     with Image.open(source) as image:
         check_moving(source, image.size, getattr(image, "n_frames", 1), wanted.scale, at_once=True)
     choice, scale = weights.for_all()
-    compile_kernels(choice.nets)
+    _compile(choice.nets)
     seconds = PREVIEW_SECONDS if wanted.preview else math.inf
     made = enlarge_animation(source, target, choice.nets, scale, seconds=seconds, report=_Told())
     return {"size": made.size, "enlarged": made.enlarged, "frames": made.frames, "notes": []}

@@ -6,14 +6,29 @@ Gradio gives up a page that does not answer within seconds.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from npsrcnn.upscaling.choice import choose
+from npsrcnn.runtime.jit import when_compiling
+from npsrcnn.upscaling.choice import LIKELY_QUALITY, choose
 from npsrcnn.upscaling.compiling import NOT_KEPT, compile_kernels, folders
 
 LOOK_SECONDS = 0.5
+
+
+def being_compiled(kept: Sequence[str]) -> str:
+    """Return what to say while kernels are compiled that these folders keep."""
+    return (
+        "Kernels are being compiled for this processor: only this once, kept in "
+        f"{' and '.join(kept)}."
+    )
+
+
+def telling(report: Callable[[str], None]) -> contextlib.AbstractContextManager[object]:
+    """Report what to say if meanwhile this process must compile kernels that a folder keeps."""
+    return when_compiling(lambda: report(being_compiled(folders())))
 
 
 class Kernels:
@@ -42,17 +57,25 @@ class Kernels:
         if not kept:
             yield f"Kernels are compiled for this processor {NOT_KEPT}."
             return
-        line = (
-            "Kernels are being compiled for this processor: only this once, kept in "
-            f"{' and '.join(kept)}. Go ahead."
-        )
+        yield from self._until_compiled(f"{being_compiled(kept)} Go ahead.")
+        yield ""
+
+    def wait(self, report: Callable[[str], None], check: Callable[[], None]) -> None:
+        """Wait until all are compiled; work that needs them would compile them a second time.
+
+        ``report`` is called with what to say meanwhile, and ``check`` twice a second: what it
+        raises ends the wait.
+        """
+        for line in self._until_compiled(being_compiled(folders())):
+            report(line)
+            check()
+
+    def _until_compiled(self, line: str) -> Iterator[str]:
+        """Yield ``line`` twice a second until all are compiled."""
         while self._process is not None and self._process.poll() is None:
             yield line
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(LOOK_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-        yield ""
 
     def close(self) -> None:
         """End what goes on."""
@@ -62,5 +85,5 @@ class Kernels:
 
 
 if __name__ == "__main__":
-    choice, _ = choose(None, 2)
+    choice, _ = choose(None, 2, LIKELY_QUALITY)  # in colour: all kinds of kernels that ship
     compile_kernels(choice.likely.nets)

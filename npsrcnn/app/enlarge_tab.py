@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from npsrcnn.app.clips import PREVIEW_SECONDS, EnlargedClip, can_read_clips
+from npsrcnn.app.compiling import Kernels
 from npsrcnn.app.enlarging import Done, Progress, bundle, compared, enlarge_uploads, played
 from npsrcnn.app.limits import MOST_FILES, check_picture, is_moving
 from npsrcnn.app.sessions import Sessions
@@ -28,7 +29,7 @@ CLIPS = sorted({*CONTAINERS, *READ_ONLY})
 LEFT_OUT = ["audio", "subtitles", "attachments", "cover", "video", "alpha", "dolby-vision"]
 
 
-def enlarge_tab(sessions: Sessions) -> tuple[gr.Radio, gr.File]:
+def enlarge_tab(sessions: Sessions, kernels: Kernels) -> tuple[gr.Radio, gr.File]:
     """Make the tab; return where its weights are chosen, for other tabs to set."""
     clips = can_read_clips()
     what = "Pictures and clips" if clips else "Pictures"
@@ -97,6 +98,7 @@ def enlarge_tab(sessions: Sessions) -> tuple[gr.Radio, gr.File]:
         for progress in enlarge_uploads(
             session,
             files or [],
+            kernels=kernels,
             scale=factor,
             model=model,
             fast=chosen == FAST,

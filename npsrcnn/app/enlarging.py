@@ -15,6 +15,7 @@ import numpy as np
 
 from npsrcnn import images
 from npsrcnn.app.clips import PLAYED, EnlargedClip, Frames, Wanted, enlarge_moving
+from npsrcnn.app.compiling import Kernels, telling
 from npsrcnn.app.limits import is_moving, take_pictures, without_folder
 from npsrcnn.app.sessions import Cancelled, Session
 from npsrcnn.errors import UserError
@@ -35,8 +36,10 @@ from npsrcnn.video.kinds import ANIMATIONS
 
 SHOWN_SIDE = 2048  # pixels: of larger results the page shows the part that changed most
 
+CANCELLED_MEANWHILE = "Cancelled; it ends when the kernels are compiled that it has begun with."
+
 Done = Enlarged | EnlargedClip
-Report = tuple[Job, int, int] | Frames | Outcome | EnlargedClip
+Report = str | tuple[Job, int, int] | Frames | Outcome | EnlargedClip
 
 
 @dataclass
@@ -52,15 +55,19 @@ class Progress:
         Lines on those that were not enlarged.
     at_work : dict of Path to str
         How far large pictures and clips are, in words.
+    waits : str
+        What they wait for, in words.
     seconds : float
         Since it began.
     cancelled : bool
+        It has ended before all were enlarged; before that, ``waits`` says what a cancel waits for.
     """
 
     pictures: int
     done: list[Done] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     at_work: dict[Path, str] = field(default_factory=dict)
+    waits: str = ""
     seconds: float = 0.0
     cancelled: bool = False
 
@@ -70,7 +77,11 @@ class Progress:
         return len(self.done) + len(self.refused)
 
     def take(self, report: Report | None) -> None:
-        """Take in what is new: a picture is done, or a part of one."""
+        """Take in what is new: a picture is done, or a part of one, or it waits for something."""
+        if report is not None:
+            self.waits = report if isinstance(report, str) else ""
+        if isinstance(report, str):
+            return
         if isinstance(report, tuple) and not isinstance(report, Frames):
             job, done, parts = report
             what = f"{done / parts:.0%} computed" if done < parts else "computed, is being written"
@@ -89,6 +100,7 @@ class Progress:
         lines = [f"**{len(self.done)} of {self.pictures} enlarged** in {self.seconds:.2f} s"]
         if self.cancelled:
             lines[0] += f", then cancelled; {self.pictures - self.finished} were not"
+        lines += [self.waits] if self.waits else []
         lines += self.at_work.values()
         for one in self.done[-5:]:
             if isinstance(one, EnlargedClip):
@@ -115,6 +127,7 @@ def enlarge_uploads(
     session: Session,
     uploads: Sequence[str],
     *,
+    kernels: Kernels | None = None,
     scale: float,
     model: str | None = None,
     fast: bool = False,
@@ -130,6 +143,8 @@ def enlarge_uploads(
     session
     uploads
         Files, at the paths that the server gave them.
+    kernels : Kernels, optional
+        That are being compiled in another process: they are waited for.
     scale, model, fast, source_quality
         As for :func:`npsrcnn.upscaling.choice.choose`.
     preview, deinterlace, drop
@@ -160,11 +175,17 @@ def enlarge_uploads(
         options = EnlargeOptions(choice, scale)
 
         def work(report: Callable[[Report], None]) -> None:
+            if kernels is not None:
+                kernels.wait(report, session.check)
             results = enlarge_all(
                 jobs, options, progress=lambda *part: report(part), say=lambda line: None
             )
             with checked(session.check), contextlib.closing(results):
-                for _, outcome in results:
+                while True:
+                    with telling(report):  # each time anew: other weights, other kernels
+                        _, outcome = next(results, (None, None))
+                    if outcome is None:
+                        break
                     report(outcome)
                     session.check()
             for number, clip in enumerate(clips):
@@ -179,9 +200,12 @@ def enlarge_uploads(
             for report in session.reports(work):
                 progress.seconds = time.perf_counter() - started
                 progress.take(report)
+                if session.cancelled and progress.waits:
+                    progress.waits = CANCELLED_MEANWHILE
                 yield progress
         except Cancelled:
-            progress.cancelled, progress.at_work = progress.finished < progress.pictures, {}
+            progress.cancelled = progress.finished < progress.pictures
+            progress.at_work, progress.waits = {}, ""
         yield progress
 
 

@@ -26,6 +26,7 @@ STYLE = f"""
 :root {{ --mine: #0b61c4; --other: #b4491b; }}
 .dark {{ --mine: #6bb0ff; --other: #f09a6c; }}
 #ready:empty {{ display: none; }}
+label:has(:focus-visible) {{ outline: 3px solid var(--mine); }}
 .clip video {{ display: block; max-width: 100%; max-height: 86vh; border-radius: 6px; }}
 .clip figcaption {{ font-weight: 600; margin-bottom: .3rem; }}
 """
@@ -57,7 +58,7 @@ def build(sessions: Sessions, kernels: Kernels) -> gr.Blocks:
         ready = gr.Markdown(elem_id="ready")
         with gr.Tabs():
             with gr.Tab("Enlarge"):
-                weights, own = enlarge_tab(sessions)
+                weights, own = enlarge_tab(sessions, kernels)
             with gr.Tab("Look inside") as tab:
                 inside_tab(tab)
             with gr.Tab("Train"):

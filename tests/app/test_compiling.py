@@ -35,6 +35,25 @@ def test_once_is_said_where_a_folder_keeps_kernels(started, monkeypatch):
     }
 
 
+def test_work_waits_for_them_and_says_so_until_it_is_cancelled(started, monkeypatch):
+    monkeypatch.setattr(compiling, "folders", lambda: ["/a"])
+    kernels, told, checks = compiling.Kernels(), [], []
+    kernels.wait(told.append, pytest.fail)  # for none that were not started
+    kernels.start()
+    kernels.wait(told.append, lambda: checks.append(True))
+    line = "Kernels are being compiled for this processor: only this once, kept in /a."
+    assert set(told) == {line} and len(checks) == len(told)
+    kernels.wait(told.append, pytest.fail)  # for none that has ended
+
+    def cancelled():
+        raise ZeroDivisionError
+
+    kernels.start()
+    with pytest.raises(ZeroDivisionError):
+        kernels.wait(told.append, cancelled)
+    kernels.close()
+
+
 def test_where_none_does_that_is_said_and_no_other_process_compiles_in_vain(started, monkeypatch):
     monkeypatch.setattr(compiling, "folders", list)
     kernels = compiling.Kernels()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import zipfile
 
 import numpy as np
@@ -10,6 +12,7 @@ from networks import near_identity, waves
 from PIL import Image
 
 from npsrcnn import images
+from npsrcnn.app import enlarging
 from npsrcnn.app.enlarging import bundle, compared, enlarge_uploads
 from npsrcnn.app.sessions import Sessions
 from npsrcnn.commands import upscale
@@ -99,6 +102,38 @@ def test_a_cancel_ends_it_within_a_picture(session, model, tmp_path, rng, monkey
     (out,) = session.folder.glob("enlarge-*/out")
     assert {path.name for path in out.iterdir()} == {one.target.name for one in progress.done}
     assert not session.busy
+
+
+@pytest.mark.parametrize("where", ["another process", "this one"])
+def test_what_waits_for_kernels_says_so(where, session, model, deep, monkeypatch):
+    """A cancel ends the wait for another process at once; and that for this one when it can."""
+    cancelled, told = threading.Event(), []
+
+    class Kernels:
+        def wait(self, report, check):
+            if where == "another process":
+                report("Kernels are being compiled.")
+                assert cancelled.wait(60)
+                check()
+
+    @contextlib.contextmanager
+    def telling(report):
+        if where == "this one":
+            report("Kernels are being compiled.")
+            assert cancelled.wait(60)
+        yield
+
+    monkeypatch.setattr(enlarging, "telling", telling)
+    steps = enlarge_uploads(session, [str(deep)], kernels=Kernels(), scale=2, model=model)
+    for progress in steps:
+        told.append(progress.text())
+        if told[-1].endswith("\n\nKernels are being compiled."):
+            session.cancel()
+        elif "Cancelled; it ends when the kernels are compiled" in told[-1]:
+            cancelled.set()
+    assert cancelled.is_set() and progress.cancelled
+    assert told[-1].endswith("then cancelled; 1 were not")
+    assert [path.name for path in session.folder.glob("enlarge-*/*/*")] == ["deep.png"]
 
 
 def test_a_generator_that_is_dropped_ends_its_work(session, model, deep):

@@ -192,6 +192,45 @@ def test_two_at_once_fifty_files_and_cancels(driver, app, files, rng):
     driver.switch_to.window(first)
 
 
+def test_all_is_reached_and_used_by_the_keyboard(page):
+    enter, space, tab = "\ue007", " ", "\ue004"
+    page.driver.execute_script("""
+        window.asked = 0;  // no window to choose a file opens where nobody sees it
+        document.querySelector("#pictures input[type=file]").addEventListener(
+            "click", event => { window.asked += 1; event.preventDefault(); });""")
+
+    def focused():
+        return page.driver.switch_to.active_element
+
+    def reach(selector, label=""):
+        """Press Tab until the focus is there, and is seen to be."""
+        there = """
+            const one = document.activeElement, name = one.innerText || one.value;
+            if (!one.matches(arguments[0]) || (arguments[1] && name.trim() !== arguments[1]))
+                return null;
+            return [one, one.closest("label")].some(
+                part => part && getComputedStyle(part).outlineStyle !== "none")"""
+        for _ in range(40):
+            seen = page.driver.execute_script(there, selector, label)
+            if seen is not None:
+                assert seen, f"nothing shows that the focus is on {selector}"
+                return focused()
+            focused().send_keys(tab)
+        raise AssertionError(f"no way to {selector} {label}")
+
+    reach("button[role=tab]", "Look inside").send_keys(enter)
+    page.find("#inside-picture")
+    reach("button[role=tab]", "Enlarge").send_keys(enter)
+    reach("#pictures button").send_keys(enter)
+    assert page.driver.execute_script("return window.asked") == 1
+    reach("#enlarge").send_keys(enter)
+    page.wait_for("body", "no picture yet: drop one or more above")
+    reach("#cancel").send_keys(space)
+    page.wait_for("#status", "Nothing is at work.")
+    reach("#weights input", "a file of mine").send_keys(space)
+    page.find("#own-weights")
+
+
 @pytest.fixture
 def phone(driver):
     """A narrow screen, and a person who likes it dark."""
