@@ -78,7 +78,7 @@ def test_enlarging_from_drop_to_download(page, files):
     page.choose("#weights", "a file of mine")
     page.upload("#own-weights", files / "mine.npz")
     page.upload("#pictures", files / "deep.png", files / "cut.jpg", files / "text.png")
-    page.find("#enlarge").click()
+    page.press("#enlarge")
     page.wait_for("#status", "cut.jpg: damaged or truncated")
     page.wait_for("#status", "text.png: not an image")
     said = page.wait_for("#status", "1 of 3 enlarged")
@@ -122,15 +122,15 @@ def test_a_pixel_followed_through_a_network_and_through_sparse_coding(page):
 
 def test_a_training_stopped_and_a_tab_closed(page, app):
     page.tab("Train")
-    page.find("#train").click()
+    page.press("#train")
     page.wait_for("#train-status", "Training")
     wait_until(lambda: app.running("npsrcnn.train"))
     assert app.tabs
-    page.find("#train-stop").click()
+    page.press("#train-stop")
     page.wait_for("#train-status", "Done", "Stopped")
     assert not app.running("npsrcnn.train")
     page.wait_for("#train-status", "Done")
-    page.find("#train").click()
+    page.press("#train")
     wait_until(lambda: app.running("npsrcnn.train"))
     page.leave()
     wait_until(lambda: not app.tabs, lambda: str(app.tabs))  # with all files of that tab
@@ -148,16 +148,16 @@ def test_two_at_once_fifty_files_and_cancels(driver, app, files, rng):
     one.upload("#own-weights", files / "mine.npz")
     one.upload("#pictures", *many)
     first = driver.current_window_handle
-    one.find("#enlarge").click()
+    one.press("#enlarge")
 
     driver.switch_to.new_window("tab")
     other = Page(driver, app.address)
     Image.new("RGB", (6000, 2000), "teal").save(files / "large.png")
     other.choose("#weights", "fast")
     other.upload("#pictures", files / "large.png")
-    other.find("#enlarge").click()
+    other.press("#enlarge")
     other.wait_for("#status", "% computed")
-    other.find("#cancel").send_keys("\ue007")  # the enter key
+    other.press("#cancel")
     assert "then cancelled; 1 were not" in other.wait_for("#status", "were not")
 
     driver.switch_to.window(first)
@@ -178,11 +178,11 @@ def test_two_at_once_fifty_files_and_cancels(driver, app, files, rng):
     frames[0].save(files / "long.gif", save_all=True, append_images=frames[1:])
     other.upload("#pictures", files / "long.gif")
     for end in ("cancel", "close"):
-        other.find("#enlarge").click()
+        other.press("#enlarge")
         other.wait_for("#status", "frame ")
         assert len(app.running("npsrcnn.app.clips")) == 1
         if end == "cancel":
-            other.find("#cancel").click()
+            other.press("#cancel")
             other.wait_for("#status", "then cancelled; 1 were not")
             assert app.running("npsrcnn.app.clips") == []
     other.leave()
@@ -255,7 +255,7 @@ def test_on_a_phone_and_in_the_dark_nothing_is_cut_off(phone, page, files, rng):
     page.choose("#weights", "a file of mine")
     page.upload("#own-weights", files / "mine.npz")
     page.upload("#pictures", files / "wide.png")
-    page.find("#enlarge").click()
+    page.press("#enlarge")
     page.find("#view .compare .canvas")
     assert width() == 390
     page.find("#view .zoom-4").click()
