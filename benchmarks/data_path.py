@@ -10,26 +10,29 @@ from pathlib import Path
 
 import numpy as np
 
+import npsrcnn
 from benchmarks.measure import Row, seconds
 from benchmarks.peers import npsrcnn_threads
-from npsrcnn import SRCNN, images, upscale
+from npsrcnn import images, upscale
 from npsrcnn.datasets import dead_leaves
 
-SCALE = 3
-SMALL = (360, 640)
+MODELS = ("9-1-5-x2", "fast-x2")
+SCALE = 2
+SMALL = (540, 960)
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Time reading, enlarging with the network, writing, and the network alone."""
-    threads = options.threads_list[-1]
-    with tempfile.TemporaryDirectory() as folder, npsrcnn_threads(threads):
-        net = SRCNN("9-1-5", seed=1, metadata={"scale": SCALE, "color": "y"})
-        net.layers[-1][0][:] /= 10
-        for suffix in (".png", ".jpg"):
-            yield from _rows(net, Path(folder), suffix, threads, options.repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        for model in MODELS:
+            for threads in options.threads_list:
+                for suffix in (".png", ".jpg"):
+                    with npsrcnn_threads(threads):
+                        yield from _rows(model, Path(folder), suffix, threads, options.repeats)
 
 
-def _rows(net, folder, suffix, threads, repeats) -> Iterator[Row]:
+def _rows(model, folder, suffix, threads, repeats) -> Iterator[Row]:
+    net = npsrcnn.load(model)
     source, target = folder / f"small{suffix}", folder / f"large{suffix}"
     grey = dead_leaves(1, SMALL)[0]
     small = (grey * 255).astype(np.uint8) if grey.dtype.kind == "f" else grey
@@ -52,7 +55,7 @@ def _rows(net, folder, suffix, threads, repeats) -> Iterator[Row]:
     found = {step: statistics.median(taken) for step, taken in times.items()}
     network = found["the network alone"]
     whole = sum(found.values()) - network
-    case = f"9-1-5, {read.shape[1]} x {read.shape[0]} to {large.shape[1]} x {large.shape[0]}"
+    case = f"{model}, {read.shape[1]} x {read.shape[0]} to {large.shape[1]} x {large.shape[0]}"
     for step, taken in found.items():
         yield Row(
             "data path",
@@ -60,5 +63,5 @@ def _rows(net, folder, suffix, threads, repeats) -> Iterator[Row]:
             step,
             threads,
             1e3 * taken,
-            value=f"{taken / whole:.0%} of the whole",
+            value=f"{taken / whole:.0%} of the whole, {taken / network:.0%} of the network",
         )
