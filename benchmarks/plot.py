@@ -1,4 +1,4 @@
-"""Draw the table as a picture: milliseconds of each."""
+"""Draw the table as a picture: how many times as long as npsrcnn the others take."""
 
 from __future__ import annotations
 
@@ -7,47 +7,52 @@ from pathlib import Path
 from benchmarks.measure import Row
 from npsrcnn.errors import UserError
 
-COLORS = {
-    "npsrcnn": "#1b6ca8",
-    "ONNX Runtime": "#e08e45",
-    "PyTorch": "#c0504d",
-    "PyTorch channels_last": "#d99795",
-    "OpenCV dnn": "#7f9f6b",
+STYLES = {  # colour and marker
+    "ONNX Runtime": ("#e08e45", "o"),
+    "OpenVINO": ("#7b5ea7", "s"),
+    "OpenVINO bfloat16": ("#b9a3d6", "s"),
+    "JAX": ("#3b8f8c", "^"),
+    "PyTorch": ("#c0504d", "D"),
+    "PyTorch channels_last": ("#d99795", "D"),
+    "PyTorch compiled": ("#8c2d2a", "D"),
+    "OpenCV dnn": ("#7f9f6b", "v"),
 }
+NPSRCNN = "#1b6ca8"
 
 
 def draw(rows: list[Row], facts: dict[str, str], path: Path) -> None:
-    """Draw bars of milliseconds, one panel a case, for the most threads that were measured."""
+    """Draw a line for each case, and on it a mark for each of the others at its ratio."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError("to draw, install matplotlib: pip install 'npsrcnn[bench]'") from error
-    timed = [row for row in rows if row.by in COLORS and row.ms is not None]
-    timed = [row for row in timed if row.subject in ("inference", "training")]
-    if not timed:
-        raise UserError("nothing to draw: measure inference or training")
-    most = max(row.threads for row in timed)
-    timed = [row for row in timed if row.threads == most]
-    cases = list(dict.fromkeys(row.case for row in timed))
-    columns = min(3, len(cases))
-    lines = -(-len(cases) // columns)
-    figure = Figure(figsize=(4.2 * columns, 2.1 * lines + 0.6), layout="constrained")
-    figure.suptitle(f"Milliseconds on {most} threads: {facts.get('processor', '')}", fontsize=11)
-    axes = figure.subplots(lines, columns, squeeze=False).ravel()
-    for ax in axes[len(cases) :]:
-        ax.set_visible(False)
-    for ax, case in zip(axes, cases, strict=False):
-        mine = [row for row in timed if row.case == case]
-        bars = ax.barh(
-            [row.by for row in mine],
-            [row.ms for row in mine],
-            color=[COLORS[row.by] for row in mine],
-        )
-        labels = [f"{row.ms:,.0f}" if row.ms >= 20 else f"{row.ms:.1f}" for row in mine]
-        ax.bar_label(bars, labels, padding=3, fontsize=8)
-        ax.set_title(case, fontsize=10)
-        ax.invert_yaxis()
-        ax.margins(x=0.18)
-        ax.tick_params(labelsize=8)
-        ax.spines[["top", "right"]].set_visible(False)
+    found = [row for row in rows if row.by in STYLES and row.speedup is not None]
+    if not found:
+        raise UserError("nothing to draw: measure inference or training beside others")
+    most = max(row.threads for row in found)
+    found = [row for row in found if row.threads == most]
+    own = {(row.case, row.threads): row.ms for row in rows if row.by == "npsrcnn" and row.ms}
+    cases = list(dict.fromkeys(row.case for row in found))
+    figure = Figure(figsize=(8.5, 0.48 * len(cases) + 1.6), layout="constrained")
+    ax = figure.subplots()
+    ax.axvline(1, color=NPSRCNN, linewidth=3)
+    for by, (color, marker) in STYLES.items():
+        mine = [row for row in found if row.by == by]
+        if mine:
+            places = [cases.index(row.case) for row in mine]
+            ratios = [row.speedup for row in mine]
+            ax.scatter(ratios, places, 60, color, marker, label=by, zorder=3)
+    ax.set_yticks(range(len(cases)), [f"{case}\n{own[case, most]:,.3g} ms" for case in cases])
+    ax.invert_yaxis()
+    ax.set_xscale("log")
+    ticks = [1, 2, 3, 4, 5, 7, 10, 15, 20]
+    ax.set_xticks(ticks, [f"{tick}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set_xlim(min(0.9, *(row.speedup for row in found)) * 0.95, None)
+    ax.set_xlabel("times as long as npsrcnn (the line at 1; its milliseconds at the left)")
+    ax.set_title(f"{most} threads, {facts.get('processor', '')}", fontsize=10)
+    ax.grid(axis="x", alpha=0.4)
+    ax.tick_params(labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     figure.savefig(path, dpi=150)
