@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import data_path, inference, memory, mpi, startup, training
+from benchmarks import data_path, inference, memory, mpi, startup, training, whole
 from benchmarks.measure import REPEATS, Row, machine
 from benchmarks.peers import PEERS
 from npsrcnn.commands import frame
@@ -29,6 +29,7 @@ SUBJECTS: dict[str, ModuleType] = {
     "training": training,
     "start-up": startup,
     "data-path": data_path,
+    "whole": whole,
     "memory": memory,
     "mpi": mpi,
 }

@@ -164,6 +164,40 @@ def _jax(net: SRCNN, x: np.ndarray, threads: int) -> Run:
     return lambda: np.asarray(forward(there))
 
 
+def _ncnn(net: SRCNN, x: np.ndarray, threads: int) -> Run:
+    import ncnn
+
+    if len(x) > 1:
+        raise UserError("ncnn takes one image at a time")
+    last = len(net.layers) - 1
+    lines = ["7767517", f"{last + 2} {last + 2}", "Input in 0 1 0"]
+    with tempfile.TemporaryDirectory() as folder:
+        param, weights = Path(folder) / "net.param", Path(folder) / "net.bin"
+        with weights.open("wb") as file:
+            for depth, (w, b) in enumerate(net.layers):
+                relu = int(depth < last)  # outputs, size, padding (-233: same), bias, weights, ReLU
+                lines.append(
+                    f"Convolution conv{depth} 1 1 {depth} {depth + 1} "
+                    f"0={len(w)} 1={w.shape[2]} 4=-233 5=1 6={w.size} 9={relu}"
+                )
+                file.write(bytes(4) + w.tobytes() + b.tobytes())  # the first four: float32 follows
+        param.write_text("\n".join(lines) + "\n")
+        model = ncnn.Net()
+        model.opt.num_threads = threads
+        model.opt.use_fp16_packed = model.opt.use_fp16_storage = False
+        model.opt.use_fp16_arithmetic = model.opt.use_bf16_storage = False
+        if model.load_param(str(param)) or model.load_model(str(weights)):
+            raise UserError("ncnn does not read the network")
+    image = ncnn.Mat(x[0])
+
+    def run() -> np.ndarray:
+        extractor = model.create_extractor()
+        extractor.input("0", image)
+        return np.array(extractor.extract(str(last + 1))[1])[None]
+
+    return run
+
+
 PEERS = {
     "ONNX Runtime": Peer("onnxruntime", _onnx_runtime),
     "OpenVINO": Peer("openvino", partial(_openvino, precision="f32")),
@@ -173,6 +207,7 @@ PEERS = {
     "torch.compile": Peer("torch", _compiled_torch),
     "JAX": Peer("jax", _jax),
     "OpenCV dnn": Peer("cv2", _opencv),
+    "ncnn": Peer("ncnn", _ncnn),
 }
 
 

@@ -14,8 +14,9 @@ STYLES = {  # colour and marker
     "JAX": ("#3b8f8c", "^"),
     "PyTorch": ("#c0504d", "D"),
     "PyTorch channels_last": ("#d99795", "D"),
-    "PyTorch compiled": ("#8c2d2a", "D"),
+    "torch.compile": ("#8c2d2a", "D"),
     "OpenCV dnn": ("#7f9f6b", "v"),
+    "ncnn": ("#6b6b6b", "P"),
 }
 NPSRCNN = "#1b6ca8"
 
