@@ -1,8 +1,9 @@
 """`npsrcnn convert A B`: convert weights from one format to another.
 
 Reads .npz, .mat (the authors'), PyTorch's .pth, .pt, .ckpt and .pth.tar (a state_dict, a checkpoint
-or a whole module; nothing in it is run), .safetensors, .onnx, Keras's .keras and .h5, Caffe's
-.caffemodel and the names of weights that ship; writes .npz, .mat, .pth, .safetensors and .onnx.
+or a whole module; nothing in it is run), .safetensors, .onnx, Keras's .keras, .h5 and .hdf5,
+Caffe's .caffemodel and the names of weights that ship; writes .npz, .mat, .pth, .safetensors and
+.onnx.
 """
 
 from __future__ import annotations

@@ -14,7 +14,15 @@ import npsrcnn
 from npsrcnn.errors import UserError
 from npsrcnn.model.ensemble import ensemble
 
+dask = pytest.importorskip("dask", reason="needs the extra dask")
 da = pytest.importorskip("dask.array", reason="needs the extra dask")
+
+
+@pytest.fixture(autouse=True)
+def on_threads():
+    """Compute here, whatever cluster another test of this process has known: it may be gone."""
+    with dask.config.set(scheduler="threads"):
+        yield
 
 
 def with_holes(rng, image):
