@@ -110,7 +110,7 @@ def _fetch(options: argparse.Namespace) -> None:
 def _prepare(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from npsrcnn.datasets.compression import in_words
+    from npsrcnn.datasets.drawing import in_words
     from npsrcnn.datasets.paths import paths_of_all
     from npsrcnn.datasets.shard_writer import write_shards
     from npsrcnn.runtime.files import quoted

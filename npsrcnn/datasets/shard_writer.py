@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from npsrcnn.datasets.compression import Compression, Qualities, in_words
+from npsrcnn.datasets.compression import Compression, Qualities
 from npsrcnn.datasets.cutting import Cut, Pair
+from npsrcnn.datasets.drawing import in_words
 from npsrcnn.datasets.filming import Crfs, Filming
 from npsrcnn.datasets.shards import Shard, is_prepared, read_index, record, write_index
 from npsrcnn.datasets.sources import UsableImages
@@ -150,9 +151,9 @@ def _begin(folder: Path, cut: Cut, plan: list[Shard]) -> list[Shard]:
         if before != cut or found != planned:
             how = f"at x{before.scale}, stride {before.stride}, in {before.color}"
             if before.jpeg is not None:
-                how += f", JPEG {in_words(before.jpeg.qualities)}, seed {before.jpeg.seed}"
+                how += f", JPEG {in_words(before.jpeg.ends)}, seed {before.jpeg.seed}"
             if before.film is not None:
-                how += f", CRF {in_words(before.film.crfs)}, seed {before.film.seed}"
+                how += f", CRF {in_words(before.film.ends)}, seed {before.film.seed}"
             raise UserError(
                 f"{folder} holds another set, {how if before != cut else 'of other images'}: "
                 "choose another folder, or remove it"

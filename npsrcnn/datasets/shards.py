@@ -115,9 +115,9 @@ def write_index(folder: Path, cut: Cut, shards: list[Shard]) -> None:
     facts = asdict(cut)
     recipe = {name: facts[name] for name in RECIPE}
     if cut.jpeg is not None:
-        recipe.update(jpeg=cut.jpeg.qualities, seed=cut.jpeg.seed)
+        recipe.update(jpeg=cut.jpeg.ends, seed=cut.jpeg.seed)
     if cut.film is not None:
-        recipe.update(crf=cut.film.crfs, seed=cut.film.seed)
+        recipe.update(crf=cut.film.ends, seed=cut.film.seed)
     pixels = {"dtype": "|u1", "shape": (cut.channels, cut.size, cut.size)}
     index = {
         "format": FORMAT,

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from npsrcnn import datasets
-from npsrcnn.datasets.compression import in_words, middle_quality
+from npsrcnn.datasets.compression import middle_quality
 from npsrcnn.datasets.cutting import check_batch_size
+from npsrcnn.datasets.drawing import in_words
 from npsrcnn.datasets.filming import middle_crf
 from npsrcnn.datasets.paths import paths_of
 from npsrcnn.datasets.protocols import Source
@@ -327,8 +328,8 @@ def source_of(
         )
     source = datasets.Shards(folder, margin=margin, orientations=recipe.orientations)
     cut = source.cut
-    jpeg = None if cut.jpeg is None else cut.jpeg.qualities
-    crf = None if cut.film is None else cut.film.crfs
+    jpeg = None if cut.jpeg is None else cut.jpeg.ends
+    crf = None if cut.film is None else cut.film.ends
     if (cut.scale, cut.color, jpeg, crf) != (
         settings.scale,
         settings.channels,

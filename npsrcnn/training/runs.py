@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 from tqdm import tqdm
 
-from npsrcnn.datasets.compression import in_words
+from npsrcnn.datasets.drawing import in_words
 from npsrcnn.datasets.protocols import Source
 from npsrcnn.errors import DataError, UserError, describe
 from npsrcnn.evaluation.protocol import EvaluationImage

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from npsrcnn.datasets.compression import in_words
+from npsrcnn.datasets.drawing import in_words
 from npsrcnn.errors import UsageError
 
 DEAD_LEAVES = "dead-leaves"

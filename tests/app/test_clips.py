@@ -9,31 +9,15 @@ import zipfile
 
 import numpy as np
 import pytest
-from networks import near_identity, waves
+from networks import waves
 from PIL import Image
 
 from npsrcnn.app import clips
 from npsrcnn.app.clips import Frames, Wanted
 from npsrcnn.app.enlarging import bundle, enlarge_uploads, played
 from npsrcnn.app.limits import check_moving
-from npsrcnn.app.sessions import Sessions
 from npsrcnn.commands import upscale
 from npsrcnn.errors import UserError
-
-
-@pytest.fixture
-def session():
-    sessions = Sessions(sweep_seconds=1000)
-    yield sessions.of("a")
-    sessions.close_all()
-
-
-@pytest.fixture
-def model(tmp_path, rng):
-    path = tmp_path / "model" / "model.npz"
-    path.parent.mkdir()
-    near_identity(rng, scale=2).save(path)
-    return str(path)
 
 
 @pytest.fixture

@@ -8,33 +8,17 @@ import zipfile
 
 import numpy as np
 import pytest
-from networks import near_identity, waves
+from networks import waves
 from PIL import Image
 
 from npsrcnn import images
 from npsrcnn.app import enlarging
 from npsrcnn.app.enlarging import bundle, compared, enlarge_uploads
-from npsrcnn.app.sessions import Sessions
 from npsrcnn.commands import upscale
 from npsrcnn.errors import UserError
 from npsrcnn.images import Picture, write
 from npsrcnn.images.metadata import Metadata
 from npsrcnn.upscaling import strips
-
-
-@pytest.fixture
-def session():
-    sessions = Sessions(sweep_seconds=1000)
-    yield sessions.of("a")
-    sessions.close_all()
-
-
-@pytest.fixture
-def model(tmp_path, rng):
-    path = tmp_path / "model" / "model.npz"
-    path.parent.mkdir()
-    near_identity(rng, scale=2).save(path)
-    return str(path)
 
 
 @pytest.fixture

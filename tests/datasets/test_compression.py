@@ -11,8 +11,9 @@ from PIL import Image
 
 from npsrcnn.commands import datasets as command
 from npsrcnn.datasets import Shards, Stream, SubImages, sub_images, write_shards
-from npsrcnn.datasets.compression import Compression, in_words, middle_quality
+from npsrcnn.datasets.compression import Compression, middle_quality
 from npsrcnn.datasets.cutting import Cut
+from npsrcnn.datasets.drawing import in_words
 from npsrcnn.datasets.shards import INDEX
 from npsrcnn.errors import UserError
 from npsrcnn.pixels.color import rgb2ycbcr

@@ -80,13 +80,8 @@ class Stage:
     mapping_biases: int = 0
 
     @property
-    def columns_at_once(self) -> int:
-        """Return how many columns it computes at once."""
-        return winograd.STEP if self.winograd or self.groups else 1
-
-    @property
-    def rows_at_once(self) -> int:
-        """Return how many rows it computes at once."""
+    def at_once(self) -> int:
+        """Return how many rows, and how many columns, it computes at once."""
         return winograd.STEP if self.winograd or self.groups else 1
 
 
@@ -271,8 +266,8 @@ def _slots(plan: Plan, grids: tuple[Grid, Grid]) -> list[tuple[int, int]]:
     at_once, floats = 1, first.channels * image.width * image.phases
     slots = []
     for stage in plan.stages:
-        slots.append((stage.height + stage.rows_at_once - 1 + at_once - 1, floats))
-        at_once, floats = stage.rows_at_once, stage.maps * grid.phases * grid.width
+        slots.append((stage.height + stage.at_once - 1 + at_once - 1, floats))
+        at_once, floats = stage.at_once, stage.maps * grid.phases * grid.width
         floats += CACHE_LINE_FLOATS
     return [*slots, (plan.last + at_once - 1, floats)]
 
@@ -356,7 +351,7 @@ def _strip(plan: Plan, left: int, right: int, x0: int, x1: int) -> _Strip:
     lo, hi = x0, x1
     for stage in [*plan.stages[::-1], None]:
         needed.append((lo, hi))
-        step = stage.columns_at_once if stage else 1
+        step = stage.at_once if stage else 1
         lo, hi = max(lo, left) // step * step, round_up(min(hi, right), step)
         computed.append((lo, hi))
         if stage:
@@ -410,7 +405,7 @@ def _rows(plan: Plan, top: int, bottom: int, y0: int, y1: int) -> list[tuple[int
     levels = []
     lo, hi = y0 - (plan.last - 1) // 2, y1 + plan.last // 2
     for stage in [*plan.stages[::-1], None]:
-        step = stage.rows_at_once if stage else 1
+        step = stage.at_once if stage else 1
         lo, hi = max(lo, top) // step * step, min(hi, bottom)
         levels.append((lo, hi))
         if stage:
