@@ -94,7 +94,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--crf",
-        type=int,
+        type=frame.crf,
         metavar="CRF",
         help="film each image by x264 at this CRF, 0 to 51, and measure one frame (extra: video)",
     )

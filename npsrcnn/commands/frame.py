@@ -97,6 +97,14 @@ def crfs(text: str) -> tuple[int, int]:
     return _range(text, "a CRF", 0, 51)
 
 
+def crf(text: str) -> int:
+    """Parse a CRF, for argparse."""
+    lowest, highest = crfs(text)
+    if lowest != highest:
+        raise argparse.ArgumentTypeError(f"{text!r} is a range: it takes one CRF, as in 27")
+    return lowest
+
+
 def _range(text: str, what: str, least: int, most: int) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text)
     lowest, highest = (int(match[1]), int(match[2] or match[1])) if match else (-1, -1)

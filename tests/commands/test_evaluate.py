@@ -268,7 +268,7 @@ def bad_folder(tmp_path, name):
         (["--data", "images", "--scale", "2", "--jpeg", "40,101"], 2, "from 1 to 100"),
         (["--data", "images", "--scale", "2", "--jpeg", "40,"], 2, "--jpeg"),
         (["--data", "images", "--jpeg", "40"], 2, "give --scale, or --model"),
-        (["--data", "images", "--scale", "2", "--crf", "52"], 1, "CRF 52: expected a whole"),
+        (["--data", "images", "--scale", "2", "--crf", "52"], 2, "'52' is not a CRF from 0 to 51"),
         (["--data", "images", "--scale", "2", "--crf", "9", "--jpeg", "9"], 2, "--jpeg or --crf"),
         (["--data", "images", "--scale", "1", "--jpeg", "40"], 1, "npsrcnn train"),
         (["--data", "images", "--scale", "1", "--jpeg", "9", "--method", "gr"], 2, "2 or more"),

@@ -58,6 +58,7 @@ def test_all_of_a_shot_is_drawn():
         speeds = {shot.velocity[axis] for shot in drawn}
         assert speeds == set(range(-MOST_SPEED, MOST_SPEED + 1))
     assert drawn == [filming.draw(number, copy) for number in range(60) for copy in range(5)]
+    assert len({filming.draw(0, copy) for copy in range(20)}) > 10, "copies are filmed alike"
     other = Filming(20, 23, seed=1)
     assert drawn != [other.draw(number, copy) for number in range(60) for copy in range(5)]
 

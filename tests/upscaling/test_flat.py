@@ -64,6 +64,16 @@ def test_floats_by_weights_that_were_never_trained(channels, dtype):
         np.testing.assert_allclose(npsrcnn.upscale(image, model=net), value, rtol=0, atol=1e-5)
 
 
+def test_beyond_black_and_white_what_is_subtracted_is_theirs(rng):
+    net, ends = random_net(), np.array([[Y_BLACK, Y_BLACK + Y_RANGE]], np.float32)
+    beyond = ends + np.array([[-0.2, 0.2]], np.float32)
+    at_ends, further = (
+        subtract_flat_error(net, blurred[None], np.zeros((1, 1, 2), np.float32))
+        for blurred in (ends, beyond)
+    )
+    np.testing.assert_allclose(further, at_ends, rtol=0, atol=1e-6)
+
+
 def test_what_is_subtracted_follows_the_weights(rng):
     net = random_net("3-1-3")
     x = (Y_BLACK + Y_RANGE * rng.random((1, 1, 1))).astype(np.float32)
