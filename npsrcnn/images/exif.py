@@ -114,10 +114,19 @@ class _Block:
         struct.pack_into(self.order + "I", self.data, self.following, 0)
 
 
-def turned(exif: bytes) -> tuple[int, bytes]:
+def turned(exif: bytes, size: tuple[int, int], *, decoder_turns: bool = False) -> tuple[int, bytes]:
     """Return the orientation in an EXIF block, and the block of the picture that is upright.
 
-    The thumbnail is turned too. A damaged block is dropped: the picture is worth more.
+    The thumbnail is turned too, and where the subject is. A damaged block is dropped: the picture
+    is worth more.
+
+    Parameters
+    ----------
+    exif : bytes
+    size : (int, int)
+        Rows and columns of the picture as decoded.
+    decoder_turns : bool
+        What is decoded is upright.
     """
     try:
         block = _Block(exif)
@@ -126,7 +135,8 @@ def turned(exif: bytes) -> tuple[int, bytes]:
         if place and orientation != 1:
             block.set_number(place, 1)
             _turn_thumbnail(block, orientation)
-            _turn_subject(block, orientation)
+            stored = size[::-1] if decoder_turns and orientation >= 5 else size
+            _turn_subject(block, orientation, stored)
     except struct.error:
         return 1, b""
     return orientation, bytes(block.data)
@@ -169,13 +179,9 @@ def _turn_thumbnail(block: _Block, orientation: int) -> None:
     block.set_number(length, len(small))
 
 
-def _turn_subject(block: _Block, orientation: int) -> None:
-    """Turn where the subject is, as long as the block says how large the picture was."""
-    entries = block.proper()
-    sides = entries.get(PIXEL_WIDTH), entries.get(PIXEL_HEIGHT)
-    if not (sides[0] and sides[1]):
-        return
-    width, height = block.number(sides[0]), block.number(sides[1])
+def _turn_subject(block: _Block, orientation: int, size: tuple[int, int]) -> None:
+    """Turn where the subject is, in a picture of ``size`` (H, W)."""
+    entries, (height, width) = block.proper(), size
     for place in (entries.get(SUBJECT_AREA), entries.get(SUBJECT_LOCATION)):
         if not place or place.kind != ifd.SHORT or place.length < 2:
             continue

@@ -80,7 +80,11 @@ def decode(data: bytes) -> Picture:
             samples = divided(samples)
         grey = "chroma" not in info and (samples[..., :3] == samples[..., :1]).all()
         samples = samples[..., [0, 3][: samples.shape[2] - 2]] if grey else samples
-    orientation, block = exif.turned((info.get("exif") or b"").removeprefix(exif.PREFIX))
+    orientation, block = exif.turned(
+        (info.get("exif") or b"").removeprefix(exif.PREFIX),
+        (samples.shape[0], samples.shape[1]),
+        decoder_turns=True,
+    )
     described = xmp.turned(info.get("xmp"), orientation)
     box = info.get("nclx_profile") or {}
     named = [box[key] for key in ("color_primaries", "transfer_characteristics") if key in box]

@@ -71,7 +71,9 @@ def decode(data: bytes) -> Picture:
     elif header.color is None:
         profile = _profile(codestream)
     found = _metadata(boxes)
-    orientation, block = exif.turned(_without_offset(found.get(b"Exif", b"")))
+    orientation, block = exif.turned(
+        _without_offset(found.get(b"Exif", b"")), header.size, decoder_turns=True
+    )
     described = xmp.turned(found.get(b"xml "), orientation)
     metadata = Metadata(
         icc_profile=profile,

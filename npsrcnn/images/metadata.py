@@ -78,7 +78,7 @@ def metadata_of(image: Image.Image, data: bytes) -> tuple[Metadata, int]:
         block = _resources_of_psd(image).get(iptc.EXIF, b"")
     if not block.startswith((exif.PREFIX, b"II", b"MM")):  # APP1 may hold XMP
         block = profiles.get("exif", b"")
-    orientation, block = exif.turned(block.removeprefix(exif.PREFIX))
+    orientation, block = exif.turned(block.removeprefix(exif.PREFIX), (image.height, image.width))
     known_xmp = info.get("xmp") or info.get(XMP_IN_PNG) or _raw_xmp(profiles)
     if image.format == "PSD":
         known_xmp = _resources_of_psd(image).get(iptc.XMP)

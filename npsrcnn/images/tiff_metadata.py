@@ -19,6 +19,7 @@ from npsrcnn.images.tiff_tags import (
     IPTC,
     NODATA,
     OF_PAGES,
+    ORIENTATION,
     PAGE,
     PAGE_NUMBER,
     PHOTOSHOP,
@@ -36,6 +37,10 @@ def from_directory(directory: Directory, size: tuple[int, int]) -> Metadata:
     """Return the metadata, of the picture turned upright, of a page stored as ``size`` (H, W)."""
     orientation = tiff_tags.orientation(directory)
     described = {tag: directory[tag] for tag in (*TEXTS, ifd.EXIF, ifd.GPS) if tag in directory}
+    block = exif.block_of(described)
+    if orientation != 1 and ifd.EXIF in described:
+        turn = {ORIENTATION: ifd.entry(ifd.SHORT, [orientation])}
+        _, block = exif.turned(exif.block_of(described | turn), size)
     resolution = {
         tag: directory[tag] for tag in (X_RESOLUTION, Y_RESOLUTION, UNIT) if tag in directory
     }
@@ -62,7 +67,7 @@ def from_directory(directory: Directory, size: tuple[int, int]) -> Metadata:
     )
     return Metadata(
         icc_profile=_bytes(directory, ICC) or None,
-        exif=exif.block_of(described) or None,
+        exif=block or None,
         xmp=xmp.turned(_bytes(directory, XMP), orientation),
         photoshop=iptc.turned(photoshop, orientation),
         dpi=dpi,

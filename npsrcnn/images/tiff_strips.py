@@ -86,10 +86,11 @@ def decompressed(
         shorts[SAMPLES], shorts[BITS], shorts[PHOTOMETRIC] = [1], [8], [GREY]
     for kind, entries in ((ifd.SHORT, shorts), (ifd.LONG, longs)):
         tables |= {tag: ifd.entry(kind, values) for tag, values in entries.items()}
-    # Pillow, from 13 on while it decodes, counts these bytes for pixels and would refuse them
-    # as too many; whole() has counted the pixels. Image.open would look at them once more.
+    # Pillow, from 13 on while it decodes, counts these bytes for pixels and would refuse them as
+    # too many, and warn of half of that; whole() has counted the pixels. Image.open would look at
+    # them once more.
     with (
-        pixel_limit.at_least(rows * longs[WIDTH][0]),
+        pixel_limit.at_least(2 * rows * longs[WIDTH][0]),
         TiffImageFile(io.BytesIO(_file_of(tables, segments))) as image,
     ):
         samples = np.asarray(image)

@@ -21,15 +21,20 @@ GAIN_MAP = (rb"hdrgm:\w+",)  # names of what a gain map says of itself
 MOTION = (rb"(?:GCamera|Camera):(?:MotionPhoto|MicroVideo)\w*", rb"MiCamera:XMPMeta")
 DIRECTORY = re.compile(rb"(?s)<Container:Directory\b.*?</Container:Directory>")
 ITEM = re.compile(rb"(?s)<Container:Item\b[^>]*>|<rdf:li\b[^>]*Item:Semantic[^>]*>")
+SUBJECT = re.compile(rb"(?s)<exif:Subject(?P<of>Area|Location)\b.*?</exif:Subject(?P=of)>")
 DIMENSIONS = (b"stDim:w", b"stDim:h")  # to which regions apply (Metadata Working Group)
 
 
 def turned(xmp: bytes | str | None, orientation: int) -> bytes | None:
-    """Return the XMP of the picture that is upright: without thumbnails of it as it was."""
+    """Return the XMP of the picture that is upright.
+
+    Thumbnails of the picture as it was are left out, and where its subject was.
+    """
     if isinstance(xmp, str):
         xmp = xmp.encode()
     if xmp and orientation != 1:
         xmp = re.sub(rb"(?s)<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", upright(xmp))
+        xmp = SUBJECT.sub(b"", xmp)
     return xmp or None
 
 
@@ -45,6 +50,10 @@ def resized(xmp: bytes, scale: float, size: tuple[int, int]) -> bytes:
     def scaled(value: bytes) -> bytes:
         return b"%d" % math.ceil(scale * int(value))
 
+    def place(found: re.Match[bytes]) -> bytes:
+        return re.sub(rb"(?<=>)\d+(?=<)", lambda n: b"%d" % round(scale * int(n[0])), found[0])
+
+    xmp = SUBJECT.sub(place, xmp)
     xmp = _replaced(xmp, WIDTHS, lambda _: width)
     xmp = _replaced(xmp, HEIGHTS, lambda _: height)
     return _replaced(xmp, (*SCALED, *DIMENSIONS), scaled)

@@ -77,6 +77,7 @@ def read(path: Path) -> tuple[Layers, Facts]:
     if reader is None:
         raise UserError(f"{path}: cannot read {_kind(path)}; there are {', '.join(READERS)}")
     try:
+        path.stat()  # a file that is missing is said before a package that is
         layers, facts = reader(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None

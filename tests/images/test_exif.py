@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from random_inputs import smooth_samples
 
-from npsrcnn.images import Picture, exif, ifd, read, write
+from npsrcnn.images import Picture, exif, ifd, read, tiff_metadata, write
 
 MAKER = b"a maker's own bytes, with offsets that count from the beginning"
 
@@ -66,7 +66,7 @@ def thumbnail_in(block):
 def test_the_thumbnail_is_turned_with_the_picture(order, orientation):
     small = small_jpeg()
     before = np.asarray(Image.open(io.BytesIO(small))).astype(int)
-    found, block = exif.turned(block_of(order, orientation, thumbnail=small))
+    found, block = exif.turned(block_of(order, orientation, thumbnail=small), (80, 96))
     assert found == orientation
     after = thumbnail_in(block).astype(int)
     expected = exif.UPRIGHT.get(orientation, lambda a: a)(before)
@@ -76,13 +76,13 @@ def test_the_thumbnail_is_turned_with_the_picture(order, orientation):
 
 def test_a_thumbnail_that_is_upright_stays():
     block = block_of("<", 6, thumbnail=small_jpeg(), own=1)
-    _, turned = exif.turned(block)
+    _, turned = exif.turned(block, (80, 96))
     np.testing.assert_array_equal(thumbnail_in(turned), thumbnail_in(block))
 
 
 @pytest.mark.parametrize("thumbnail", [b"no JPEG", small_jpeg()[:200]])
 def test_a_thumbnail_that_cannot_be_turned_is_dropped(thumbnail):
-    _, turned = exif.turned(block_of(">", 8, thumbnail=thumbnail))
+    _, turned = exif.turned(block_of(">", 8, thumbnail=thumbnail), (80, 96))
     found = Image.Exif()
     found.load(b"Exif\0\0" + turned)
     assert not found.get_ifd(-1)
@@ -90,7 +90,7 @@ def test_a_thumbnail_that_cannot_be_turned_is_dropped(thumbnail):
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_sizes_are_those_of_the_larger_picture(order):
-    block = exif.resized(exif.turned(block_of(order, 1))[1], 2, (160, 192))
+    block = exif.resized(exif.turned(block_of(order, 1), (80, 96))[1], 2, (160, 192))
     found = Image.Exif()
     found.load(b"Exif\0\0" + block)
     proper = found.get_ifd(0x8769)
@@ -111,11 +111,18 @@ def test_where_the_subject_is_turns_too(orientation):
     picture = np.zeros((80, 96), np.uint8)
     picture[20, 10] = 1
     expected = np.argwhere(exif.UPRIGHT.get(orientation, lambda a: a)(picture))[0]
-    found = Image.Exif()
-    found.load(b"Exif\0\0" + exif.turned(block_of("<", orientation))[1])
-    x, y, width, height = found.get_ifd(0x8769)[0x9214]
-    assert (y, x) == tuple(expected)
-    assert (width, height) == ((8, 30) if orientation >= 5 else (30, 8))
+    block = block_of("<", orientation)
+    decoded = (96, 80) if orientation >= 5 else (80, 96)
+    turned = exif.turned(block, (80, 96))[1]
+    assert exif.turned(block, decoded, decoder_turns=True)[1] == turned
+    tags = exif.parts(block) | {274: ifd.entry(ifd.SHORT, [orientation])}
+    of_tiff = tiff_metadata.from_directory(tags, (80, 96)).exif
+    for upright in (turned, of_tiff):
+        found = Image.Exif()
+        found.load(b"Exif\0\0" + upright)
+        x, y, width, height = found.get_ifd(0x8769)[0x9214]
+        assert (y, x) == tuple(expected)
+        assert (width, height) == ((8, 30) if orientation >= 5 else (30, 8))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".jpg"])
@@ -149,5 +156,5 @@ def test_damaged_blocks_do_no_harm(rng):
         bad = bytearray(good[: rng.integers(8, len(good))])
         for place in rng.integers(0, min(len(bad), 480), 6):
             bad[place] = rng.integers(256)
-        _, block = exif.turned(bytes(bad))
+        _, block = exif.turned(bytes(bad), (80, 96))
         exif.parts(exif.resized(block, 2, (160, 192)))

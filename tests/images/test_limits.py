@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +11,7 @@ from random_inputs import random_net
 
 from npsrcnn import images
 from npsrcnn.errors import UserError
+from npsrcnn.images import tiff
 from npsrcnn.images.limits import pixel_limit
 from npsrcnn.upscaling.choice import Chosen
 from npsrcnn.upscaling.files import PIXEL, EnlargeOptions, Job, enlarge_file
@@ -45,3 +48,12 @@ def test_large_pictures_are_taken_where_memory_is_allowed(tmp_path, monkeypatch,
     assert Image.MAX_IMAGE_PIXELS == 50
     with pytest.raises(Image.DecompressionBombError):
         Image.open(job.target)
+
+
+def test_a_large_strip_is_decompressed_without_a_warning(monkeypatch, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    samples = np.arange(40 * 30, dtype=np.uint16).reshape(40, 30)
+    file = io.BytesIO()
+    Image.fromarray(samples).save(file, "TIFF", compression="tiff_lzw", tiffinfo={278: 40})
+    np.testing.assert_array_equal(tiff.decode(file.getvalue())[0][..., 0], samples)
+    assert not [str(warning.message) for warning in recwarn]

@@ -52,3 +52,14 @@ def test_a_turned_picture_is_upright_and_has_no_thumbnail_of_before(orientation)
     assert re.sub(b"\\d", b"", after.replace(thumbnail, b"")) == re.sub(
         b"\\d", b"", before.replace(thumbnail, b"")
     )
+
+
+def test_where_the_subject_is():
+    def text(*numbers):
+        items = b"".join(b"<rdf:li>%d</rdf:li>" % n for n in numbers)
+        area = b"<exif:SubjectArea>\n<rdf:Seq>%s</rdf:Seq></exif:SubjectArea>" % items
+        return HEAD + b">" + area + b"<a>10</a>"
+
+    assert xmp.resized(text(10, 20, 30), 1.5, (2, 2)) == text(15, 30, 45)
+    assert xmp.turned(text(10, 20, 30), 1) == text(10, 20, 30)
+    assert xmp.turned(text(10, 20, 30), 6) == HEAD + b"><a>10</a>"

@@ -17,6 +17,7 @@ from networks import (
 import npsrcnn
 from npsrcnn import SRCNN, load
 from npsrcnn.errors import UserError
+from npsrcnn.model_files import READERS
 
 # Random weights are no SRCNN, and those of other programs are looked at.
 pytestmark = pytest.mark.filterwarnings("ignore::npsrcnn.model.foreign.ModelWarning")
@@ -282,3 +283,11 @@ def test_without_the_package_onnx_one_line_says_so(rng, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r'pip install "npsrcnn\[models\]"'):
         asymmetric(rng).save(tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", READERS)
+def test_a_missing_file_is_said_before_a_missing_package(suffix, tmp_path, monkeypatch):
+    for name in ("onnx", "h5py", "safetensors", "safetensors.numpy", "google.protobuf.message"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UserError, match=r"no such file$"):
+        load(tmp_path / f"net{suffix}")
