@@ -144,7 +144,7 @@ def read(
         if length > room:
             file.seek(offset)
             data = file.read(length)
-        if type_ in SIZES and len(data) >= length:
+        if type_ in SIZES and len(data) >= length and tag not in directory:  # the first counts
             value = np.frombuffer(data[:length], order + CODES[type_])
             stored = value.astype(value.dtype.newbyteorder("<")).tobytes()
             directory[tag] = Entry(type_, values, stored)

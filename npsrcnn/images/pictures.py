@@ -18,7 +18,19 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from npsrcnn.errors import UserError
-from npsrcnn.images import avif, heif, jxl, mpf, png, recognized, tiff, tiff_metadata, webp, xmp
+from npsrcnn.images import (
+    avif,
+    depth,
+    heif,
+    jxl,
+    mpf,
+    png,
+    recognized,
+    tiff,
+    tiff_metadata,
+    webp,
+    xmp,
+)
 from npsrcnn.images.exif import UPRIGHT
 from npsrcnn.images.formats import DAMAGE, READABLE, suffix_of_name
 from npsrcnn.images.layout import Layout, read_tiff_layout
@@ -222,7 +234,8 @@ def _decode(data: bytes, *, with_others: bool = True, keep_cmyk: bool = False) -
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format not in STILL:
             raise UserError(
-                f"{image.format} of {frames} frames (animated): only single pictures are taken"
+                f"{image.format} of {frames} frames (animated): only single pictures are taken; "
+                "alone npsrcnn upscale takes it as a clip"
             )
         metadata, orientation = metadata_of(image, data)
         if image.format == "PNG" and image.mode in ("1", "L") and "transparency" in image.info:
@@ -240,6 +253,8 @@ def _decode(data: bytes, *, with_others: bool = True, keep_cmyk: bool = False) -
             samples = samples if wide is None else wide
         picture = _upright(samples, orientation, metadata)
         picture.lost += damaged
+        if image.format and picture.pixels.dtype == np.uint8:
+            picture.lost += _lost_bits(depth.bits(image.format, data))
         if image.format in ("JPEG", "MPO") and with_others:
             _add_others(picture, data, orientation)
         picture.lossless = image.format == "WEBP" and webp.is_lossless(data)
@@ -291,13 +306,19 @@ def _decode_page(data: bytes, pages: TiffPages, number: int, keep_cmyk: bool) ->
             metadata = tiff_metadata.from_directory(directory, (image.height, image.width))
             if keep_cmyk and image.mode == "CMYK":
                 picture = _inks(image, 1, metadata)
-                wide = pages.places[number].page.dtype == np.uint16
-                picture.lost = ("last 8 of 16 bits",) if wide else ()
-                return picture
-            return _upright(_samples(image, metadata), 1, metadata)  # Pillow has turned it
+            else:
+                picture = _upright(_samples(image, metadata), 1, metadata)  # Pillow has turned it
+            if picture.pixels.dtype == np.uint8:
+                picture.lost = _lost_bits(int(np.max(pages.places[number].page.bitspersample)))
+            return picture
     picture = _upright(samples, reader.orientation, reader.metadata())
     picture.nodata = reader.nodata
     return picture
+
+
+def _lost_bits(bits: int) -> tuple[str, ...]:
+    """Say what is lost of a file of so many bits a channel, of which 8 were decoded."""
+    return (f"last {bits - 8} of {bits} bits",) if bits > 8 else ()
 
 
 def _upright(samples: np.ndarray, orientation: int, metadata: Metadata) -> Picture:

@@ -14,6 +14,12 @@ OTHERS = (
     (b"#?RADIANCE\n", "Radiance HDR"),
     (b"gimp xcf ", "GIMP's XCF"),
     (b"FUJIFILMCCD-RAW", "a camera's raw file (RAF)"),
+    (b"P7\n", "PAM"),
+    (b"DDS ", "DDS"),
+    (b"<svg", "SVG"),
+    (b"<!DOCTYPE html", "a web page"),
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
 )  # fmt: skip
 """First bytes of formats that are not read."""
 BRANDS = {b"crx ": "a camera's raw file (CR3)"}
@@ -27,7 +33,10 @@ DAMAGED = (
     (b"8BPS", "PSD"),
 )
 """First bytes of formats that are read, but for headers that are damaged."""
-LONGEST = 16  # of these bytes
+LONGEST = 1 << 20  # of what is looked at: JPEG tells its kind behind profiles and previews
+LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)  # markers of JPEG
+JPEG_LS = 0xF7
+NO_FRAMES = (0xC4, 0xC8, 0xCC)  # of markers from 0xC0 to 0xCF
 
 
 def described_file(path: Path) -> str:
@@ -47,9 +56,29 @@ def described(begin: bytes) -> str:
     other = next((name for first, name in OTHERS if begin.startswith(first)), None)
     if begin[4:8] == b"ftyp":
         other = BRANDS.get(begin[8:12])
+    if begin.startswith(b"\xff\xd8\xff"):
+        other = _rare_jpeg(begin)
+    if begin.startswith(b"8BPS") and begin[23:24] in (b"\x10", b"\x20"):
+        other = f"PSD of {begin[23]} bits a channel"
     if other:
         return f"{other}, which is not read: save it as PNG or TIFF"
     if begin.startswith(b"RIFF") and begin[8:12] != b"WEBP":
         return UNKNOWN
     damaged = next((name for first, name in DAMAGED if begin.startswith(first)), None)
     return f"{damaged}, but its headers are damaged or truncated" if damaged else UNKNOWN
+
+
+def _rare_jpeg(begin: bytes) -> str | None:
+    """Return what kind of JPEG a file is, where Pillow does not read it."""
+    place = 2
+    while begin[place : place + 1] == b"\xff" and place + 5 <= len(begin):
+        marker = begin[place + 1]
+        if marker == JPEG_LS:
+            return "JPEG-LS"
+        if marker in LOSSLESS:
+            return "lossless JPEG"
+        if marker >> 4 == 0xC and marker not in NO_FRAMES:
+            bits = begin[place + 4]
+            return f"JPEG of {bits} bits a channel" if bits in (12, 16) else None
+        place += 2 + int.from_bytes(begin[place + 2 : place + 4], "big")
+    return None

@@ -46,20 +46,24 @@ class Found:
         """Say what was left out, each kind in a line; of clips how to enlarge them."""
         clips = [path for path in self.left_out if is_clip(path)]
         others = [path for path in self.left_out if not is_clip(path)]
+        links = [path for path in self.subfolders if path.is_symlink()]
         if clips:
             alike = Path(glob.escape(str(clips[0].parent)), f"*{clips[0].suffix}")
             yield (
                 f"{len(clips)} left out, clips, which are named by themselves "
                 f"(npsrcnn upscale {quoted(alike)}): {_names([path.name for path in clips])}"
             )
-        if others:
-            yield f"{len(others)} left out, no pictures by their suffix: " + _names(
-                [path.name for path in others]
-            )
-        if self.subfolders:
-            yield f"{len(self.subfolders)} subfolders left out, which -r takes: " + _names(
-                [path.name for path in self.subfolders]
-            )
+        for what, paths in (
+            ("left out, no pictures by their suffix", [p for p in others if p.exists()]),
+            ("left out, links that lead nowhere", [p for p in others if not p.exists()]),
+            (
+                "subfolders left out, which -r takes",
+                [p for p in self.subfolders if p not in links],
+            ),
+            ("links to folders left out", links),
+        ):
+            if paths:
+                yield f"{len(paths)} {what}: {_names([path.name for path in paths])}"
 
 
 def find_pictures(
@@ -100,11 +104,10 @@ def _search(found: Found, source: Path, folder: Path, recursive: bool) -> None:
             if path.name.startswith("."):
                 continue
             if os.path.isdir(path):
-                inner = recursive and not path.is_symlink() and path.resolve() != folder.resolve()
-                if inner:
-                    _search(found, path, folder / path.name, recursive)
-                else:
+                if not recursive or path.is_symlink():
                     found.subfolders.append(path)
+                elif path.resolve() != folder.resolve():
+                    _search(found, path, folder / path.name, recursive)
             elif path.suffix.lower() in images.SUFFIXES and os.path.isfile(path):
                 found.pictures.append((path, folder))
             else:

@@ -14,7 +14,13 @@ OTHERS = {
     "JPEG XR": b"II\xbc\x01\x08\0\0\0",
     "a camera's raw file": b"\0\0\0\x18ftypcrx \0\0\0\1",
     "PDF": b"%PDF-1.7\n",
+    "a web page": b"<!DOCTYPE html>\n<html>404</html>",
+    "PSD of 16 bits a channel": b"8BPS\0\1" + bytes(6) + b"\0\3\0\0\0\1\0\0\0\1\0\x10\0\3",
 }
+APP0 = b"\xff\xe0\0\4\xff\xc0"  # which holds what looks like a frame
+KINDS = {"JPEG of 12 bits a channel": b"\xc1\0\x0b\x0c", "lossless JPEG": b"\xc3\0\x0b\x08"}
+KINDS |= {"JPEG-LS": b"\xf7\0\x0b\x08"}
+OTHERS |= {name: b"\xff\xd8" + APP0 + b"\xff" + frame for name, frame in KINDS.items()}
 
 
 @pytest.mark.parametrize("name", list(OTHERS))

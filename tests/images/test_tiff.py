@@ -16,7 +16,7 @@ from processes import run_python
 from random_inputs import random_image, smooth_samples
 from tiff_files import tiff_of
 
-from npsrcnn.images import Picture, read, tiff
+from npsrcnn.images import Picture, read, tiff, write
 
 NONE, LZW, DEFLATE, PACKBITS = 1, 5, 8, 32773
 
@@ -333,3 +333,13 @@ except UserError as error:
     assert said == (
         f"{path}: compressed by {name.upper()}, which needs a package more: pip install imagecodecs"
     )
+
+
+def test_of_a_tag_that_comes_twice_the_first_counts(tmp_path):
+    """As tifffile writes a description, and behind it one of its own."""
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 9), np.uint8), description="mine")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert len(file.pages[0].tags.getall(270)) == 2
+    write(tmp_path / "b.tif", read(tmp_path / "a.tif"))
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert file.pages[0].description == "mine"

@@ -50,7 +50,7 @@ def test_a_folder_with_r_keeps_its_tree(holidays, output):
             "day2/d.jpg": str(folder / "day2" / "d_x2.jpg"),
             "day2/in/f.png": str(folder / "day2" / "in" / "f_x2.png"),
         }
-        assert not found.failures
+        assert not found.failures and not found.subfolders
         for job in jobs:
             assert job.target.parent.is_dir()
             job.target.write_bytes(b"y")
@@ -58,8 +58,13 @@ def test_a_folder_with_r_keeps_its_tree(holidays, output):
 
 def test_links_to_folders_are_no_endless_trees(holidays):
     (holidays / "day2" / "again").symlink_to(holidays, target_is_directory=True)
+    (holidays / "day2" / "broken.png").symlink_to("nowhere.png")
     found = find_pictures([holidays], None, "_x2", recursive=True)
-    assert len(found.pictures) == 4 and [p.name for p in found.subfolders] == ["again"]
+    assert len(found.pictures) == 4
+    assert list(found.lines())[1:] == [
+        "1 left out, links that lead nowhere: broken.png",
+        "1 links to folders left out: again",
+    ]
 
 
 def test_patterns_of_several_folders(holidays, monkeypatch):
