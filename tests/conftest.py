@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
+from networks import shipped_weights
+
+from npsrcnn.model import shipped
+from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 
 hypothesis.settings.register_profile(
     "busy machines", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -69,6 +73,35 @@ def data_folder() -> Path:
 def rng() -> np.random.Generator:
     """Random numbers from a fixed seed; use standard_normal: signed, so that ReLU has two sides."""
     return np.random.default_rng(20161)
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    """Whatever a test or a command in it sets, the next test has the number of before."""
+    before = get_num_threads()
+    yield
+    set_num_threads(before)
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that ends with an exit code; return the one line that it says."""
+
+    def run(main: Callable[[list[str]], int], argv: Iterable[object], code: int = 2) -> str:
+        assert main([str(word) for word in argv]) == code
+        line = capsys.readouterr().err
+        assert line.count("\n") == 1 and "Traceback" not in line, line
+        return line
+
+    return run
+
+
+@pytest.fixture
+def weights(rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of five small networks, as if they were those that ship."""
+    folder = shipped_weights(tmp_path / "weights", rng)
+    monkeypatch.setattr(shipped, "FOLDER", folder)
+    return folder
 
 
 @pytest.fixture

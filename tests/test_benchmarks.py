@@ -13,17 +13,8 @@ import pytest
 import benchmarks
 from benchmarks.__main__ import main
 from benchmarks.peers import PEERS, Peer
-from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 
 MODULES = sorted(path.stem for path in Path(benchmarks.__path__[0]).glob("[!_]*.py"))
-
-
-@pytest.fixture(autouse=True)
-def threads_as_before():
-    """A command sets them for its process."""
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
 
 
 def test_all_defaults_but_few_repeats(tmp_path, capsys, monkeypatch):

@@ -36,7 +36,7 @@ from npsrcnn.upscaling.compiling import compile_kernels
 from npsrcnn.upscaling.jobs import result_name
 from npsrcnn.upscaling.source_quality import AUTO
 from npsrcnn.video.animations import enlarge_animation
-from npsrcnn.video.kinds import ANIMATIONS, CONTAINERS, is_animation
+from npsrcnn.video.kinds import is_animation, target_suffix
 from npsrcnn.video.restoring import Weights
 
 PREVIEW_SECONDS = 3
@@ -71,7 +71,7 @@ class Wanted:
 
     def target(self, source: Path, folder: Path) -> Path:
         """Return the file that a clip becomes."""
-        kind = source.suffix if source.suffix.lower() in {*CONTAINERS, *ANIMATIONS} else ".mkv"
+        kind = target_suffix(source)
         suffix = f"_x{self.scale:g}"
         if self.preview:
             suffix += "_preview"

@@ -24,7 +24,7 @@ from npsrcnn.upscaling.choice import Chosen
 from npsrcnn.upscaling.compiling import compile_kernels
 from npsrcnn.upscaling.jobs import result_name
 from npsrcnn.video import animations
-from npsrcnn.video.kinds import ANIMATIONS, CONTAINERS, is_animation, is_clip
+from npsrcnn.video.kinds import ANIMATIONS, CONTAINERS, is_animation, is_clip, target_suffix
 from npsrcnn.video.restoring import Weights
 
 FOR_CLIPS = ("codec", "crf", "preset", "drop", "deinterlace", "frames", "preview", "compare")
@@ -312,8 +312,7 @@ def _kind(source: Path, wanted: str | None) -> str:
     """Return the suffix of a result."""
     if wanted is not None:
         return "." + wanted.lower().removeprefix(".")
-    suffix = source.suffix.lower()
-    return source.suffix if suffix in {*CONTAINERS, *ANIMATIONS} else ".mkv"
+    return target_suffix(source)
 
 
 def _words(text: str) -> frozenset[str]:

@@ -129,14 +129,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the mean over eight orientations: better, and eight times as slow",
     )
-    parser.add_argument("--device", choices=DEVICES, default="cpu")
-    parser.add_argument(
-        "--cuda",
-        action="store_const",
-        const="cuda",
-        dest="device",
-        help="the same as --device cuda",
-    )
+    frame.add_device(parser, DEVICES)
     result = parser.add_argument_group("results in files")
     result.add_argument("--json", metavar="FILE", help="all figures as JSON; - is the output")
     result.add_argument("--csv", metavar="FILE", help="the same as CSV; - is the output")

@@ -164,6 +164,20 @@ def start_lean() -> None:
     atexit.register(gc.freeze)
 
 
+def add_device(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, devices: Sequence[str]
+) -> None:
+    """Add --device, and --cuda, which other ports of SRCNN have."""
+    parser.add_argument("--device", choices=devices, default="cpu")
+    parser.add_argument(
+        "--cuda",
+        action="store_const",
+        const="cuda",
+        dest="device",
+        help="the same as --device cuda",
+    )
+
+
 def _fail(prog: str, message: str, exit_code: int) -> int:
     print(f"{prog}: {message}", file=sys.stderr)
     return exit_code

@@ -105,18 +105,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="go on with the run in FOLDER (or --out), as if it had never stopped",
     )
     run.add_argument("--seed", type=int, metavar="N", help="of weights and order (default: 0)")
-    run.add_argument("--device", choices=("cpu", "cuda", "reference"), default="cpu")
+    frame.add_device(run, ("cpu", "cuda", "reference"))
     run.add_argument(
         "--mpi",
         action="store_true",
         help="train on all ranks that mpiexec has started, to the same bits",
-    )
-    run.add_argument(
-        "--cuda",
-        action="store_const",
-        const="cuda",
-        dest="device",
-        help="the same as --device cuda",
     )
 
     how = parser.add_argument_group("the recipe, and what to change in it")

@@ -177,14 +177,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     clips.add_options(parser)
     parser.set_defaults(called=None)  # how lines call the result, if not by its file's name
-    parser.add_argument("--device", choices=DEVICES, default="cpu")
-    parser.add_argument(
-        "--cuda",
-        action="store_const",
-        const="cuda",
-        dest="device",
-        help="the same as --device cuda",
-    )
+    frame.add_device(parser, DEVICES)
     return parser
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Literal, overload
 
 import numpy as np
 
@@ -51,32 +50,6 @@ def objective(d: np.ndarray, y: np.ndarray, codes: np.ndarray, lam: float) -> fl
     return float(0.5 * (rest**2).sum() + lam * np.abs(codes).sum())
 
 
-@overload
-def ista(
-    d: np.ndarray,
-    y: np.ndarray,
-    lam: float,
-    steps: int,
-    *,
-    signed: bool = ...,
-    bound: float | None = ...,
-    history: Literal[False] = ...,
-) -> np.ndarray: ...
-
-
-@overload
-def ista(
-    d: np.ndarray,
-    y: np.ndarray,
-    lam: float,
-    steps: int,
-    *,
-    signed: bool = ...,
-    bound: float | None = ...,
-    history: Literal[True],
-) -> tuple[np.ndarray, np.ndarray]: ...
-
-
 def ista(
     d: np.ndarray,
     y: np.ndarray,
@@ -85,8 +58,8 @@ def ista(
     *,
     signed: bool = True,
     bound: float | None = None,
-    history: bool = False,
-) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    history: list[float] | None = None,
+) -> np.ndarray:
     """Solve the lasso by iterative shrinkage-thresholding (ISTA), from a = 0.
 
     A step is a <- shrink(a + D^T (y - D a) / L, lambda / L): Daubechies, Defrise, De Mol 2004;
@@ -108,12 +81,12 @@ def ista(
     bound
         L; default: :func:`step_bound`. Smaller may diverge.
     history
-        Also return the objective, summed over patches, before the first and after each step.
+        Gets the objective, summed over patches, before the first and after each step.
 
     Returns
     -------
     numpy.ndarray, (N, K)
-        The codes; with ``history``, a pair of them and of (steps + 1,) float64.
+        The codes.
 
     Raises
     ------
@@ -124,32 +97,6 @@ def ista(
     return _shrink(d, y, lam, momenta, signed, bound, history)
 
 
-@overload
-def fista(
-    d: np.ndarray,
-    y: np.ndarray,
-    lam: float,
-    steps: int,
-    *,
-    signed: bool = ...,
-    bound: float | None = ...,
-    history: Literal[False] = ...,
-) -> np.ndarray: ...
-
-
-@overload
-def fista(
-    d: np.ndarray,
-    y: np.ndarray,
-    lam: float,
-    steps: int,
-    *,
-    signed: bool = ...,
-    bound: float | None = ...,
-    history: Literal[True],
-) -> tuple[np.ndarray, np.ndarray]: ...
-
-
 def fista(
     d: np.ndarray,
     y: np.ndarray,
@@ -158,8 +105,8 @@ def fista(
     *,
     signed: bool = True,
     bound: float | None = None,
-    history: bool = False,
-) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    history: list[float] | None = None,
+) -> np.ndarray:
     """Solve the lasso by FISTA: each step starts ahead of the last code.
 
     The error falls as 1 / steps^2, that of ISTA as 1 / steps. Beck and Teboulle, "A fast iterative
@@ -259,27 +206,18 @@ def _shrink(
     momenta: np.ndarray,
     signed: bool,
     bound: float | None,
-    history: bool,
-) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    history: list[float] | None,
+) -> np.ndarray:
     d, y, lam, codes = _checked(d, y, lam)
     bound = step_bound(d) if bound is None else bound
     pieces = -(-len(y) // PATCHES_PER_TASK)
-    values = np.zeros((pieces, len(momenta) + 1 if history else 0))
-    real = y.dtype.type
-    parallel(
-        _shrink_block,
-        pieces,
-        y,
-        d,
-        d.T @ d,
-        real(lam),
-        real(1 / bound),
-        momenta.astype(y.dtype),
-        signed,
-        codes,
-        values,
-    )
-    return (codes, values.sum(axis=0)) if history else codes
+    values = np.zeros((pieces, 0 if history is None else len(momenta) + 1))
+    lam, step = (y.dtype.type(x) for x in (lam, 1 / bound))
+    momenta = momenta.astype(y.dtype)
+    parallel(_shrink_block, pieces, y, d, d.T @ d, lam, step, momenta, signed, codes, values)
+    if history is not None:
+        history += values.sum(axis=0).tolist()
+    return codes
 
 
 @helper

@@ -126,12 +126,6 @@ class Clip:
     has_dynamic_hdr: bool
     companions: tuple[Companion, ...]
 
-    @property
-    def bits_per_pixel(self) -> float:
-        """How many bits a pixel takes on average."""
-        width, height = self.first.size
-        return 8 * self.data_bytes / (width * height * len(self.pts))
-
 
 def open_clip(path: Path) -> InputContainer:
     """Open a file; times that it leaves out are made up from the order of its packets.

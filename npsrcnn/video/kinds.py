@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from npsrcnn import images
+from npsrcnn.errors import UsageError
 from npsrcnn.images.formats import DAMAGE
 
 CONTAINERS = {
@@ -34,6 +35,26 @@ STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"}
 def has_name_of_clip(path: Path) -> bool:
     """Return whether a file is a clip by its suffix."""
     return path.suffix.lower() in {*CONTAINERS, *READ_ONLY}
+
+
+def container_of(target: Path) -> str:
+    """Return FFmpeg's name of the container that a target's suffix names.
+
+    Raises
+    ------
+    UsageError
+        Clips are not written as that.
+    """
+    container = CONTAINERS.get(target.suffix.lower())
+    if container is None:
+        raise UsageError(f"cannot write {target.name}: clips are {', '.join(CONTAINERS)}")
+    return container
+
+
+def target_suffix(source: Path) -> str:
+    """Return the suffix of a result: the source's where that is written, or .mkv."""
+    written = {*CONTAINERS, *ANIMATIONS}
+    return source.suffix if source.suffix.lower() in written else ".mkv"
 
 
 def is_clip(path: Path) -> bool:

@@ -34,7 +34,7 @@ from npsrcnn.video.encoders import (
     pixel_format_for,
 )
 from npsrcnn.video.enlarging import SIDE
-from npsrcnn.video.kinds import CONTAINERS
+from npsrcnn.video.kinds import container_of
 from npsrcnn.video.planes import has_half_planes, planar
 
 SEGMENT_FRAMES = 240
@@ -170,26 +170,6 @@ class Plan:
             "segment_frames": self.segment_frames,
             "versions": [__version__, av.__version__],
         }
-
-
-def container_of(target: Path) -> str:
-    """Return FFmpeg's name of the container that a target's suffix names.
-
-    Raises
-    ------
-    UsageError
-        Clips are not written as that.
-    """
-    container = CONTAINERS.get(target.suffix.lower())
-    if container is None:
-        raise UsageError(f"cannot write {target.name}: clips are {', '.join(CONTAINERS)}")
-    return container
-
-
-def target_suffix(source: Path) -> str:
-    """Return the suffix of a clip's result: the source's, or .mkv, which holds everything."""
-    suffix = source.suffix.lower()
-    return suffix if suffix in CONTAINERS else ".mkv"
 
 
 def make_plan(

@@ -104,13 +104,9 @@ def test_wrong_options_are_refused_with_2(argv, what, capsys):
 
 
 def test_threads_are_set_before_the_body_runs():
-    before = threads.get_num_threads()
-    try:
-        seen = []
-        assert run(lambda options: seen.append(threads.get_num_threads()), "--threads", "3") == 0
-        assert seen == [3]
-    finally:
-        threads.set_num_threads(before)
+    seen = []
+    assert run(lambda options: seen.append(threads.get_num_threads()), "--threads", "3") == 0
+    assert seen == [3]
 
 
 @pytest.mark.parametrize("text", ["1", "17", "+2"])

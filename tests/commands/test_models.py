@@ -4,20 +4,7 @@ from __future__ import annotations
 
 import json
 
-import pytest
-from networks import (
-    shipped_weights,
-)
-
 from npsrcnn.commands.models import main as models_main
-from npsrcnn.model import shipped
-
-
-@pytest.fixture
-def weights(rng, tmp_path, monkeypatch):
-    folder = shipped_weights(tmp_path / "weights", rng)
-    monkeypatch.setattr(shipped, "FOLDER", folder)
-    return folder
 
 
 def test_models_command(weights, capsys):

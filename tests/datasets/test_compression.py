@@ -7,10 +7,11 @@ import json
 
 import numpy as np
 import pytest
+from drawn import assert_same_everywhere, batch_of
 from PIL import Image
 
 from npsrcnn.commands import datasets as command
-from npsrcnn.datasets import Shards, Stream, SubImages, sub_images, write_shards
+from npsrcnn.datasets import Shards, Stream, sub_images, write_shards
 from npsrcnn.datasets.compression import Compression, middle_quality
 from npsrcnn.datasets.cutting import Cut
 from npsrcnn.datasets.drawing import in_words
@@ -19,7 +20,6 @@ from npsrcnn.errors import UserError
 from npsrcnn.pixels.color import rgb2ycbcr
 from npsrcnn.pixels.jpeg import strength_of_quality
 from npsrcnn.pixels.resize import imresize
-from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 
 CUT = {"scale": 3, "size": 17, "stride": 8}
 COPIES = (1.0, 0.8)
@@ -113,46 +113,12 @@ def test_all_qualities_and_both_subsamplings_are_drawn():
     assert drawn != [other.draw(number, copy) for number in range(60) for copy in range(5)]
 
 
-def batch_of(source):
-    """Return all sub-images, sorted."""
-    batches = source.batches(3, 0, 1)
-    flat = np.vstack([np.hstack([x.reshape(1, -1), y.reshape(1, -1)]) for x, y in batches])
-    return flat[np.lexsort(flat.T)]
-
-
 def test_memory_stream_and_any_threads_give_the_same(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(Stream, "MIN_IMAGES_PER_GROUP", 1)
-    options = {**CUT, "label_size": 5, "rescale": COPIES, "jpeg": (40, 90), "seed": 5}
-    memory = sub_images(pictures, **options)
-    streamed = sub_images(pictures, **options, memory=400_000)
-    assert isinstance(memory, SubImages) and isinstance(streamed, Stream)
-    expected = batch_of(memory)
-    np.testing.assert_array_equal(batch_of(streamed), expected)
-    another = batch_of(sub_images(pictures, **{**options, "seed": 6}))
-    assert not np.array_equal(another, expected)
-    clean = batch_of(sub_images(pictures, **{**options, "jpeg": None}))
-    assert not np.array_equal(clean, expected)
-    before = get_num_threads()
-    try:
-        for threads in (1, 3):
-            set_num_threads(threads)
-            np.testing.assert_array_equal(batch_of(sub_images(pictures, **options)), expected)
-            folder = tmp_path / str(threads)
-            write_shards(
-                pictures, folder, **CUT, rescale=COPIES, jpeg=(40, 90), seed=5, shard_bytes=60_000
-            )
-    finally:
-        set_num_threads(before)
-    one, three = (
-        {path.name: path.read_bytes() for path in (tmp_path / threads).iterdir()}
-        for threads in "13"
-    )
-    assert one == three and len(one) > 3
-    shards = Shards(tmp_path / "1")
-    for (x, y), (u, v) in zip(shards.batches(2, 1, 16), memory.batches(2, 1, 16), strict=True):
-        half = 0.5 / 255 + 1e-6  # of a grey level
-        np.testing.assert_allclose(x, u.clip(0, 1), rtol=0, atol=half)
-        np.testing.assert_allclose(y, v, rtol=0, atol=half)
+    options = {**CUT, "rescale": COPIES, "jpeg": (40, 90), "seed": 5}
+    others = [{"seed": 6}, {"jpeg": None}]
+    files = assert_same_everywhere(pictures, tmp_path, options, 400_000, others, shard_bytes=60_000)
+    assert len(files) > 3
 
 
 def test_a_bad_file_does_not_change_what_is_drawn_for_others(pictures, tmp_path):

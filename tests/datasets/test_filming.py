@@ -6,10 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from drawn import assert_same_everywhere
 from PIL import Image
 
 from npsrcnn.commands import datasets as command
-from npsrcnn.datasets import Shards, Stream, SubImages, sub_images, write_shards
+from npsrcnn.datasets import Shards, Stream, sub_images, write_shards
 from npsrcnn.datasets.cutting import Cut
 from npsrcnn.datasets.filming import MOST_SPEED, Filming, middle_crf
 from npsrcnn.datasets.shards import INDEX
@@ -17,7 +18,6 @@ from npsrcnn.errors import UserError
 from npsrcnn.pixels.color import luma
 from npsrcnn.pixels.filming import FRAMES, film
 from npsrcnn.pixels.resize import imresize
-from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 
 CUT = {"scale": 2, "size": 17, "stride": 8}
 COPIES = (1.0, 0.8)
@@ -63,41 +63,10 @@ def test_all_of_a_shot_is_drawn():
     assert drawn != [other.draw(number, copy) for number in range(60) for copy in range(5)]
 
 
-def batch_of(source):
-    """Return all sub-images, sorted."""
-    batches = source.batches(3, 0, 1)
-    flat = np.vstack([np.hstack([x.reshape(1, -1), y.reshape(1, -1)]) for x, y in batches])
-    return flat[np.lexsort(flat.T)]
-
-
 def test_memory_stream_and_any_threads_give_the_same(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(Stream, "MIN_IMAGES_PER_GROUP", 1)
-    options = {**CUT, "label_size": 5, "crf": (20, 32), "seed": 5}
-    memory = sub_images(pictures, **options)
-    streamed = sub_images(pictures, **options, memory=700_000)
-    assert isinstance(memory, SubImages) and isinstance(streamed, Stream)
-    expected = batch_of(memory)
-    np.testing.assert_array_equal(batch_of(streamed), expected)
-    for changed in ({"seed": 6}, {"crf": None}):
-        assert not np.array_equal(batch_of(sub_images(pictures, **options | changed)), expected)
-    before = get_num_threads()
-    try:
-        for threads in (1, 3):
-            set_num_threads(threads)
-            np.testing.assert_array_equal(batch_of(sub_images(pictures, **options)), expected)
-            write_shards(pictures, tmp_path / str(threads), **CUT, crf=(20, 32), seed=5)
-    finally:
-        set_num_threads(before)
-    one, three = (
-        {path.name: path.read_bytes() for path in (tmp_path / threads).iterdir()}
-        for threads in "13"
-    )
-    assert one == three
-    shards = Shards(tmp_path / "1")
-    for (x, y), (u, v) in zip(shards.batches(2, 1, 16), memory.batches(2, 1, 16), strict=True):
-        half = 0.5 / 255 + 1e-6  # of a grey level
-        np.testing.assert_allclose(x, u.clip(0, 1), rtol=0, atol=half)
-        np.testing.assert_allclose(y, v, rtol=0, atol=half)
+    options = {**CUT, "crf": (20, 32), "seed": 5}
+    assert_same_everywhere(pictures, tmp_path, options, 700_000, [{"seed": 6}, {"crf": None}])
 
 
 def test_the_index_of_a_set_says_how_it_was_filmed(pictures, tmp_path):

@@ -21,7 +21,7 @@ from npsrcnn.commands import datasets as command
 from npsrcnn.datasets import Shards, shard_writer, sub_images, write_shards
 from npsrcnn.datasets.shards import INDEX, record
 from npsrcnn.errors import DataError, UserError
-from npsrcnn.runtime.threads import get_num_threads, set_num_threads
+from npsrcnn.runtime.threads import set_num_threads
 
 CUT = {"scale": 3, "size": 17, "stride": 8}
 EACH = 6 * 8  # sub-images that one image gives
@@ -165,13 +165,9 @@ def test_a_shard_can_be_mapped_and_read_by_its_description(pictures, folder):
 
 
 def test_the_same_bytes_on_any_number_of_threads(files, tmp_path):
-    before = get_num_threads()
-    try:
-        for threads in (1, 3):
-            set_num_threads(threads)
-            write_shards(files, tmp_path / str(threads), **CUT, shard_bytes=SMALL)
-    finally:
-        set_num_threads(before)
+    for threads in (1, 3):
+        set_num_threads(threads)
+        write_shards(files, tmp_path / str(threads), **CUT, shard_bytes=SMALL)
     assert contents(tmp_path / "1") == contents(tmp_path / "3")
 
 

@@ -5,20 +5,11 @@ from __future__ import annotations
 import pytest
 from networks import (
     asymmetric,
-    shipped_weights,
 )
 
 import npsrcnn
 from npsrcnn import kernels
 from npsrcnn.errors import UserError
-from npsrcnn.model import shipped
-
-
-@pytest.fixture
-def weights(rng, tmp_path, monkeypatch):
-    folder = shipped_weights(tmp_path / "weights", rng)
-    monkeypatch.setattr(shipped, "FOLDER", folder)
-    return folder
 
 
 def test_load_by_name(weights):

@@ -9,20 +9,12 @@ import pkgutil
 import pytest
 from networks import (
     asymmetric,
-    shipped_weights,
 )
 from random_inputs import random_net
 
 import npsrcnn
 from npsrcnn.errors import UserError
 from npsrcnn.model import shipped
-
-
-@pytest.fixture
-def weights(rng, tmp_path, monkeypatch):
-    folder = shipped_weights(tmp_path / "weights", rng)
-    monkeypatch.setattr(shipped, "FOLDER", folder)
-    return folder
 
 
 def test_models_are_listed_by_name_and_number(weights):

@@ -18,10 +18,7 @@ from npsrcnn.runtime import threads
 
 @pytest.fixture(autouse=True)
 def three_threads():
-    before = threads.get_num_threads()
     threads.set_num_threads(3)
-    yield
-    threads.set_num_threads(before)
 
 
 def threads_that_work(n):

@@ -7,7 +7,7 @@ import pytest
 from scipy.fft import dctn
 
 from npsrcnn.errors import UserError
-from npsrcnn.runtime.threads import get_num_threads, set_num_threads
+from npsrcnn.runtime.threads import set_num_threads
 from npsrcnn.sparse_coding import dictionaries, patches, pursuit
 
 LAMBDA = 0.4
@@ -168,8 +168,8 @@ def test_lasso_satisfies_the_conditions_of_its_minimum(problem, signed):
 def test_ista_by_its_definition(problem, signed):
     d, y = problem
     bound = np.linalg.eigvalsh(d.T @ d).max()
-    codes, history = pursuit.ista(d, y, LAMBDA, 5, signed=signed, history=True)
-    a, values = np.zeros((150, 30)), []
+    history, a, values = [], np.zeros((150, 30)), []
+    codes = pursuit.ista(d, y, LAMBDA, 5, signed=signed, history=history)
     for _ in range(5):
         values.append(pursuit.objective(d, y, a, LAMBDA))
         a = a + (y - a @ d.T) @ d / bound
@@ -186,8 +186,10 @@ def test_ista_and_fista_converge_as_they_promise(problem, signed):
     least, distance = pursuit.objective(d, y, best, LAMBDA), (best**2).sum()
     bound = pursuit.step_bound(d)
     k = np.arange(1, 101)
-    _, slow = pursuit.ista(d, y, LAMBDA, 100, signed=signed, history=True)
-    _, fast = pursuit.fista(d, y, LAMBDA, 100, signed=signed, history=True)
+    slow, fast = [], []
+    pursuit.ista(d, y, LAMBDA, 100, signed=signed, history=slow)
+    pursuit.fista(d, y, LAMBDA, 100, signed=signed, history=fast)
+    slow, fast = np.array(slow), np.array(fast)
     assert (np.diff(slow) <= 0).all()
     assert (slow[1:] - least <= bound * distance / (2 * k)).all()  # Beck and Teboulle, theorem 3.1
     assert (fast[1:] - least <= 2 * bound * distance / (k + 1) ** 2).all()  # theorem 4.4
@@ -234,23 +236,21 @@ def test_float32_stays_float32_and_close(problem):
 def test_same_bits_for_any_number_of_threads(problem, rng):
     d, y = problem
     image = rng.standard_normal((40, 31)).astype(np.float32)
-    before, results = get_num_threads(), []
-    try:
-        for threads in (1, 3):
-            set_num_threads(threads)
-            cut = patches.extract(image, 7, 2)
-            results.append(
-                [
-                    patches.overlap_average(cut, image.shape, 7, 2),
-                    *pursuit.fista(d, y, LAMBDA, 9, history=True),
-                    pursuit.lasso(d, y, LAMBDA),
-                    pursuit.omp(d, y, 3),
-                    dictionaries.ksvd(y, 20, 2, iterations=2),
-                    dictionaries.online(y, 20, 0.1, batch=40),
-                ]
-            )
-    finally:
-        set_num_threads(before)
+    results = []
+    for threads in (1, 3):
+        set_num_threads(threads)
+        cut, history = patches.extract(image, 7, 2), []
+        results.append(
+            [
+                patches.overlap_average(cut, image.shape, 7, 2),
+                pursuit.fista(d, y, LAMBDA, 9, history=history),
+                history,
+                pursuit.lasso(d, y, LAMBDA),
+                pursuit.omp(d, y, 3),
+                dictionaries.ksvd(y, 20, 2, iterations=2),
+                dictionaries.online(y, 20, 0.1, batch=40),
+            ]
+        )
     assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
 
 

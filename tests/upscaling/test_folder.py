@@ -39,10 +39,8 @@ JOB = Job(Path("in.png"), Path("out.png"))
 @pytest.fixture
 def threads():
     """Two threads, whatever the machine has: three pictures at a time."""
-    before = get_num_threads()
     set_num_threads(2)
-    yield 2
-    set_num_threads(before)
+    return 2
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from random_inputs import random_net
 
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.video.clips import look_through
-from npsrcnn.video.plan import Wishes, make_plan, target_suffix
+from npsrcnn.video.kinds import target_suffix
+from npsrcnn.video.plan import Wishes, make_plan
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +126,8 @@ def test_a_job_is_another_if_anything_that_shows_is(folder):
 
 
 def test_the_container_stays_where_it_can_be_written(folder):
-    names = ["a.mp4", "a.MOV", "a.avi", "a.wmv", "clip"]
+    names = ["a.mp4", "a.MOV", "a.avi", "a.wmv", "clip", "a.gif"]
     suffixes = [target_suffix(folder / name) for name in names]
-    assert suffixes == [".mp4", ".mov", ".mkv", ".mkv", ".mkv"]
+    assert suffixes == [".mp4", ".MOV", ".mkv", ".mkv", ".mkv", ".gif"]
     with pytest.raises(UsageError, match=r"cannot write o\.avi: clips are \.mp4"):
         plan_of(folder, "plain.mp4", "o.avi")

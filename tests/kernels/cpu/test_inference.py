@@ -93,12 +93,8 @@ def test_winograd_errs_not_much_more_than_the_direct_layer(name):
 
 
 def run_with(count, layers, x, **options):
-    before = threads.get_num_threads()
     threads.set_num_threads(count)
-    try:
-        return inference.forward(layers, x, **options)
-    finally:
-        threads.set_num_threads(before)
+    return inference.forward(layers, x, **options)
 
 
 @pytest.mark.parametrize(

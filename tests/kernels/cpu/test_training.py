@@ -14,7 +14,7 @@ from npsrcnn.kernels.cpu import training
 from npsrcnn.kernels.cpu.tiles import LANES, ROWS
 from npsrcnn.kernels.cpu.training_plan import make_plan
 from npsrcnn.runtime import threads
-from npsrcnn.runtime.threads import get_num_threads, set_num_threads
+from npsrcnn.runtime.threads import set_num_threads
 
 CASES = {  # sizes, filters, channels, N, H, W
     "9-1-5": ((9, 1, 5), (64, 32), 1, 8, 33, 33),
@@ -125,16 +125,12 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_parts():
 def train(threads, sizes=(5, 1, 3), filters=(12, 6), steps=50):
     """Weights after some steps of plain SGD, as bytes."""
     layers, inputs, labels = make(sizes, filters, 1, 43, 13, 14)
-    before = get_num_threads()
     set_num_threads(threads)
-    try:
-        for _ in range(steps):
-            _, grads = training.loss_and_grads(layers, inputs, labels)
-            for pair, gradients in zip(layers, grads, strict=True):
-                for array, gradient in zip(pair, gradients, strict=True):
-                    array -= np.float32(0.001) * gradient
-    finally:
-        set_num_threads(before)
+    for _ in range(steps):
+        _, grads = training.loss_and_grads(layers, inputs, labels)
+        for pair, gradients in zip(layers, grads, strict=True):
+            for array, gradient in zip(pair, gradients, strict=True):
+                array -= np.float32(0.001) * gradient
     return b"".join(array.tobytes() for pair in layers for array in pair)
 
 
@@ -147,16 +143,12 @@ def test_weights_after_fifty_steps_have_the_same_bits_on_any_number_of_threads(n
 
 @pytest.mark.parametrize("network", [((3, 3, 2), (6, 5)), ((3, 5, 2), (16, 16))])
 def test_what_an_earlier_network_left_behind_does_not_matter(network):
-    before = get_num_threads()
     set_num_threads(1)  # so that this thread's work space is the one that is used
-    try:
-        problem = make(*network, 1, 3, 13, 11)
-        loss, grads = training.loss_and_grads(*problem)
-        plan = make_plan(tuple(w.shape for w, _ in problem[0]), *problem[1].shape[2:])
-        threads.work_space(plan.work)[:] = np.nan
-        again, grads_again = training.loss_and_grads(*problem)
-    finally:
-        set_num_threads(before)
+    problem = make(*network, 1, 3, 13, 11)
+    loss, grads = training.loss_and_grads(*problem)
+    plan = make_plan(tuple(w.shape for w, _ in problem[0]), *problem[1].shape[2:])
+    threads.work_space(plan.work)[:] = np.nan
+    again, grads_again = training.loss_and_grads(*problem)
     assert again == loss
     for pair, pair_again in zip(grads, grads_again, strict=True):
         for a, b in zip(pair, pair_again, strict=True):
