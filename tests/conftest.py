@@ -31,6 +31,7 @@ SLOW = {
     "commands/test_evaluate.py",
     "commands/test_start.py",
     "commands/test_train.py",
+    "commands/test_train_degraded.py",
     "evaluation/test_methods.py",
     "kernels/cuda",
     "model/test_weights.py",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import signal
 import subprocess
@@ -13,60 +11,13 @@ import time
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from trained import FILES, arguments, checkpoint, log, run, same, weights
 
 from npsrcnn import SRCNN
 from npsrcnn.commands import train
-from npsrcnn.datasets import write_shards
-from npsrcnn.evaluation.protocol import EvaluationImage
 from npsrcnn.model import load
 from npsrcnn.training import build
-from npsrcnn.training.optimizers import parameters
 from npsrcnn.training.settings import RunSettings, given_settings
-
-FILES = ("best.npz", "last.npz", "log.csv", "checkpoint.npz", "report.html")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Make four pictures of soft blobs: 4 x 36 sub-images of 33 pixels, 14 apart."""
-    rng = np.random.default_rng(5)
-    result = tmp_path_factory.mktemp("pictures")
-    for i in range(4):
-        small = rng.uniform(0, 255, (20, 20, 3))
-        blobs = np.kron(small, np.ones((6, 6, 1)))
-        for axis in (0, 1):
-            blobs = (blobs + np.roll(blobs, 1, axis) + np.roll(blobs, 2, axis)) / 3
-        iio.imwrite(result / f"{i}.png", blobs[:111, :111].astype(np.uint8))
-    return result
-
-
-def arguments(folder, out, *more):
-    return [
-        "--data", str(folder), "--eval", str(folder / "0.png"), "--out", str(out),
-        "--network", "5-3", "--batch", "16", *map(str, more),
-    ]  # fmt: skip
-
-
-def run(folder, out, *more):
-    return train.main(arguments(folder, out, *more))
-
-
-def weights(out, name="last.npz"):
-    return parameters(load(out / name).layers)
-
-
-def same(a, b):
-    return all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
-
-
-def log(out):
-    with open(out / "log.csv", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def checkpoint(out):
-    with open(out / "checkpoint.npz", "rb") as file, np.load(file) as arrays:
-        return json.loads(str(arrays["facts"]))
 
 
 def test_it_learns_and_says_where_everything_is(folder, tmp_path, capsys):
@@ -176,82 +127,7 @@ def test_three_channels(folder, tmp_path):
     assert (net.channels, net.color) == (3, "rgb")
 
 
-def test_compressed_pictures_at_their_size_and_resumed_to_the_same_bits(folder, tmp_path, capsys):
-    options = ["--scale", 1, "--jpeg", "20-40", "--maps", 8, "--decay", "none", "--rescale", 0.8]
-    assert run(folder, tmp_path / "straight", *options, "--epochs", 3) == 0
-    assert "5-3 at x1" in (said := capsys.readouterr().out)
-    assert f"sub-images of {folder.name}, JPEG of quality 20-40, recipe default" in said
-    net = load(tmp_path / "straight" / "last.npz")
-    assert (net.scale, net.n) == (1, (8,))
-    assert (net.metadata["jpeg"], net.metadata["quality"]) == ([20, 40], 28)
-    assert "--scale 1 --jpeg 20-40" in net.metadata["command"]
-    assert "--maps 8" in net.metadata["command"]
-    image = EvaluationImage.from_file(folder / "0.png", 1, jpeg=28)
-    assert float(log(tmp_path / "straight")[-1]["psnr_bicubic"]) == pytest.approx(
-        image.psnr_bicubic, abs=1e-6
-    )
-    run(folder, tmp_path / "halves", *options, "--epochs", 2)
-    assert train.main(["--resume", str(tmp_path / "halves"), "--epochs", "3"]) == 0
-    assert same(weights(tmp_path / "straight"), weights(tmp_path / "halves"))
-    run(folder, tmp_path / "other", *options, "--epochs", 3, "--jpeg", "20-41")
-    assert not same(weights(tmp_path / "straight"), weights(tmp_path / "other"))
-    capsys.readouterr()
-    fails(["--resume", tmp_path / "halves", "--jpeg", 20], 2, "another --jpeg it would be")
-    fails(["--resume", tmp_path / "halves", "--maps", 9], 2, "another --maps it would be")
-
-
-def test_filmed_pictures(folder, tmp_path, capsys):
-    pytest.importorskip("av", reason="needs the extra video")
-    options = ["--scale", 2, "--crf", "20-33", "--rescale", 1, "--epochs", 1]
-    assert run(folder, tmp_path / "out", *options) == 0
-    said = capsys.readouterr().out
-    assert f"sub-images of {folder.name}, filmed at CRF 20-33, recipe default" in said
-    net = load(tmp_path / "out" / "last.npz")
-    assert (net.metadata["crf"], net.metadata["crfs"]) == (27, [20, 33])
-    assert "--scale 2 --crf 20-33" in net.metadata["command"]
-    image = EvaluationImage.from_file(folder / "0.png", 2, crf=27)
-    measured = float(log(tmp_path / "out")[-1]["psnr_bicubic"])
-    assert measured == pytest.approx(image.psnr_bicubic, abs=1e-6)
-    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "x264 at CRF 27, 6 frames" in report
-    write_shards(sorted(folder.iterdir()), tmp_path / "set", 2, crf=(20, 33))
-    common = ["--data", tmp_path / "set", "--scale", 2, "--network", "5-3", "--epochs", 1]
-    for other in ([], ["--crf", 20], ["--jpeg", 75]):
-        words = [*common, *other, "--out", tmp_path / "other"]
-        fails(words, 2, "in y, CRF 20-33", "--channels y --crf 20-33")
-
-
-def test_dead_leaves_are_compressed_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "DEAD_LEAVES_TRAINED", 2)
-    monkeypatch.setattr(build, "DEAD_LEAVES_MEASURED", 1)
-    options = ["--network", "5-3", "--scale", "2", "--epochs", "1", "--seed", "3"]
-    for name, more in (("clean", []), ("compressed", ["--jpeg", "10"])):
-        assert train.main([*options, *more, "--out", str(tmp_path / name)]) == 0
-    clean, compressed = (
-        float(log(tmp_path / name)[-1]["psnr_bicubic"]) for name in ("clean", "compressed")
-    )
-    assert compressed < clean - 0.5
-    assert not same(weights(tmp_path / "clean"), weights(tmp_path / "compressed"))
-
-
-def test_a_prepared_set_and_the_options_say_the_same_of_jpeg(folder, tmp_path, capsys):
-    pictures = sorted(folder.iterdir())
-    write_shards(pictures, tmp_path / "clean", 2)
-    write_shards(pictures, tmp_path / "compressed", 2, jpeg=(60, 80))
-    common = ["--scale", 2, "--network", "5-3", "--epochs", 1, "--out", tmp_path / "out"]
-    compressed = ["--data", tmp_path / "compressed", *common]
-    for conflicting in ([], ["--jpeg", 75]):
-        fails([*compressed, *conflicting], 2, "JPEG 60-80: give", "y --jpeg 60-80, or")
-    fails(
-        capsys, ["--data", tmp_path / "clean", *common, "--jpeg", 75], 2, "y without --jpeg, or"
-    )  # fmt: skip
-    assert not (tmp_path / "out").exists()
-    words = [*compressed, "--jpeg", "60-80", "--eval", folder / "0.png"]
-    assert train.main([str(word) for word in words]) == 0
-    assert load(tmp_path / "out" / "last.npz").metadata["jpeg"] == [60, 80]
-
-
-def test_numbers_of_maps(folder, tmp_path, capsys):
+def test_numbers_of_maps(folder, tmp_path, fails):
     out = ["--out", tmp_path / "out", "--epochs", 1, "--data", folder]
     fails([*out, "--maps", "32"], 2, "--maps 32: 9-1-5 takes 2 numbers of at least 1")
     fails([*out, "--maps", "8,4,2"], 2, "--maps 8,4,2: 9-1-5 takes 2")
@@ -338,19 +214,7 @@ def test_a_flat_image_is_restored_without_an_error_and_that_can_be_saved(folder,
     assert "psnr_bicubic_validation" not in load(tmp_path / "out/best.npz").metadata
 
 
-@pytest.fixture
-def fails(refusal):
-    """Train, and look for words in the one line that says why not."""
-
-    def run(argv, code, *words):
-        line = refusal(train.main, argv, code)
-        for word in words:
-            assert word in line, line
-
-    return run
-
-
-def test_bad_input(folder, tmp_path, capsys):
+def test_bad_input(folder, tmp_path, fails):
     out = ["--out", tmp_path / "out", "--epochs", 1]
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -382,7 +246,7 @@ def test_bad_input(folder, tmp_path, capsys):
     fails(["--resume", empty], 1, "no checkpoint")
 
 
-def test_a_run_is_not_overwritten_nor_resumed_as_another(folder, tmp_path, capsys):
+def test_a_run_is_not_overwritten_nor_resumed_as_another(folder, tmp_path, capsys, fails):
     run(folder, tmp_path, "--epochs", 1)
     capsys.readouterr()
     fails(arguments(folder, tmp_path, "--epochs", 1), 2, "already holds a run")
@@ -403,7 +267,9 @@ def test_divergence_is_one_line_and_leaves_the_models(folder, tmp_path, capsys):
     assert "training has diverged; try a smaller --lr" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_old_files(folder, tmp_path, capsys, monkeypatch):
+def test_a_full_disk_is_one_line_and_leaves_the_old_files(
+    folder, tmp_path, capsys, fails, monkeypatch
+):
     run(folder, tmp_path, "--epochs", 1, "--decay", "none")
     before = {name: (tmp_path / name).read_bytes() for name in FILES}
     capsys.readouterr()

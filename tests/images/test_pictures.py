@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import struct
-import threading
-import warnings
 import zlib
 from pathlib import Path
 
@@ -191,80 +188,6 @@ def test_pages_are_refused_but_not_a_picture_that_comes_with_others(tmp_path):
     assert read(tmp_path / "a.mpo").pixels.shape == (8, 8, 3)
 
 
-def encoded(suffix, dtype=np.uint8):
-    samples = random_samples(np.random.default_rng(5), (60, 60, 3), dtype)
-    if np.dtype(dtype) == np.uint8:
-        file = io.BytesIO()
-        Image.fromarray(samples).save(file, Image.registered_extensions()[suffix])
-        return file.getvalue()
-    return png.encode(samples, []) if suffix == ".png" else tiff_of(samples)
-
-
-def giant_png():
-    """Says 100000 x 100000 pixels, holds none."""
-    data = encoded(".png")
-    size = (100_000).to_bytes(4, "big")
-    header = b"IHDR" + size + size + data[24:29]
-    return data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]
-
-
-BAD = {
-    "text.png": (lambda: b"this is no picture\n", "not an image, or of an unknown format"),
-    "empty.png": (lambda: b"", "empty"),
-    "cut.jpg": (lambda: encoded(".jpg")[:-2000], "damaged or truncated"),
-    "cut.png": (lambda: encoded(".png")[:-2000], "damaged or truncated"),
-    "cut16.png": (lambda: encoded(".png", np.uint16)[:-2000], "damaged|truncated"),
-    "cut.tif": (lambda: encoded(".tif")[:4000], "damaged|truncated|not an image"),
-    "cut16.tif": (lambda: encoded(".tif", np.uint16)[:4000], "damaged|truncated|not an image"),
-    "cut.webp": (lambda: encoded(".webp")[:1000], "damaged or truncated|not an image"),
-    "head.png": (lambda: encoded(".png")[:20], "damaged|not an image"),
-    "head.bmp": (lambda: encoded(".bmp")[:20], "damaged|not an image"),
-    "giant.png": (giant_png, "decompression bomb"),
-    "program.eps": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
-}
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("name", list(BAD))
-def test_a_bad_file_is_one_clear_line(tmp_path, name):
-    content, message = BAD[name]
-    path = tmp_path / name
-    path.write_bytes(content())
-    with pytest.raises(UserError, match=message) as caught:
-        read(path)
-    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
-
-
-def test_a_flipped_byte_does_no_harm(tmp_path, rng):
-    """Whatever a damaged file holds: a picture, or one line."""
-    for suffix, dtype in ((".png", np.uint8), (".png", np.uint16), (".tif", np.uint16),
-                          (".jpg", np.uint8), (".webp", np.uint8), (".gif", np.uint8)):  # fmt: skip
-        good = encoded(suffix, dtype)
-        for _ in range(40):
-            data = bytearray(good)
-            for place in rng.integers(0, min(len(data), 400), 3):
-                data[place] = rng.integers(256)
-            (tmp_path / "a").write_bytes(data)
-            try:
-                assert read(tmp_path / "a").pixels.size > 0
-            except UserError as error:
-                assert "\n" not in str(error)
-
-
-def test_what_is_no_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        read(tmp_path / "missing.png")
-    with pytest.raises(UserError, match="a folder, not an image"):
-        read(tmp_path)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes in the file system")
-def test_a_pipe_is_named_and_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(UserError, match="not a regular file"):
-        read(tmp_path / "pipe.png")
-
-
 @pytest.mark.parametrize(
     "dtype", [np.int8, np.int16, np.uint32, np.int32, np.float16, np.float32, np.float64]
 )
@@ -404,27 +327,6 @@ def test_list_images(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no image files"):
         list_images(tmp_path / "empty")
-
-
-def test_warnings_are_as_before_after_many_threads(tmp_path):
-    (tmp_path / "a.tif").write_bytes(encoded(".tif")[:4000])
-    (tmp_path / "b.png").write_bytes(encoded(".png"))
-    before = list(warnings.filters)
-
-    def work():
-        for _ in range(20):
-            for name in ("a.tif", "b.png"):
-                try:
-                    read(tmp_path / name)
-                except UserError:
-                    continue
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert warnings.filters == before
 
 
 def test_the_size_is_read_without_the_pixels(tmp_path, rng):

@@ -1,0 +1,58 @@
+"""Scenes that are not taken: one line each."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+import tifffile
+
+from npsrcnn.commands.upscale import main
+from npsrcnn.errors import UserError
+from npsrcnn.images.tiff import TiffReader
+
+
+def refusal(path):
+    """The one line of a scene that is not taken."""
+    with pytest.raises(UserError) as caught:
+        scene = TiffReader(path)
+        scene.read(*((0, length) for length in scene.kind.size))
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_scenes_that_are_not_taken(tmp_path, rng, monkeypatch):
+    path, grey = tmp_path / "a.tif", rng.integers(0, 256, (40, 50), np.uint8)
+    path.write_bytes(b"no picture at all")
+    assert "no TIFF file" in refusal(path)
+    tifffile.imwrite(path, grey.astype(np.int64), metadata=None)
+    assert "too large for a TIFF of grey, 1 channel of int64: save it as grey" in refusal(path)
+    tifffile.imwrite(path, grey, photometric="palette", metadata=None,
+                     colormap=np.zeros((3, 256), np.uint16))  # fmt: skip
+    assert "too large for a TIFF of palette" in refusal(path)
+    five = np.dstack([grey] * 5)
+    tifffile.imwrite(path, five, photometric="rgb", metadata=None)
+    assert "5 channels" in refusal(path)
+    for options in ({}, {"compression": "zlib"}):
+        tifffile.imwrite(path, rng.integers(0, 256, (90, 90), np.uint8), metadata=None, **options)
+        path.write_bytes(path.read_bytes()[:-200])
+        assert "truncated" in refusal(path)
+
+
+def test_a_compression_without_a_decoder_says_what_to_install(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((40, 50), np.uint8), metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.tags[259].overwrite(34887)
+    own = importlib.import_module("tifffile._imagecodecs")  # what it has without the package
+    monkeypatch.setattr(tifffile.tifffile, "imagecodecs", own)
+    assert "compressed by LERC, which needs a package more: pip install imagecodecs" in refusal(
+        path
+    )
+
+
+@pytest.mark.parametrize("text", ["0", "big", "3X", "G"])
+def test_memory_is_a_number_of_bytes(text, capsys):
+    assert main(["a.tif", "--scale", "2", "--memory", text]) == 2
+    assert "is not a number above 0" in capsys.readouterr().err
