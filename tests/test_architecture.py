@@ -35,6 +35,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Test files of what no single module does; all others are named after the module that they test.
 ACROSS_MODULES = {
     "commands/test_start",
+    "commands/test_train_degraded",
+    "commands/test_upscale_compressed",
+    "commands/test_upscale_refused",
+    "images/test_bad_files",
     "kernels/cuda/test_gpu",
     "kernels/cuda/test_host",
     "kernels/cuda/test_ptx",
@@ -48,6 +52,8 @@ ACROSS_MODULES = {
     "test_texts",
     "training/test_faults",
     "training/test_l1",
+    "upscaling/test_pages",
+    "upscaling/test_scenes_refused",
     "upscaling/test_steps",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 
 import numpy as np
@@ -21,6 +22,8 @@ P3 = {"primaries": 12, "transfer": 13}
 
 
 def write(path, bits=8, **options):
+    if "primaries" not in inspect.signature(imagecodecs.avif_encode).parameters:
+        pytest.skip("this imagecodecs cannot name colours in AVIF")
     samples = SAMPLES if bits == 8 else SAMPLES.astype(np.uint16) << (bits - 8)
     path.write_bytes(imagecodecs.avif_encode(samples, level=95, bitspersample=bits, **options))
     return samples
