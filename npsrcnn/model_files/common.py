@@ -14,6 +14,11 @@ from npsrcnn.errors import UserError
 
 MISSING = 'this format needs a package: pip install "npsrcnn[models]"'
 LIMIT = 64 << 20  # bytes, unpacked: hundreds of times what the paper's largest network takes
+STAND_INS = {  # what downloads often leave in place of a file, by its first bytes
+    b"version https://git-lfs": "a pointer of Git LFS: `git lfs pull` fetches the file itself",
+    b"<!doctype html": "a web page, not the file: download it again",
+    b"<html": "a web page, not the file: download it again",
+}
 # Raised by libraries that read a file which is not what it should be.
 DAMAGED: tuple[type[Exception], ...] = (
     zipfile.BadZipFile,
@@ -56,6 +61,11 @@ def check_size(path: Path) -> None:
         )
     if size == 0:
         raise UserError("the file is empty")
+    with open(path, "rb") as file:
+        begin = file.read(64).lower()
+    for first, what in STAND_INS.items():
+        if begin.startswith(first):
+            raise UserError(what)
 
 
 @contextlib.contextmanager

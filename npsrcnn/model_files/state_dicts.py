@@ -30,6 +30,19 @@ def layers_of(arrays: Mapping[str, np.ndarray]) -> Layers:
         for name, array in arrays.items()
         if name.endswith(".weight") and array.ndim == 4
     ]
+    wholes: dict[str, list[tuple[int, ...]]] = {}  # by what the names begin with
+    for name in names:
+        wholes.setdefault(name.partition(".")[0], []).append(arrays[f"{name}.weight"].shape)
+    whole = [
+        begin
+        for begin, shapes in wholes.items()
+        if len(shapes) > 1 and shapes[0][1] == shapes[-1][0] in (1, 3)  # from images to images
+    ]
+    if len(whole) > 1:
+        raise UserError(
+            f"holds {len(whole)} networks ({', '.join(whole)[:80]}): save the one that is meant "
+            "alone"
+        )
     used = {f"{name}.{part}" for name in names for part in ("weight", "bias")}
     for name in arrays:
         if name not in used:

@@ -93,7 +93,20 @@ def expand_pattern(name: str | Path) -> list[Path]:
     """
     if os.path.exists(name) or not glob.has_magic(str(name)):
         return [Path(name)]
-    return [Path(found) for found in sorted(glob.glob(str(name), recursive=True))] or [Path(name)]
+    return sorted(set(_fitting(Path(name)))) or [Path(name)]
+
+
+def _fitting(pattern: Path) -> Iterator[Path]:
+    """Yield what fits a pattern; ``**`` enters no links, of which a few could lead on for ever."""
+    parts = pattern.parts
+    if "**" not in parts[:-1]:
+        yield from map(Path, glob.glob(str(pattern)))
+        return
+    place = parts.index("**")
+    for top in glob.glob(str(Path(*parts[:place]))):
+        for folder, inner, _ in os.walk(top):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            yield from _fitting(Path(glob.escape(folder), *parts[place + 1 :]))
 
 
 def identity(path: Path) -> Hashable:

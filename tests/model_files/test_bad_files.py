@@ -30,6 +30,19 @@ def refused(path, says=None):
     return message
 
 
+@pytest.mark.parametrize(
+    ("begin", "says"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "a pointer of Git LFS"),
+        (b"<!DOCTYPE html><html>404</html>", "a web page"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".npz", ".mat", ".pth"])
+def test_what_a_download_leaves_in_place_of_a_file(tmp_path, suffix, begin, says):
+    (tmp_path / f"net{suffix}").write_bytes(begin)
+    refused(tmp_path / f"net{suffix}", says)
+
+
 @pytest.fixture
 def good(rng, tmp_path):
     """A small network as .npz and .mat."""

@@ -18,6 +18,7 @@ import npsrcnn
 from npsrcnn import SRCNN, load
 from npsrcnn.errors import UserError
 from npsrcnn.model_files import READERS
+from npsrcnn.model_files.state_dicts import layers_of
 
 # Random weights are no SRCNN, and those of other programs are looked at.
 pytestmark = pytest.mark.filterwarnings("ignore::npsrcnn.model.foreign.ModelWarning")
@@ -241,6 +242,19 @@ def test_onnx_that_is_no_chain_is_refused(nodes, says, rng, tmp_path):
     (tmp_path / "net.onnx").write_bytes(b"\xff\x07 no protobuf")
     with pytest.raises(UserError, match="not an ONNX file, or damaged"):
         load(tmp_path / "net.onnx")
+
+
+def test_a_network_and_its_copy_are_not_taken_for_one(rng):
+    """As training keeps a mean over its steps beside the network: together they look like six."""
+    names = ("conv1.weight", "conv2.weight", "conv3.weight")
+    shapes = ((4, 1, 5, 5), (2, 4, 1, 1), (1, 2, 3, 3))
+    arrays = {
+        f"{model}.{name}": rng.standard_normal(shape)
+        for model in ("model", "model_ema")
+        for name, shape in zip(names, shapes, strict=True)
+    }
+    with pytest.raises(UserError, match=r"2 networks \(model, model_ema\)"):
+        layers_of(arrays)
 
 
 def test_safetensors_of_others_are_read(rng, tmp_path):

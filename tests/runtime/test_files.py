@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shlex
 import stat
@@ -178,6 +179,22 @@ def test_patterns_are_expanded_where_no_shell_does(tmp_path):
     assert expand_pattern(f"{tmp_path}/*.jpg") == [tmp_path / "c.jpg"]
     for name in ("[x].png", "*.gif", "d.png"):  # a file's own name; nothing; no pattern
         assert expand_pattern(tmp_path / name) == [tmp_path / name]
+
+
+def test_a_pattern_goes_down_folders_but_no_links(tmp_path):
+    """Two links that lead up would be 2 ** 40 paths."""
+    inner = tmp_path / "[a]" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / ".hidden").mkdir()
+    found = [inner / "1.png", tmp_path / "2.png"]
+    for path in (*found, tmp_path / ".hidden" / "3.png", inner / "4.jpg"):
+        path.touch()
+    for name in ("self", "up"):
+        (inner / name).symlink_to(tmp_path, target_is_directory=True)
+    assert expand_pattern(tmp_path / "**" / "*.png") == sorted(found)
+    assert expand_pattern(tmp_path / "**" / "b" / "**" / "?.png") == found[:1]
+    named = Path(glob.escape(str(inner)), "up", "**", "1.*")  # a link that is named is followed
+    assert expand_pattern(named) == [inner / "up" / "[a]" / "b" / "1.png"]
 
 
 def ignore_case(monkeypatch):
