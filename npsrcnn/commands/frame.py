@@ -211,6 +211,8 @@ def color(text: str) -> tuple[int, int, int]:
 
     try:
         found = ImageColor.getrgb(text)
+        if max(found) > 255:  # which Pillow takes
+            raise ValueError(f"{max(found)} is more than 255")
     except ValueError as error:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no colour: give white, #1e90ff..."

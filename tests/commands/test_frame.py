@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import importlib
 import io
@@ -295,3 +296,9 @@ def test_completion_refuses_another_shell(capsys):
     pytest.importorskip("shtab", reason="needs the extra completion")
     assert __main__.main(["completion", "csv"]) == 1
     assert "no completion for 'csv'; there is one for bash, zsh" in line_of(capsys)
+
+
+def test_a_colour_has_no_more_than_255():
+    assert frame.color("rgb(255, 0, 7)") == (255, 0, 7)
+    with pytest.raises(argparse.ArgumentTypeError, match="is no colour"):
+        frame.color("rgb(300, 0, 0)")
