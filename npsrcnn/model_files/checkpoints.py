@@ -16,8 +16,9 @@ from npsrcnn.errors import UserError
 from npsrcnn.model_files.pickles import Dict, Object, Tensor
 
 PREFERRED = (  # where there are several networks, the first of these keys that leads to one
-    "state_dict", "model_state_dict", "model_state", "model", "params_ema", "params", "net",
-    "network", "netG", "generator", "weights",
+    "params_ema", "state_dict_ema", "ema_state_dict", "model_ema", "ema",  # means over steps
+    "state_dict", "model_state_dict", "model_state", "model", "params", "net", "network", "netG",
+    "generator", "weights",
 )  # fmt: skip
 MOST_NETWORKS = 20  # modules, losses among them, that nothing but a checkpoint holds
 MOST_MODULES = 1000  # of a network, each as often as it is used; and tensors of a module
@@ -177,11 +178,12 @@ def _of_module(root: Object) -> Network:
 def _padding(name: str, convolution: Dict) -> str:
     """Return what to put around images, before a convolution that must be a plain one.
 
-    Where it puts nothing, repeated edges keep the size of images and stay closest to that.
+    Where it puts nothing, or reflects images, repeated edges keep their size and stay closest.
     """
     for key, plain in (("stride", 1), ("dilation", 1), ("groups", 1), ("transposed", False)):
         value = convolution.get(key, plain)
         if value not in (plain, (plain, plain)):
             raise UserError(f"{name} has {key} {str(value)[:20]}: an SRCNN's convolutions have not")
     valid = convolution.get("padding") in (0, (0, 0), "valid")
-    return "replicate" if valid or convolution.get("padding_mode") == "replicate" else "zeros"
+    zeros = convolution.get("padding_mode", "zeros") == "zeros"
+    return "zeros" if zeros and not valid else "replicate"

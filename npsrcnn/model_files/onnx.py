@@ -5,6 +5,7 @@ What is read is one chain of convolutions and ReLUs, padded by themselves or by 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,22 +86,55 @@ def read(path: Path) -> tuple[Layers, Facts]:
     check_size(path)
     with reading("an ONNX file", DecodeError):
         model = onnx.load_model_from_string(path.read_bytes())
-        arrays = {tensor.name: _array(tensor) for tensor in model.graph.initializer}
+        tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         for node in model.graph.node:
             if node.op_type == "Constant" and len(node.attribute) == 1:
-                arrays[node.output[0]] = _array(node.attribute[0].t)
+                tensors[node.output[0]] = node.attribute[0].t
+        _load_beside(list(tensors.values()), path.parent)
+        arrays = {name: _array(tensor) for name, tensor in tensors.items()}
+        for node in model.graph.node:
+            if node.op_type == "Identity" and node.input[0] in arrays:
+                arrays[node.output[0]] = arrays[node.input[0]]
         layers, paddings = _follow(model.graph, arrays)
         facts: Facts = {"padding": "replicate" if "edge" in paddings else "zeros"}
         texts = [prop.value for prop in model.metadata_props if prop.key == "npsrcnn"]
         return layers, from_text(texts[0], layers) if texts else facts
 
 
-def _array(tensor: Any) -> np.ndarray:
-    """Return an initializer's numbers, if the file itself holds them."""
-    from onnx import TensorProto, numpy_helper
+def _load_beside(tensors: Sequence[Any], folder: Path) -> None:
+    """Fetch the numbers of tensors that lie in files of the same folder.
 
-    if tensor.data_location == TensorProto.EXTERNAL:
-        raise UserError(f"{tensor.name[:80]} lies in another file, which is not read")
+    Raises
+    ------
+    UserError
+        They lie elsewhere, such a file is missing or too short, or they are too many.
+    """
+    from onnx import TensorProto
+
+    left = LIMIT
+    for tensor in tensors:
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        places = {entry.key: entry.value for entry in tensor.external_data}
+        name, start = places.get("location", ""), int(places.get("offset", 0))
+        file, what = folder / name, f"{tensor.name[:40]} lies in {name[:80]!r}"
+        if Path(name).name != name or file.is_symlink() or not file.is_file():
+            raise UserError(f"{what}, and no such file is beside")
+        size = file.stat().st_size
+        length = int(places.get("length", size - start))
+        left -= length
+        if start < 0 or length <= 0 or start + length > size or left < 0:
+            raise UserError(f"{what}, which is too short, too large or damaged")
+        with open(file, "rb") as opened:
+            opened.seek(start)
+            tensor.raw_data = opened.read(length)
+        tensor.data_location = TensorProto.DEFAULT
+
+
+def _array(tensor: Any) -> np.ndarray:
+    """Return an initializer's numbers."""
+    from onnx import numpy_helper
+
     if np.prod(tensor.dims, dtype=np.float64) * 8 > LIMIT:
         raise UserError(f"{tensor.name[:80]} is too large for an SRCNN")
     return np.asarray(numpy_helper.to_array(tensor))
@@ -128,11 +162,15 @@ def _follow(graph: Any, arrays: dict[str, np.ndarray]) -> tuple[Layers, set[str]
         if node.op_type == "Conv":
             if not active:
                 raise UserError(f"no ReLU before {node.name[:40] or node.output[0][:40]!r}")
+            for name in node.input[1:]:
+                if name and name not in arrays:
+                    raise UserError(f"{name[:40]!r} is computed: weights are to be stored")
             w = arrays[node.input[1]]
-            layers.append((w, arrays[node.input[2]] if len(node.input) > 2 else np.zeros(len(w))))
+            b = arrays[node.input[2]] if "".join(node.input[2:]) else np.zeros(len(w))
+            layers.append((w, b))
             _check_plain(node, settings)
             active = False
-            if any(settings.get("pads", [])):
+            if any(settings.get("pads", [])) or "SAME" in settings.get("auto_pad", ""):
                 paddings.add("zeros")
         elif node.op_type == "Relu" and layers:
             active = True

@@ -112,6 +112,11 @@ def _read_zip(path: Path) -> tuple[Any, dict[str, bytes], str, str | None]:
         if len(pickles) != 1:
             raise UserError("a zip archive, but not of PyTorch: it has no data.pkl")
         root = pickles[0].removesuffix("data.pkl")
+        if any(name.startswith(f"{root}code/") for name in names):
+            raise UserError(
+                "a program of TorchScript; save its weights alone: "
+                "torch.save(torch.jit.load(path).state_dict(), other_path)"
+            )
         program = archive.read(pickles[0])
         if len(program) > LARGEST_PICKLE:
             raise UserError("its pickle is too large for an SRCNN and what it was trained by")

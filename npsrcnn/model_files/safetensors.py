@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
 from npsrcnn.model_files.common import MISSING, check_size, reading
@@ -37,10 +39,14 @@ def read(path: Path) -> tuple[Layers, Facts]:
     except ImportError as error:
         raise UserError(MISSING) from error
     check_size(path)
-    with reading("a file of safetensors", SafetensorError), safe_open(path, "numpy") as file:
+    damaged = (SafetensorError, ImportError)  # the latter where numbers take a package more
+    with reading("a file of safetensors", *damaged), safe_open(path, "numpy") as file:
         # Such files do not keep the order of a state_dict: names give it, or else the shapes.
         arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
         text = (file.metadata() or {}).get(TEXT)
+    for name, array in arrays.items():
+        if array.dtype.name == "bfloat16":
+            arrays[name] = array.astype(np.float32)
     layers = layers_of(arrays)
     if not layers:
         raise UserError("holds no convolutions, <layer>.weight and <layer>.bias")

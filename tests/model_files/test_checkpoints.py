@@ -76,6 +76,7 @@ def test_a_whole_module_gives_the_names_of_its_state_dict():
         ({"padding": (4, 4), "padding_mode": "replicate"}, "replicate"),
         ({"padding": (0, 0), "padding_mode": "zeros"}, "replicate"),
         ({"padding": "valid"}, "replicate"),
+        ({"padding": (4, 4), "padding_mode": "reflect"}, "replicate"),
     ],
 )
 def test_the_modules_say_the_padding(attributes, padding):
@@ -108,6 +109,13 @@ def test_the_network_is_found_wherever_it_is():
         dict_of(discriminator=state(), generator=dict_of(**state())),
     ):
         assert list(find_network(value).tensors) == NAMES
+
+
+@pytest.mark.parametrize("mean", ["params_ema", "state_dict_ema", "ema"])
+def test_the_mean_over_steps_is_preferred(mean):
+    chosen = dict_of(**{f"module.{name}": value for name, value in state().items()})
+    network = find_network(dict_of(state_dict=state(), params=state(), **{mean: chosen}))
+    assert list(network.tensors) == list(chosen)
 
 
 def test_moments_of_an_optimizer_are_no_network():

@@ -216,6 +216,63 @@ def test_onnx_of_others_is_read(rng, tmp_path):
     assert not net.layers[1][1].any()
     onnx_of(path, [CONV1, RELU, CONV2], rng)
     assert load(path).padding == "replicate"
+    onnx_of(path, [("Conv", "x w1 b1", "a", {"auto_pad": "SAME_UPPER"}), RELU, CONV2], rng)
+    assert load(path).padding == "zeros"
+    same = ("Identity", "w2", "w3", {})
+    arrays = onnx_of(path, [same, CONV1, RELU, ("Conv", "r w3", "y", {})], rng)
+    np.testing.assert_array_equal(load(path).layers[1][0], arrays["w2"])
+
+
+def test_onnx_whose_weights_lie_in_a_file_beside(rng, tmp_path):
+    """As PyTorch's exporter writes it."""
+    path = tmp_path / "net.onnx"
+    arrays = onnx_of(path, [CONV1, RELU, CONV2], rng)
+    import onnx
+
+    good = onnx.load_model_from_string(path.read_bytes())
+    save = {"save_as_external_data": True, "size_threshold": 0, "location": "net.onnx.data"}
+    onnx.save_model(good, path, **save)
+    beside = tmp_path / "net.onnx.data"
+    for layer, names in zip(load(path).layers, (("w1", "b1"), ("w2",)), strict=True):
+        for array, name in zip(layer, names, strict=False):
+            np.testing.assert_array_equal(array, arrays[name])
+    beside.write_bytes(beside.read_bytes()[:100])
+    with pytest.raises(UserError, match="which is too short, too large or damaged"):
+        load(path)
+    beside.rename(tmp_path / "other")
+    with pytest.raises(UserError, match=r"lies in 'net.onnx.data', and no such file is beside"):
+        load(path)
+    beside.symlink_to(tmp_path / "other")
+    with pytest.raises(UserError, match="no such file is beside"):
+        load(path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "other").rename(beside)
+    for name in ("../net.onnx.data", str(beside), "in", ".."):
+        model = onnx.load_model(path, load_external_data=False)
+        for tensor in model.graph.initializer:
+            tensor.external_data[0].value = name
+        (tmp_path / "in" / "net.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(UserError, match="no such file is beside"):
+            load(tmp_path / "in" / "net.onnx")
+
+
+def test_the_files_beside_count_together(rng, tmp_path, monkeypatch):
+    path = tmp_path / "net.onnx"
+    onnx_of(path, [CONV1, RELU, CONV2], rng)
+    import onnx
+
+    model = onnx.load_model(path)
+    save = {"save_as_external_data": True, "size_threshold": 0, "location": "beside"}
+    onnx.save_model(model, path, **save)
+    monkeypatch.setattr("npsrcnn.model_files.onnx.LIMIT", 500)
+    load(path)
+    model = onnx.load_model(path, load_external_data=False)
+    for i in range(5):  # of the same 200 bytes
+        model.graph.initializer.add().CopyFrom(model.graph.initializer[2])
+        model.graph.initializer[-1].name = f"more{i}"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match="lies in 'beside', which is too short, too large"):
+        load(path)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +286,7 @@ def test_onnx_of_others_is_read(rng, tmp_path):
             [CONV1, RELU, ("Conv", "r w2", "s", {}), ("Add", "s x", "y", {})],
             "2 nodes take|has a Add",
         ),
-        ([CONV1, RELU, ("Conv", "r other", "y", {})], "not an ONNX file, or damaged"),
+        ([CONV1, RELU, ("Conv", "r other", "y", {})], "'other' is computed: weights are to be"),
         ([CONV1, ("Relu", "a", "y", {})], "does not end with a convolution"),
         ([CONV1, ("Relu", "a", "a", {})], "nodes take|does not end"),
         ([], "does not end|no chain"),
@@ -269,6 +326,10 @@ def test_safetensors_of_others_are_read(rng, tmp_path):
     net = load(tmp_path / "net_x3.safetensors")
     assert (net.name, net.padding, net.scale) == ("3-5", "zeros", 3)
     np.testing.assert_array_equal(net.layers[0][1], [1, 1])
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    state["body.9.bias"] = np.array([1, -1.5], bfloat16)
+    numpy.save_file(state, tmp_path / "net_x3.safetensors")
+    np.testing.assert_array_equal(load(tmp_path / "net_x3.safetensors").layers[0][1], [1, -1.5])
     names = dict(zip(("patches.weight", "mapping.weight"), arrays, strict=True))
     numpy.save_file(names, tmp_path / "by_shape.safetensors")
     assert load(tmp_path / "by_shape.safetensors").name == "3-5"

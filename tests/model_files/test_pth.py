@@ -373,3 +373,13 @@ def test_a_pickle_of_millions_of_operations_is_left_alone(tmp_path):
     (tmp_path / "a.pth").write_bytes(pth.LEGACY + b"\x80\x02" + b"N" * (1 << 21) + b".")
     with pytest.raises(UserError, match="not a PyTorch file"):
         load(tmp_path / "a.pth")
+
+
+def test_a_program_of_torchscript_is_called_that(torch_names, rng, tmp_path):
+    path = tmp_path / "net.pt"
+    write_zip(path, state_of(arrays_of(rng), "conv1", "conv2", "conv3"), torch_names)
+    load(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("archive/code/__torch__.py", "class SRCNN(Module): pass")
+    with pytest.raises(UserError, match="a program of TorchScript; save its weights alone: torch"):
+        load(path)
