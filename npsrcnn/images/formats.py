@@ -82,6 +82,7 @@ ALIASES = {
     ".jpeg": ".jpg",
     ".jpe": ".jpg",
     ".jfif": ".jpg",
+    ".mpo": ".jpg",
     ".tiff": ".tif",
     ".pgm": ".ppm",
     ".pnm": ".ppm",

@@ -283,6 +283,9 @@ def _add_others(picture: Picture, data: bytes, orientation: int) -> None:
     if xmp.claims_motion(described) or SAMSUNG_VIDEO in data:
         picture.lost += ("video",)
         described = xmp.without_motion(described)
+    if xmp.claims_extension(described):
+        picture.lost += ("extended XMP",)
+        described = xmp.without_extension(described)
     if not has_map and xmp.claims_gain_map(described):
         picture.lost += ("gain map",)
     if not has_map:

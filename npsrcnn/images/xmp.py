@@ -71,6 +71,16 @@ def claims_motion(xmp: bytes) -> bool:
     return re.search(pattern, xmp) is not None
 
 
+def claims_extension(xmp: bytes) -> bool:
+    """Return whether more XMP is said to lie in segments of its own."""
+    return b"xmpNote:HasExtendedXMP" in xmp
+
+
+def without_extension(xmp: bytes) -> bytes:
+    """Remove what is said of more XMP."""
+    return _removed(xmp, (b"xmpNote:HasExtendedXMP",))
+
+
 def claims_gain_map(xmp: bytes) -> bool:
     """Return whether a file is said to hold a gain map as well."""
     return re.search(rb"hdrgm:Version(?:=[\"']|>)", xmp) is not None

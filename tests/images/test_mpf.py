@@ -15,6 +15,7 @@ from npsrcnn import images
 from npsrcnn.images import mpf, xmp
 from npsrcnn.upscaling.choice import Chosen
 from npsrcnn.upscaling.files import EnlargeOptions, Job, enlarge_file
+from npsrcnn.upscaling.jobs import plan_jobs
 
 HEAD = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/x-ns#">'
 TAIL = b"</rdf:RDF></x:xmpmeta>"
@@ -134,6 +135,24 @@ def test_a_video_behind_a_picture_is_named_and_not_claimed(tmp_path):
     told = images.read(target).metadata.xmp
     assert b"GCamera" not in told and b'dc:title="x"' in told
     assert b"ftyp" not in target.read_bytes()
+
+
+def test_more_xmp_is_named_and_not_claimed(tmp_path):
+    more = b"<rdf:Description xmpNote:HasExtendedXMP='0123' dc:title='x'/>"
+    (tmp_path / "a.jpg").write_bytes(jpeg(PHOTO, xmp=HEAD + more + TAIL))
+    target, outcome = enlarged(tmp_path / "a.jpg")
+    assert outcome.lost == ("extended XMP",)
+    assert images.read(target).metadata.xmp == HEAD + b"<rdf:Description dc:title='x'/>" + TAIL
+
+
+def test_a_stereo_pair_keeps_its_suffix_and_both_pictures(tmp_path):
+    photo = Image.fromarray(PHOTO)
+    photo.save(tmp_path / "a.mpo", save_all=True, append_images=[photo])
+    (job,), _ = plan_jobs([tmp_path], suffix="_x2")
+    assert job.target.name == "a_x2.mpo"
+    enlarge_file(job, EnlargeOptions(Chosen([random_net("3-1-3")]), 2))
+    with Image.open(job.target) as image:
+        assert (image.format, image.n_frames, image.size) == ("MPO", 2, (192, 96))
 
 
 def test_claims_as_elements():
