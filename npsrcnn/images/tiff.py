@@ -185,7 +185,8 @@ class TiffReader:
             or page.imagedepth != 1
         ):
             if isinstance(self.source, Path):
-                raise self._error(f"too large for {what}: save it as {TAKEN}", PillowOnly)
+                more = "give more --memory, which holds it whole, or save it as one of these"
+                raise self._error(f"{what}: in blocks go {TAKEN}: {more}", PillowOnly)
             raise PillowOnly(f"{what}: taken are {TAKEN}")
         size = page.imagelength, page.imagewidth
         return Kind(size, dtype, colors, channels > colors)

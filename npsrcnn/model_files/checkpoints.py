@@ -24,8 +24,8 @@ MOST_NETWORKS = 20  # modules, losses among them, that nothing but a checkpoint 
 MOST_MODULES = 1000  # of a network, each as often as it is used; and tensors of a module
 MOST_NESTED = 50
 PLAIN = {  # modules that change nothing where a network is a chain of convolutions and ReLUs
-    "Conv2d", "ReLU", "Sequential", "ModuleList", "ModuleDict", "Identity", "DataParallel",
-    "DistributedDataParallel", "MSELoss", "L1Loss",
+    "Conv2d", "ReLU", "Sequential", "ModuleList", "ModuleDict", "Identity", "Dropout", "Dropout2d",
+    "DataParallel", "DistributedDataParallel", "MSELoss", "L1Loss",
 }  # fmt: skip
 
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # in an archive
 HEAP = b"GCOL"  # begins one
 MOST_MEMBERS, DEEPEST = 2000, 12  # of an HDF5 file that is looked through
-NOTHING = ("InputLayer",)  # layers that change nothing
+NOTHING = ("InputLayer", "Dropout", "SpatialDropout2D")  # layers that change nothing, once trained
+RELU_SETTINGS = ("max_value", "negative_slope", "threshold")
 RELU = {"relu", "linear"}
 
 
@@ -172,7 +173,7 @@ def _steps(config: Any, kernels: list[Kernel]) -> Iterator[Convolution | None]:
             if _activation(name, settings) == "relu":
                 yield None
         elif kind == "ReLU":
-            if any(settings.get(key) for key in ("max_value", "negative_slope", "threshold")):
+            if any(settings.get(key) for key in RELU_SETTINGS):
                 raise refusal(name, "ReLU with settings")
             yield None
         else:
@@ -204,7 +205,11 @@ def _activation(name: str, settings: dict[str, Any]) -> str:
     """Return "relu" or "linear", or refuse another activation."""
     found = settings.get("activation", "linear")
     if isinstance(found, dict):
-        found = found.get("config", found.get("class_name"))
+        kind, inner = found.get("class_name"), found.get("config", {})
+        if isinstance(inner, dict):  # a layer in place of a function
+            plain = kind == "ReLU" and not any(inner.get(key) for key in RELU_SETTINGS)
+            inner = "relu" if plain else kind
+        found = inner
     if found not in RELU:
         raise refusal(name, f"layer with {found}")
     return str(found)

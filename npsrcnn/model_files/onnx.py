@@ -169,14 +169,17 @@ def _follow(graph: Any, arrays: dict[str, np.ndarray]) -> tuple[Layers, set[str]
             b = arrays[node.input[2]] if "".join(node.input[2:]) else np.zeros(len(w))
             layers.append((w, b))
             _check_plain(node, settings)
+            _check_pads(node, settings.get("pads", []))
             active = False
             if any(settings.get("pads", [])) or "SAME" in settings.get("auto_pad", ""):
                 paddings.add("zeros")
         elif node.op_type == "Relu" and layers:
             active = True
-        elif node.op_type == "Pad" and settings.get("mode", "constant") in ("edge", "constant"):
-            paddings.add(settings.get("mode", "constant"))
-        elif node.op_type != "Identity":
+        elif node.op_type == "Pad":
+            constant = settings.get("mode", "constant") == "constant"
+            paddings.add("zeros" if constant else "edge")  # reflected edges are closest to that
+            _check_pads(node, settings.get("pads") or arrays[node.input[1]].tolist())
+        elif node.op_type not in ("Identity", "Dropout"):
             raise UserError(f"has a {node.op_type[:40]}: an SRCNN is convolutions and ReLUs alone")
     if value != graph.output[0].name or not layers or active:
         raise UserError("does not end with a convolution, as an SRCNN does")
@@ -191,6 +194,13 @@ def _setting(attribute: Any) -> Any:
 
     value = helper.get_attribute_value(attribute)
     return value.decode("ascii") if isinstance(value, bytes) else value
+
+
+def _check_pads(node: Any, pads: Sequence[int]) -> None:
+    """Refuse to shift images: widths, of axes' beginnings and then of ends, are to be the same."""
+    half = len(pads) // 2
+    if list(pads[:half]) != list(pads[half:]):
+        raise UserError(f"{node.op_type} pads {str(list(pads))[:40]}, which shifts images")
 
 
 def _check_plain(node: Any, settings: dict[str, Any]) -> None:

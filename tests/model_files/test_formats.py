@@ -218,6 +218,9 @@ def test_onnx_of_others_is_read(rng, tmp_path):
     assert load(path).padding == "replicate"
     onnx_of(path, [("Conv", "x w1 b1", "a", {"auto_pad": "SAME_UPPER"}), RELU, CONV2], rng)
     assert load(path).padding == "zeros"
+    reflected = ("Pad", "x", "p", {"pads": [0, 0, 1, 1] * 2, "mode": "reflect"})
+    onnx_of(path, [reflected, ("Conv", "p w1 b1", "a", {}), RELU, CONV2], rng)
+    assert load(path).padding == "replicate"
     same = ("Identity", "w2", "w3", {})
     arrays = onnx_of(path, [same, CONV1, RELU, ("Conv", "r w3", "y", {})], rng)
     np.testing.assert_array_equal(load(path).layers[1][0], arrays["w2"])
@@ -282,6 +285,11 @@ def test_the_files_beside_count_together(rng, tmp_path, monkeypatch):
         ([("Conv", "x w1 b1", "r", {}), CONV2], "no ReLU before"),
         ([CONV1, RELU, ("Conv", "r w2", "y", {"strides": [2, 2]})], r"strides \[2, 2\]"),
         ([CONV1, RELU, ("Conv", "r w2", "y", {"group": 2})], "group 2"),
+        ([("Conv", "x w1 b1", "a", {"pads": [2, 2, 0, 0]}), RELU, CONV2], r"pads \[2, 2, 0, 0\]"),
+        (
+            [("Pad", "x", "p", {"pads": [0, 0, 1, 0]}), ("Conv", "p w1 b1", "a", {}), RELU, CONV2],
+            r"Pad pads \[0, 0, 1, 0\], which shifts images",
+        ),
         (
             [CONV1, RELU, ("Conv", "r w2", "s", {}), ("Add", "s x", "y", {})],
             "2 nodes take|has a Add",

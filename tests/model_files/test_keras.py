@@ -85,6 +85,21 @@ def test_relus_of_their_own_and_no_biases(net, tmp_path):
     assert_same(net, load(tmp_path / "net.h5", device="reference"))
 
 
+def test_relus_as_layers_in_place_of_functions_and_dropout(net, tmp_path):
+    config = sequential(net)
+    layers = config["config"]["layers"]
+    for layer in layers[1:3]:
+        relu = {"class_name": "ReLU", "config": {"name": "relu", "max_value": None}}
+        layer["config"]["activation"] = relu
+    layers.insert(2, {"class_name": "Dropout", "config": {"name": "drop", "rate": 0.1}})
+    write_keras(tmp_path / "net.keras", net, config)
+    assert_same(net, load(tmp_path / "net.keras", device="reference"))
+    layers[1]["config"]["activation"]["config"]["max_value"] = 6.0
+    write_keras(tmp_path / "net.keras", net, config)
+    with pytest.raises(UserError, match="first is a layer with ReLU: an SRCNN is"):
+        load(tmp_path / "net.keras")
+
+
 def test_what_is_no_plain_chain_is_refused_by_its_name(net, tmp_path):
     def changed(**settings):
         config = sequential(net)

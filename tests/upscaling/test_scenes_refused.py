@@ -27,10 +27,10 @@ def test_scenes_that_are_not_taken(tmp_path, rng, monkeypatch):
     path.write_bytes(b"no picture at all")
     assert "no TIFF file" in refusal(path)
     tifffile.imwrite(path, grey.astype(np.int64), metadata=None)
-    assert "too large for a TIFF of grey, 1 channel of int64: save it as grey" in refusal(path)
+    assert "a TIFF of grey, 1 channel of int64: in blocks go grey" in refusal(path)
     tifffile.imwrite(path, grey, photometric="palette", metadata=None,
                      colormap=np.zeros((3, 256), np.uint16))  # fmt: skip
-    assert "too large for a TIFF of palette" in refusal(path)
+    assert "a TIFF of palette" in refusal(path) and "give more --memory" in refusal(path)
     five = np.dstack([grey] * 5)
     tifffile.imwrite(path, five, photometric="rgb", metadata=None)
     assert "5 channels" in refusal(path)
