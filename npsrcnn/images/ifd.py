@@ -6,6 +6,7 @@ what nobody here understands is kept all the same.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -32,8 +33,8 @@ WITHIN = (EXIF, GPS, INTEROPERABILITY)
 class BinaryFile(Protocol):
     """A file that bytes are read from."""
 
-    def seek(self, offset: int, /) -> int:
-        """Go to a byte."""
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a byte, and return which it is."""
 
     def read(self, size: int, /) -> bytes:
         """Read bytes from there on, fewer where the file ends."""
@@ -125,6 +126,7 @@ def read(
     count_of, head, word = ("Q", "HHQ", "Q") if big else ("H", "HHI", "I")
     room = struct.calcsize(word)
     size = struct.calcsize(order + head) + room
+    end = file.seek(0, os.SEEK_END)
     file.seek(start)
     count = struct.unpack(order + count_of, file.read(struct.calcsize(count_of)))[0]
     if count > MAX_TAGS:
@@ -142,6 +144,8 @@ def read(
                 directory[tag], _ = read(file, offset, order, big=big, depth=depth - 1)
             continue
         if length > room:
+            if offset + length > end:  # or memory would be taken for it before it is read
+                continue
             file.seek(offset)
             data = file.read(length)
         if type_ in SIZES and len(data) >= length and tag not in directory:  # the first counts

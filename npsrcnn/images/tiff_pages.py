@@ -115,8 +115,9 @@ class TiffPages:
 
     def bytes_at(self, offset: int, count: int) -> bytes:
         """Read bytes; fewer where the file ends. The lock is to be held."""
-        self._file.filehandle.seek(offset)
-        data: bytes = self._file.filehandle.read(count)
+        file = self._file.filehandle
+        start = file.seek(offset)
+        data: bytes = file.read(max(0, min(count, file.size - start)))  # which takes all at once
         return data
 
     def directory(self, place: Place) -> ifd.Directory:

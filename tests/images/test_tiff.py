@@ -343,3 +343,24 @@ def test_of_a_tag_that_comes_twice_the_first_counts(tmp_path):
     write(tmp_path / "b.tif", read(tmp_path / "a.tif"))
     with tifffile.TiffFile(tmp_path / "b.tif") as file:
         assert file.pages[0].description == "mine"
+
+
+def test_no_memory_is_taken_for_what_a_file_does_not_hold(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    long = 1 << 20
+    tifffile.imwrite(path, np.zeros((8, 9), np.uint8), extratags=[(315, "s", 0, "a" * 40, True)])
+    data = bytearray(path.read_bytes())
+    place = data.index(struct.pack("<HH", 315, 2)) + 4
+    data[place : place + 4] = struct.pack("<I", long)
+    place = data.index(struct.pack("<HHI", 279, 4, 1)) + 8  # StripByteCounts
+    data[place : place + 4] = struct.pack("<I", long)
+    path.write_bytes(data)
+    asked = []
+    read_bytes = tifffile.FileHandle.read
+    monkeypatch.setattr(
+        tifffile.FileHandle, "read", lambda self, n: asked.append(n) or read_bytes(self, n)
+    )
+    reader = tiff.TiffReader(path)
+    assert 315 not in reader._directory
+    assert len(reader._pages.bytes_at(reader._page.dataoffsets[0], long)) < long
+    assert max(asked) < long
