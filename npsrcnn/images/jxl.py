@@ -95,14 +95,21 @@ def encode(picture: Picture, metadata: Metadata, quality: int | None) -> bytes:
     Raises
     ------
     UserError
-        Without the packages for it.
+        Without the packages for it, or the package cannot write such values.
     """
     profile = metadata.icc_profile
     imagecodecs = _imagecodecs()
     samples = picture.samples()
     samples = samples[..., 0] if samples.shape[2] == 1 else samples
     if quality is None:
-        encoded = imagecodecs.jpegxl_encode(samples, lossless=True)
+        try:
+            encoded = imagecodecs.jpegxl_encode(samples, lossless=True)
+        except imagecodecs.JpegxlError as error:
+            if samples.min() < 0:  # libjxl 0.12, its issue 4902; 0.11 writes them
+                raise UserError(
+                    "this imagecodecs takes no values below zero: give --format tif"
+                ) from error
+            raise
     elif profile is None:
         encoded = imagecodecs.jpegxl_encode(samples, distance=_distance(quality))
     else:
