@@ -118,10 +118,18 @@ class TiffReader:
             self._page, self._shift = place.page, place.shift
             self.kind = self._checked_kind(as_mask)
             self._directory = self._pages.directory(place)
+            self._find_samples()
         except UserError:
             raise
         except DAMAGED as error:
             raise self._error(f"no TIFF file, or a damaged one ({_line(error)})") from error
+        if not as_mask and self._pages.masks[number]:
+            mask = TiffReader(source, number, self._pages, as_mask=True)
+            if mask.kind.size == self.kind.size:
+                self._mask, self.kind = mask, self.kind._replace(alpha=True)
+
+    def _find_samples(self) -> None:
+        """Find how samples lie in the file, and what they mean."""
         page = self._page
         self.orientation = tiff_tags.orientation(self._directory)
         self.nodata = tiff_tags.nodata(self._directory)
@@ -142,10 +150,6 @@ class TiffReader:
         count = self._planes * self._down * across
         if min(len(page.dataoffsets), len(page.databytecounts)) < count:
             raise self._error("truncated: pixels are missing")
-        if not as_mask and self._pages.masks[number]:
-            mask = TiffReader(source, number, self._pages, as_mask=True)
-            if mask.kind.size == self.kind.size:
-                self._mask, self.kind = mask, self.kind._replace(alpha=True)
 
     def __reduce__(self) -> tuple[type[TiffReader], tuple[Path | io.BytesIO, int]]:
         """Open the file again in another process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import struct
 
 import numpy as np
 import pytest
@@ -38,6 +39,16 @@ def test_scenes_that_are_not_taken(tmp_path, rng, monkeypatch):
         tifffile.imwrite(path, rng.integers(0, 256, (90, 90), np.uint8), metadata=None, **options)
         path.write_bytes(path.read_bytes()[:-200])
         assert "truncated" in refusal(path)
+
+
+def test_a_tile_of_two_heights(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((40, 50), np.uint8), tile=(16, 16), metadata=None)
+    data = path.read_bytes()
+    heights = [struct.pack("<HHI", 323, 4, count) for count in (1, 2)]
+    assert heights[0] in data
+    path.write_bytes(data.replace(*heights))
+    assert "a damaged one" in refusal(path)
 
 
 def test_a_compression_without_a_decoder_says_what_to_install(tmp_path, monkeypatch):
