@@ -35,7 +35,8 @@ def read_tiff_layout(path: str | Path) -> Layout | None:
             for (page, _), mask in zip(opened.places, opened.masks, strict=True):
                 bits = int(np.max(page.bitspersample))
                 channels = page.samplesperpixel + (mask is not None)
-                found.append(Layout(page.imagelength, page.imagewidth, channels, -(-bits // 8)))
+                size = int(page.imagelength), int(page.imagewidth)  # damaged ones are several
+                found.append(Layout(*size, int(channels), -(-bits // 8)))
             largest = max(found, key=lambda layout: layout.rows * layout.columns)
             return largest._replace(pages=len(found))
     except (*DAMAGED, OSError):

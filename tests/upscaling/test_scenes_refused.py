@@ -11,6 +11,7 @@ import tifffile
 
 from npsrcnn.commands.upscale import main
 from npsrcnn.errors import UserError
+from npsrcnn.images.layout import read_tiff_layout
 from npsrcnn.images.tiff import TiffReader
 
 
@@ -49,6 +50,16 @@ def test_a_tile_of_two_heights(tmp_path):
     assert heights[0] in data
     path.write_bytes(data.replace(*heights))
     assert "a damaged one" in refusal(path)
+
+
+def test_a_picture_of_two_widths(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((40, 50), np.uint8), metadata=None)
+    data = path.read_bytes().replace(struct.pack("<HH", 258, 3), struct.pack("<HH", 258, 117))
+    path.write_bytes(data.replace(*(struct.pack("<HHI", 256, 4, count) for count in (1, 2))))
+    assert read_tiff_layout(path) is None
+    assert "a damaged one" in refusal(path)
+    assert main([str(path), "-o", str(tmp_path / "b.tif")]) == 1
 
 
 def test_a_compression_without_a_decoder_says_what_to_install(tmp_path, monkeypatch):
