@@ -7,6 +7,7 @@ not followed.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import re
@@ -22,12 +23,12 @@ from npsrcnn.model_files.chains import Convolution, check_count, check_plain, la
 from npsrcnn.model_files.common import MISSING, check_size, open_archive, reading
 from npsrcnn.model_files.facts import Facts
 from npsrcnn.model_files.state_dicts import in_order
+from npsrcnn.runtime.apart import call_apart
 
 if TYPE_CHECKING:
     import h5py
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # in an archive
-HEAP = b"GCOL"  # begins one
 MOST_MEMBERS, DEEPEST = 2000, 12  # of an HDF5 file that is looked through
 NOTHING = ("InputLayer", "Dropout", "SpatialDropout2D")  # layers that change nothing, once trained
 RELU_SETTINGS = ("max_value", "negative_slope", "threshold")
@@ -43,18 +44,24 @@ def read(path: Path) -> tuple[Layers, Facts]:
         Damaged, foreign, too large, no chain of convolutions and ReLUs, or without the package
         ``h5py``.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise UserError(MISSING) from error
+    if importlib.util.find_spec("h5py") is None:
+        raise UserError(MISSING)
     check_size(path)
+    # libhdf5 may crash over a damaged file, go round for ever, or take gigabytes.
+    layers, facts = call_apart(parse, path)
+    return layers, facts
+
+
+def parse(path: Path) -> tuple[Layers, Facts]:
+    """Read a file as :func:`read` does, by libhdf5 in this process."""
+    import h5py
+
     data, config = path.read_bytes(), None
     with reading("a file of Keras"):
         if data.startswith(b"PK"):
             with open_archive(path) as archive:
                 config = json.loads(archive.read(CONFIG))
                 data = archive.read(WEIGHTS)
-        _check_heaps(data)
         with h5py.File(io.BytesIO(data), "r") as file:
             if config is None and "model_config" in file.attrs:
                 config = json.loads(_text(file.attrs["model_config"]))
@@ -112,29 +119,6 @@ def _arrays(file: h5py.File) -> Iterator[tuple[str, np.ndarray]]:
                     raise UserError(f"{inside[:80]} lies in another file, which is not read")
                 check_count(inside, member.shape)
                 yield inside, np.asarray(member[()])
-
-
-def _check_heaps(data: bytes) -> None:
-    """Refuse a file with damaged heaps of texts, in which libhdf5 would go round for ever.
-
-    See the HDF5 File Format Specification, III.E: objects lie one behind the other, of which the
-    one with the number 0 is what is free.
-    """
-    start = data.find(HEAP)
-    while start >= 0:
-        end = start + int.from_bytes(data[start + 8 : start + 16], "little")
-        if end > len(data):
-            raise ValueError("a heap that reaches beyond the file")
-        place = start + 16
-        while place + 16 <= end:
-            number = int.from_bytes(data[place : place + 2], "little")
-            size = int.from_bytes(data[place + 8 : place + 16], "little")
-            if place + size > end or size < (1 if number else 16):
-                raise ValueError("a heap whose objects reach beyond it")
-            if not number:
-                break
-            place += 16 + -(-size // 8) * 8
-        start = data.find(HEAP, start + 4)
 
 
 def _place(place: str, names: list[str]) -> int:

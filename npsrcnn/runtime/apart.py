@@ -1,0 +1,61 @@
+"""Call a function in a process of its own, which may crash, go round for ever, or take too much."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from npsrcnn.errors import UserError
+
+LONGEST = 60  # seconds
+MOST_BYTES = 1 << 30  # of memory, beyond what the process has when it begins; on Linux
+PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from npsrcnn.runtime import apart; apart.main()"
+
+
+def call_apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function of a module makes of its arguments, in another process.
+
+    Raises
+    ------
+    UserError
+        What the function raises, or that its process did not come to an end.
+    """
+    if not sys.executable:  # Python within another program
+        return function(*arguments)
+    # What is sent is ours, and what comes back is made by our code. The first of sys.path would be
+    # the current folder, which may be anybody's.
+    command = [sys.executable, "-c", PROGRAM, "", *sys.path]
+    try:
+        done = subprocess.run(
+            command, input=pickle.dumps((function, arguments)), capture_output=True, timeout=LONGEST
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"damaged: reading it takes more than {LONGEST} s") from error
+    if done.returncode:
+        raise UserError("damaged: its reader crashed, or ran out of memory")
+    result = pickle.loads(done.stdout)
+    if isinstance(result, UserError):
+        raise result
+    return result
+
+
+def main() -> None:
+    """Read a function and its arguments from standard input, and write what it makes of them."""
+    function, arguments = pickle.loads(sys.stdin.buffer.read())
+    with contextlib.suppress(ImportError, OSError):  # not on Windows; on Linux alone
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no file of a crash
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (size + MOST_BYTES, -1))
+    try:
+        result = function(*arguments)
+    except UserError as error:
+        result = UserError(str(error))
+    sys.stdout.buffer.write(pickle.dumps(result))

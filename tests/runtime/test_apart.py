@@ -1,0 +1,47 @@
+"""Functions in processes of their own: what they return, raise, and how else they end."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import sys
+
+import pytest
+
+from npsrcnn.errors import UserError
+from npsrcnn.images.formats import writable
+from npsrcnn.runtime import apart
+from npsrcnn.runtime.apart import call_apart
+
+
+def test_results_and_errors_come_back():
+    assert call_apart(operator.add, [1, "a"], [2.5]) == [1, "a", 2.5]
+    with pytest.raises(UserError, match=r"^cannot write \.doc: use "):
+        call_apart(writable, ".doc")
+
+
+def test_a_crash_is_an_error():
+    with pytest.raises(UserError, match="its reader crashed"):
+        call_apart(os.abort)
+
+
+def test_what_does_not_end_is_ended(monkeypatch):
+    monkeypatch.setattr(apart, "LONGEST", 0.5)
+    with pytest.raises(UserError, match=r"takes more than 0\.5 s"):
+        call_apart(math.factorial, 10**9)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems set no such limit")
+def test_memory_has_a_limit():
+    assert len(call_apart(bytes, 1000)) == 1000
+    with pytest.raises(UserError, match="ran out of memory"):
+        call_apart(bytes, 2 * apart.MOST_BYTES)
+
+
+def test_no_module_of_the_current_folder_is_imported(tmp_path, monkeypatch):
+    for name in ("pickle", "numpy", "operator", "npsrcnn"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('run')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    assert call_apart(operator.add, 1, 2) == 3
