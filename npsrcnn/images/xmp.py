@@ -23,19 +23,43 @@ DIRECTORY = re.compile(rb"(?s)<Container:Directory\b.*?</Container:Directory>")
 ITEM = re.compile(rb"(?s)<Container:Item\b[^>]*>|<rdf:li\b[^>]*Item:Semantic[^>]*>")
 SUBJECT = re.compile(rb"(?s)<exif:Subject(?P<of>Area|Location)\b.*?</exif:Subject(?P=of)>")
 DIMENSIONS = (b"stDim:w", b"stDim:h")  # to which regions apply (Metadata Working Group)
+AREA = re.compile(rb"(?s)<mwg-rs:Area\b[^>]*/>|<mwg-rs:Area\b.*?</mwg-rs:Area>")
+IN_AREA = re.compile(rb"(?<=stArea:)([xywh])(\s*=\s*[\"']|>)\s*([0-9.]+)")  # in parts of the sides
 
 
 def turned(xmp: bytes | str | None, orientation: int) -> bytes | None:
     """Return the XMP of the picture that is upright.
 
-    Thumbnails of the picture as it was are left out, and where its subject was.
+    Thumbnails of the picture as it was are left out, and where its subject was; regions, faces
+    most often, are turned.
     """
     if isinstance(xmp, str):
         xmp = xmp.encode()
     if xmp and orientation != 1:
         xmp = re.sub(rb"(?s)<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", upright(xmp))
         xmp = SUBJECT.sub(b"", xmp)
+        xmp = AREA.sub(lambda area: _turned_area(area[0], orientation), xmp)
+        if orientation >= 5:
+            other = {b"w": b"h", b"h": b"w"}
+            xmp = re.sub(rb"(?<=stDim:)[wh]\b", lambda side: other[side[0]], xmp)
     return xmp or None
+
+
+def _turned_area(area: bytes, orientation: int) -> bytes:
+    """Turn a region: its middle and its sides, as parts of the picture's."""
+    found = {name: number for name, _, number in IN_AREA.findall(area)}
+    try:
+        x, y = float(found[b"x"]), float(found[b"y"])
+    except (KeyError, ValueError):
+        return area
+    x, y = {
+        2: (1 - x, y), 3: (1 - x, 1 - y), 4: (x, 1 - y), 5: (y, x), 6: (1 - y, x),
+        7: (1 - y, 1 - x), 8: (y, 1 - x),
+    }.get(orientation, (x, y))  # fmt: skip
+    values = found | {b"x": b"%.6g" % x, b"y": b"%.6g" % y}
+    if orientation >= 5 and b"w" in found and b"h" in found:
+        values |= {b"w": found[b"h"], b"h": found[b"w"]}
+    return IN_AREA.sub(lambda part: part[1] + part[2] + values[part[1]], area)
 
 
 def upright(xmp: bytes) -> bytes:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 from npsrcnn.images import xmp
+from npsrcnn.images.exif import UPRIGHT
 
 HEAD = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description '
 
@@ -63,3 +65,36 @@ def test_where_the_subject_is():
     assert xmp.resized(text(10, 20, 30), 1.5, (2, 2)) == text(15, 30, 45)
     assert xmp.turned(text(10, 20, 30), 1) == text(10, 20, 30)
     assert xmp.turned(text(10, 20, 30), 6) == HEAD + b"><a>10</a>"
+
+
+def region_of(picture):
+    """The middle and the sides of what is not 0, as parts of the picture's sides."""
+    (top, bottom), (left, right) = (
+        (places[0], places[-1] + 1)
+        for places in (np.flatnonzero(picture.any(axis)) for axis in (1, 0))
+    )
+    height, width = picture.shape
+    x, y = (left + right) / 2 / width, (top + bottom) / 2 / height
+    return {b"x": x, b"y": y, b"w": (right - left) / width, b"h": (bottom - top) / height}
+
+
+@pytest.mark.parametrize("form", ["attributes", "elements"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_regions_turn_with_the_picture(orientation, form):
+    picture = np.zeros((40, 80), np.uint8)
+    picture[4:12, 10:30] = 1  # a face
+    upright = UPRIGHT.get(orientation, lambda a: a)(picture)
+
+    def text(values, shape):
+        sides = b"<mwg-rs:AppliedToDimensions stDim:w='%d' stDim:h='%d'/>" % shape[::-1]
+        if form == "elements":
+            parts = [b"<stArea:%s>%g</stArea:%s>" % (k, values[k], k) for k in sorted(values)]
+            return sides + b"<mwg-rs:Area>" + b"".join(parts) + b"</mwg-rs:Area>"
+        parts = [b"stArea:%s='%g'" % (k, values[k]) for k in sorted(values)]
+        return sides + b"<mwg-rs:Area %s stArea:unit='normalized'/>" % b" ".join(parts)
+
+    def told(text):
+        return dict(re.findall(rb"(st(?:Dim|Area):\w)(?:='|>)([\d.]+)", text))
+
+    turned = told(xmp.turned(text(region_of(picture), picture.shape), orientation))
+    assert turned == told(text(region_of(upright), upright.shape)) and len(turned) == 6
