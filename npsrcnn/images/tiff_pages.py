@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little- and big-endian TIFF, and BigTIFF
 DAMAGED = (
     ValueError, TypeError, SyntaxError, LookupError, AttributeError, OverflowError, RuntimeError,
-    EOFError, struct.error, zlib.error, lzma.LZMAError,
+    EOFError, AssertionError, struct.error, zlib.error, lzma.LZMAError,
 )  # fmt: skip
 """Errors that tifffile and Pillow raise of a damaged file."""
 OLD_SUBFILE, OLD_REDUCED = 255, 2  # the tag of TIFF before 6.0, and its value of a smaller copy

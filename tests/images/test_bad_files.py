@@ -38,6 +38,16 @@ def giant_png():
     return data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]
 
 
+def png_without_palette():
+    """Says that its samples are places in one."""
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).convert("P").save(file, "PNG")
+    data = file.getvalue()
+    start = data.index(b"PLTE") - 4
+    length = int.from_bytes(data[start : start + 4], "big")
+    return data[:start] + data[start + 12 + length :]
+
+
 BAD = {
     "text.png": (lambda: b"this is no picture\n", "not an image, or of an unknown format"),
     "empty.png": (lambda: b"", "empty"),
@@ -49,6 +59,7 @@ BAD = {
     "cut.webp": (lambda: encoded(".webp")[:1000], "damaged or truncated|not an image"),
     "head.png": (lambda: encoded(".png")[:20], "damaged|not an image"),
     "head.bmp": (lambda: encoded(".bmp")[:20], "damaged|not an image"),
+    "no_palette.png": (png_without_palette, r"damaged or truncated \(AssertionError"),
     "giant.png": (giant_png, "decompression bomb"),
     "program.eps": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
 }
