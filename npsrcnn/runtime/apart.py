@@ -53,7 +53,11 @@ def main() -> None:
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no file of a crash
         size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        resource.setrlimit(resource.RLIMIT_AS, (size + MOST_BYTES, -1))
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limit = (
+            size + MOST_BYTES if hard == resource.RLIM_INFINITY else min(size + MOST_BYTES, hard)
+        )
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     try:
         result = function(*arguments)
     except UserError as error:

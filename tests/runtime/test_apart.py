@@ -8,6 +8,7 @@ import os
 import sys
 
 import pytest
+from processes import run_python
 
 from npsrcnn.errors import UserError
 from npsrcnn.images.formats import writable
@@ -45,3 +46,17 @@ def test_no_module_of_the_current_folder_is_imported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     assert call_apart(operator.add, 1, 2) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems set no such limit")
+@pytest.mark.parametrize("hard", [1 << 40, 6 << 30])
+def test_within_a_limit_that_there_is_already(hard):
+    code = "; ".join(
+        [
+            "import operator, resource",
+            "from npsrcnn.runtime.apart import call_apart",
+            f"resource.setrlimit(resource.RLIMIT_AS, ({hard}, {hard}))",
+            "print(call_apart(operator.add, 1, 2))",
+        ]
+    )
+    assert run_python(code) == "3\n"
