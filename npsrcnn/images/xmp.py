@@ -19,12 +19,26 @@ SCALED = (
 )
 GAIN_MAP = (rb"hdrgm:\w+",)  # names of what a gain map says of itself
 MOTION = (rb"(?:GCamera|Camera):(?:MotionPhoto|MicroVideo)\w*", rb"MiCamera:XMPMeta")
-DIRECTORY = re.compile(rb"(?s)<Container:Directory\b.*?</Container:Directory>")
-ITEM = re.compile(rb"(?s)<Container:Item\b[^>]*>|<rdf:li\b[^>]*Item:Semantic[^>]*>")
-SUBJECT = re.compile(rb"(?s)<exif:Subject(?P<of>Area|Location)\b.*?</exif:Subject(?P=of)>")
 DIMENSIONS = (b"stDim:w", b"stDim:h")  # to which regions apply (Metadata Working Group)
-AREA = re.compile(rb"(?s)<mwg-rs:Area\b[^>]*/>|<mwg-rs:Area\b.*?</mwg-rs:Area>")
 IN_AREA = re.compile(rb"(?<=stArea:)([xywh])(\s*=\s*[\"']|>)\s*([0-9.]+)")  # in parts of the sides
+
+
+def _element(names: bytes) -> bytes:
+    """Return a pattern of elements with these names that takes no longer than a text is.
+
+    Nothing in it runs beyond the next tag of these names, or beyond the end of a tag, so that no
+    part of a text is gone through for each of many beginnings.
+    """
+    inside = rb"[^<]*(?:<(?!/?(?:%s)\b)[^<]*)*" % names
+    return rb"<(?:%s)\b[^<>]*(?:/>|(?<!/)>%s</(?:%s)>)" % (names, inside, names)
+
+
+DIRECTORY = re.compile(_element(rb"Container:Directory"))
+THUMBNAILS = re.compile(_element(rb"xmp:Thumbnails"))
+SUBJECT = re.compile(_element(rb"exif:Subject(?:Area|Location)"))
+AREA = re.compile(_element(rb"mwg-rs:Area"))
+TAG = re.compile(rb"<(?:Container:Item|rdf:li)\b[^<>]*>")
+ONE_ITEM = re.compile(rb"<rdf:li[^<>]*>\s*<Container:Item\b[^<>]*/>\s*</rdf:li>")
 
 
 def turned(xmp: bytes | str | None, orientation: int) -> bytes | None:
@@ -36,7 +50,7 @@ def turned(xmp: bytes | str | None, orientation: int) -> bytes | None:
     if isinstance(xmp, str):
         xmp = xmp.encode()
     if xmp and orientation != 1:
-        xmp = re.sub(rb"(?s)<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", upright(xmp))
+        xmp = THUMBNAILS.sub(b"", upright(xmp))
         xmp = SUBJECT.sub(b"", xmp)
         xmp = AREA.sub(lambda area: _turned_area(area[0], orientation), xmp)
         if orientation >= 5:
@@ -126,17 +140,16 @@ def with_gain_map_bytes(xmp: bytes, length: int) -> bytes:
 
     def item(found: re.Match[bytes]) -> bytes:
         text = found[0]
-        if b"GainMap" in text:
+        if b"Item:" in text and b"GainMap" in text:
             return re.sub(rb"(Item:Length=[\"'])\d+", rb"\g<1>%d" % length, text)
         return text
 
-    videos = rb"(?s)<rdf:li[^>]*>\s*<Container:Item\b[^>]*\"MotionPhoto\"[^>]*/>\s*</rdf:li>"
-    return ITEM.sub(item, re.sub(videos, b"", xmp))
+    xmp = ONE_ITEM.sub(lambda found: b"" if b'"MotionPhoto"' in found[0] else found[0], xmp)
+    return TAG.sub(item, xmp)
 
 
 def _removed(xmp: bytes, names: tuple[bytes, ...]) -> bytes:
     """Remove attributes and elements."""
     name = b"|".join(names)
     xmp = re.sub(rb"(?s)\s(?:%s)\s*=\s*(?:\"[^\"]*\"|'[^']*')" % name, b"", xmp)
-    xmp = re.sub(rb"(?s)<(%s)\b[^>]*/>" % name, b"", xmp)
-    return re.sub(rb"(?s)<(%s)\b[^>]*>.*?</\1>" % name, b"", xmp)
+    return re.sub(_element(name), b"", xmp)

@@ -9,6 +9,7 @@ import pytest
 
 from npsrcnn.images import xmp
 from npsrcnn.images.exif import UPRIGHT
+from npsrcnn.runtime.apart import call_apart
 
 HEAD = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description '
 
@@ -98,3 +99,24 @@ def test_regions_turn_with_the_picture(orientation, form):
 
     turned = told(xmp.turned(text(region_of(picture), picture.shape), orientation))
     assert turned == told(text(region_of(upright), upright.shape)) and len(turned) == 6
+
+
+BEGINNINGS = (
+    *(b"<xmp:Thumbnails>", b"<exif:SubjectArea>", b"<mwg-rs:Area ", b"<hdrgm:a>", b"<hdrgm:a "),
+    *(b"<Container:Directory>", b"<Container:Item ", b"<rdf:li Item:Semantic", b"<rdf:li>"),
+)
+
+
+@pytest.mark.parametrize(
+    ("function", "more"),
+    [
+        (xmp.turned, (6,)),
+        (xmp.resized, (2, (4, 4))),
+        (xmp.without_gain_map, ()),
+        (xmp.with_gain_map_bytes, (7,)),
+    ],
+)
+def test_what_begins_often_and_never_ends_takes_no_longer_than_it_is(function, more):
+    """Going on to the end for each beginning would take hours; call_apart ends it in a minute."""
+    text = b"".join(beginning * 60_000 for beginning in BEGINNINGS)
+    assert call_apart(function, text, *more) == text
