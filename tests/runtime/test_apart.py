@@ -49,13 +49,12 @@ def test_no_module_of_the_current_folder_is_imported(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems set no such limit")
-@pytest.mark.parametrize("hard", [1 << 40, 6 << 30])
-def test_within_a_limit_that_there_is_already(hard):
+def test_within_a_limit_that_there_is_already():
     code = "; ".join(
         [
             "import operator, resource",
             "from npsrcnn.runtime.apart import call_apart",
-            f"resource.setrlimit(resource.RLIMIT_AS, ({hard}, {hard}))",
+            "resource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))",
             "print(call_apart(operator.add, 1, 2))",
         ]
     )
