@@ -37,7 +37,7 @@ from npsrcnn.upscaling.jobs import check_encoding, chosen_format, is_file_name, 
 from npsrcnn.upscaling.outcomes import ClusterError, Enlarged, Failed, Outcome, Skipped
 from npsrcnn.upscaling.sizes import Size
 from npsrcnn.upscaling.source_quality import AUTO, check_source_quality
-from npsrcnn.video.kinds import has_name_of_clip
+from npsrcnn.video.kinds import has_name_of_clip, is_animation
 
 DEFAULT_SCALE = 2.0
 SIDES = {
@@ -226,8 +226,9 @@ def _run(options: argparse.Namespace, stream: TextIO) -> int:
         also_bicubic=options.also_bicubic,
         recursive=options.recursive,
         skip_existing=options.skip_existing,
+        is_clip=lambda path: has_name_of_clip(path) or is_animation(path),
     )
-    for line in found.lines(has_name_of_clip):
+    for line in found.lines():
         print(line, file=stream)
     if len(steps) > 1 and not isinstance(scale, Size):
         print(_steps_line(likely, steps, scale), file=stream)
@@ -258,7 +259,7 @@ def _run(options: argparse.Namespace, stream: TextIO) -> int:
         report: dict[str, object] = {"size": asdict(size)} if size else {"scale": scale}
         report |= {} if size else {"steps": steps}
         rows = [outcome.row() for outcome in outcomes]
-        left_out = [str(path) for path in (*found.left_out, *found.subfolders)]
+        left_out = [str(path) for path in (*found.clips, *found.left_out, *found.subfolders)]
         report |= {"model": options.model or "default", "failed": len(failed) + not_begun}
         report |= {"left_out": left_out, "pictures": rows}
         frame.write_json(options.json, report)

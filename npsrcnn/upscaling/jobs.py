@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 from npsrcnn import images
@@ -77,6 +77,7 @@ def plan_jobs(
     also_bicubic: bool = False,
     recursive: bool = False,
     skip_existing: bool = False,
+    is_clip: Callable[[Path], bool] = lambda path: False,
 ) -> tuple[list[Job], Found]:
     """Plan a job for each picture, and make the folders that results go to.
 
@@ -100,6 +101,8 @@ def plan_jobs(
         Take folders within folders too, and keep the tree.
     skip_existing : bool
         Leave out sources that are results of others, which a pattern finds when it is used again.
+    is_clip
+        See :func:`npsrcnn.upscaling.sources.find_pictures`.
 
     Returns
     -------
@@ -123,7 +126,7 @@ def plan_jobs(
         raise UsageError(f"-o {output} is neither a folder nor the name of a picture")
     if Path(suffix).name != suffix and suffix:
         raise UsageError(f"--suffix {suffix!r} is no part of a file's name")
-    found = find_pictures(sources, output, suffix, recursive=recursive)
+    found = find_pictures(sources, output, suffix, recursive=recursive, is_clip=is_clip)
     jobs = _name_results(found.pictures, suffix, format_suffix, also_bicubic)
     if skip_existing:
         jobs = _without_results(jobs)

@@ -33,6 +33,8 @@ class Found:
         Folders that hold none, or that cannot be read.
     left_out : list of Path
         Files in folders that are no pictures by their suffix, hidden ones aside.
+    clips : list of Path
+        Clips and animated pictures in folders.
     subfolders : list of Path
         Folders in folders that were not entered.
     """
@@ -40,22 +42,20 @@ class Found:
     pictures: list[tuple[Path, Path]] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
     left_out: list[Path] = field(default_factory=list)
+    clips: list[Path] = field(default_factory=list)
     subfolders: list[Path] = field(default_factory=list)
 
-    def lines(self, is_clip: Callable[[Path], bool] = lambda path: False) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
         """Say what was left out, each kind in a line; of clips how to enlarge them."""
-        clips = [path for path in self.left_out if is_clip(path)]
-        others = [path for path in self.left_out if not is_clip(path)]
         links = [path for path in self.subfolders if path.is_symlink()]
-        if clips:
-            alike = Path(glob.escape(str(clips[0].parent)), f"*{clips[0].suffix}")
+        if self.clips:
             yield (
-                f"{len(clips)} left out, clips, which are named by themselves "
-                f"(npsrcnn upscale {quoted(alike)}): {_names([path.name for path in clips])}"
+                f"{len(self.clips)} left out, clips, which are named by themselves (npsrcnn upscale"
+                f" {self._first_clips()}): {_names([path.name for path in self.clips])}"
             )
         for what, paths in (
-            ("left out, no pictures by their suffix", [p for p in others if p.exists()]),
-            ("left out, links that lead nowhere", [p for p in others if not p.exists()]),
+            ("left out, no pictures by their suffix", [p for p in self.left_out if p.exists()]),
+            ("left out, links that lead nowhere", [p for p in self.left_out if not p.exists()]),
             (
                 "subfolders left out, which -r takes",
                 [p for p in self.subfolders if p not in links],
@@ -65,9 +65,22 @@ class Found:
             if paths:
                 yield f"{len(paths)} {what}: {_names([path.name for path in paths])}"
 
+    def _first_clips(self) -> str:
+        """Return the clips like the first one as a pattern, or it alone where stills match that."""
+        folder, suffix = self.clips[0].parent, self.clips[0].suffix
+        others = [*self.left_out, *(path for path, _ in self.pictures)]
+        if any((path.parent, path.suffix) == (folder, suffix) for path in others):
+            return quoted(self.clips[0])
+        return quoted(Path(glob.escape(str(folder)), f"*{suffix}"))
+
 
 def find_pictures(
-    sources: Sequence[Path], output: Path | None, suffix: str, *, recursive: bool = False
+    sources: Sequence[Path],
+    output: Path | None,
+    suffix: str,
+    *,
+    recursive: bool = False,
+    is_clip: Callable[[Path], bool] = lambda path: False,
 ) -> Found:
     """Find each picture and the folder that its result goes to.
 
@@ -81,12 +94,15 @@ def find_pictures(
         Appended to the name of a folder for that of its results.
     recursive
         Take folders within folders too, but ``output``; the tree is kept.
+    is_clip
+        Whether a file in a folder is a clip or an animated picture, which is left out.
     """
     found = Found()
     for source in sources:
         if os.path.isdir(source):
             whole = source.resolve()
-            _search(found, source, output or whole.parent / (whole.name + suffix), recursive)
+            folder = output or whole.parent / (whole.name + suffix)
+            _search(found, source, folder, recursive, is_clip)
             if recursive and not found.pictures:
                 none = UserError(f"{source}: no image files in this folder, nor within")
                 found.failures.append(Failed(source, none))
@@ -96,7 +112,9 @@ def find_pictures(
     return found
 
 
-def _search(found: Found, source: Path, folder: Path, recursive: bool) -> None:
+def _search(
+    found: Found, source: Path, folder: Path, recursive: bool, is_clip: Callable[[Path], bool]
+) -> None:
     """Add the pictures of a folder, or why it has none."""
     before = len(found.pictures)
     try:
@@ -107,7 +125,9 @@ def _search(found: Found, source: Path, folder: Path, recursive: bool) -> None:
                 if not recursive or path.is_symlink():
                     found.subfolders.append(path)
                 elif path.resolve() != folder.resolve():
-                    _search(found, path, folder / path.name, recursive)
+                    _search(found, path, folder / path.name, recursive, is_clip)
+            elif is_clip(path):
+                found.clips.append(path)
             elif path.suffix.lower() in images.SUFFIXES and os.path.isfile(path):
                 found.pictures.append((path, folder))
             else:

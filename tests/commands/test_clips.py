@@ -98,6 +98,30 @@ def test_an_animated_picture(folder, capsys):
     assert "--crf is for clips, and a.gif is an animated picture" in capsys.readouterr().err
 
 
+def test_animated_pictures_in_a_folder_are_named_as_clips_are(folder, capsys):
+    frames = [Image.fromarray(np.full((6, 8, 3), 60 * i, np.uint8)) for i in range(3)]
+    (folder / "in" / "deep").mkdir(parents=True)
+    for name in ("a.gif", "b.png", "c.apng", "deep/d.webp"):
+        kind = None if name.endswith(("gif", "webp")) else "PNG"
+        frames[0].save(f"in/{name}", kind, save_all=True, append_images=frames[1:], duration=40)
+    frames[0].save("in/still.png")
+    how = "clips, which are named by themselves (npsrcnn upscale"
+    for stills, named in ((), Path("in", "*.gif")), (("in/still.gif",), Path("in", "a.gif")):
+        for path in stills:
+            frames[1].save(path)
+        for again in ([], ["--skip-existing"]):
+            assert command("in", "-r", "-o", "out", "--json", "r.json", *again) == 0
+            line = capsys.readouterr().out.splitlines()[0]
+            assert line == f"4 left out, {how} {quoted(named)}): a.gif, b.png, c.apng, d.webp"
+            report = json.loads((folder / "r.json").read_text())
+            assert len(report["left_out"]) == 4 and report["failed"] == 0
+            assert len(report["pictures"]) == 1 + len(stills)
+        assert command(str(named), "-o", "animated") == 0
+        with Image.open("animated/a_x2.gif") as image:
+            assert image.n_frames == 3
+        capsys.readouterr()
+
+
 def test_a_preview_and_a_comparison(folder):
     assert command("a.mp4", "--preview", "0.2s", "--compare", "side") == 0
     frames = frames_of(folder / "a_x2_preview_side.mp4")
