@@ -140,11 +140,11 @@ def pictures(tmp_path_factory):
     return folder
 
 
-def arguments(pictures, out, epochs):
+def arguments(pictures, out, epochs, *compression):
     return [
         "--data", str(pictures), "--eval", str(pictures / "0.png"), "--out", str(out),
         "--network", "5-3", "--batch", "64", "--rescale", "1", "--epochs", str(epochs),
-        "--jpeg", "60-90",
+        *(compression or ["--jpeg", "60-90"]),
     ]  # fmt: skip
 
 
@@ -176,6 +176,21 @@ def test_a_rank_is_killed_and_fewer_resume_to_the_same_bits(pictures, tmp_path):
     assert said.count("best model") == 1
     assert train.main(arguments(pictures, tmp_path / "straight", epochs)) == 0
     for a, b in zip(weights(tmp_path / "straight"), weights(out), strict=True):
+        assert np.array_equal(a, b)
+
+
+@needs_mpi
+def test_frames_of_clips_on_two_ranks_are_those_on_one(pictures, tmp_path):
+    pytest.importorskip("av", reason="needs the extra video")
+    filmed = ["--scale", "2", "--crf", "20-33"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    process = mpiexec(
+        2, sys.executable, "-m", "npsrcnn", "train", "--mpi", *arguments(pictures, two, 2, *filmed)
+    )
+    _, text = finished(process)
+    assert process.returncode == 0, text
+    assert train.main(arguments(pictures, one, 2, *filmed)) == 0
+    for a, b in zip(weights(one), weights(two), strict=True):
         assert np.array_equal(a, b)
 
 
