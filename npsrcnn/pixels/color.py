@@ -1,12 +1,11 @@
 """Convert colour to and from MATLAB's YCbCr (ITU-R BT.601, Y in 16..235), in which SRCNN works.
 
 The network restores Y, where the eye sees detail; Cb and Cr are merely enlarged. Both directions
-are affine, ``out = matrix @ in + offset``, and one compiled loop does either.
+are affine, ``out = matrix @ in + offset``. One compiled loop takes the pixels of an image apart to
+planes, and one makes pixels of planes: the way into the network and the way out.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -44,9 +43,7 @@ def rgb2ycbcr(image: np.ndarray) -> np.ndarray:
         Another dtype or shape.
     """
     image = _checked(image)
-    result = np.empty(image.shape, image.dtype)
-    convert(image.transpose(2, 0, 1), *to_ycbcr(peak(image.dtype)), result)
-    return result
+    return _converted(image, *to_ycbcr(peak(image.dtype)))
 
 
 def ycbcr2rgb(image: np.ndarray) -> np.ndarray:
@@ -56,8 +53,7 @@ def ycbcr2rgb(image: np.ndarray) -> np.ndarray:
     floats to 0..1, as MATLAB does.
     """
     image = _checked(image)
-    result = np.empty(image.shape, image.dtype)
-    convert(image.transpose(2, 0, 1), *to_rgb(peak(image.dtype)), result)
+    result = _converted(image, *to_rgb(peak(image.dtype)))
     return result if image.dtype.kind == "u" else result.clip(0, 1)
 
 
@@ -67,10 +63,8 @@ def luma(image: np.ndarray) -> np.ndarray:
     if image.ndim == 2:
         return image
     image = _checked(image)
-    result = np.empty(image.shape[:2], image.dtype)
     matrix, offset = to_ycbcr(peak(image.dtype))
-    convert(image.transpose(2, 0, 1), matrix[:1], offset[:1], result[..., None])
-    return result
+    return _converted(image, matrix[:1], offset[:1])[..., 0]
 
 
 def peak(dtype: np.dtype) -> float:
@@ -88,64 +82,88 @@ def to_rgb(white: float) -> tuple[np.ndarray, np.ndarray]:
     return _TO_RGB, -(_TO_RGB @ _ZERO) * white
 
 
-def convert(
-    planes: Iterable[np.ndarray], matrix: np.ndarray, offset: np.ndarray, result: np.ndarray
+def to_planes(
+    image: np.ndarray, matrix: np.ndarray, offset: np.ndarray, planes: np.ndarray
 ) -> None:
-    """Set ``result[y, x] = matrix @ (a, b, c)[y, x] + offset`` for every pixel.
+    """Set ``planes[:, y, x] = matrix @ image[y, x] + offset`` for every pixel.
 
-    ``planes`` are a, b, c, each (H, W), of one dtype and like strides, fastest if contiguous;
-    ``result`` is (H, W, channels). Sums are float64. An integer ``result`` is rounded and limited
-    to its type.
+    ``image`` is (H, W, 3), ``planes`` (channels, H, W), of a float type, that of the sums, and
+    contiguous.
     """
-    height, width, channels = result.shape
-    side_by_side = channels == 3 and result.flags.c_contiguous
-    rows = result.reshape(height, -1) if side_by_side else np.empty((0, 0), result.dtype)
     # Copied sooner than to have Numba compile the kernel once more.
-    a, b, c = (np.require(plane, requirements=["A", "W"]) for plane in planes)
-    top = peak(result.dtype) if result.dtype.kind == "u" else 0.0
+    rows = np.require(image, requirements=["C", "A", "W"]).reshape(len(image), -1)
+    matrix, offset = matrix.astype(planes.dtype), offset.astype(planes.dtype)
+    block = max(1, PIECE_PIXELS // image.shape[1])
+
+    def piece(i: int) -> None:
+        _take_apart(i * block, min((i + 1) * block, len(rows)), rows, matrix, offset, planes)
+
+    parallel(piece, -(-len(rows) // block))
+
+
+def to_pixels(
+    planes: np.ndarray, matrix: np.ndarray, offset: np.ndarray, image: np.ndarray
+) -> None:
+    """Set ``image[y, x] = matrix @ planes[:, y, x] + offset`` for every pixel.
+
+    ``planes`` is (3, H, W), of a float type, that of the sums, and ``image`` (H, W, 3); both are
+    contiguous. An integer ``image`` is rounded and limited to its type.
+    """
+    height, width = image.shape[:2]
+    rows, real = image.reshape(height, -1), planes.dtype.type
+    matrix, offset = matrix.astype(real), offset.astype(real)
+    top, half = real(peak(image.dtype) if image.dtype.kind == "u" else 0), real(0.5)
     block = max(1, PIECE_PIXELS // width)
 
     def piece(i: int) -> None:
+        values = np.empty((3, BLOCK_COLUMNS), image.dtype)
         stop = min((i + 1) * block, height)
-        lines = np.empty((3, BLOCK_COLUMNS))
-        values = np.empty((channels, BLOCK_COLUMNS), result.dtype)
-        _convert_rows(i * block, stop, a, b, c, matrix, offset, top, lines, values, result, rows)
+        _put_together(i * block, stop, planes, matrix, offset, top, half, values, rows)
 
     parallel(piece, -(-height // block))
 
 
+def _converted(image: np.ndarray, matrix: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Return ``matrix @ image[y, x] + offset``, (H, W, channels), of the dtype of ``image``."""
+    planes = np.empty((len(matrix), *image.shape[:2]))
+    to_planes(image, matrix, offset, planes)
+    if image.dtype.kind == "u":
+        planes = np.floor(planes + 0.5).clip(0, peak(image.dtype))
+    return planes.transpose(1, 2, 0).astype(image.dtype, order="C")
+
+
 @jit
-def _convert_rows(start, stop, a, b, c, matrix, offset, top, lines, values, result, rows):
-    # a channel of some columns at a time, into ``values``; from there to ``rows``, if there are
-    # some, whose known step of three becomes SIMD: 16 times as fast as to ``result``
+def _take_apart(start, stop, rows, matrix, offset, planes):
     for i in range(start, stop):
-        for left in range(0, result.shape[1], values.shape[1]):
-            n = min(values.shape[1], result.shape[1] - left)
-            for j in range(n):
-                lines[0, j] = a[i, np.uint64(left + j)]
-            for j in range(n):
-                lines[1, j] = b[i, np.uint64(left + j)]
-            for j in range(n):
-                lines[2, j] = c[i, np.uint64(left + j)]
-            for k in range(len(values)):
+        for k in range(len(planes)):
+            m0, m1, m2, zero = matrix[k, 0], matrix[k, 1], matrix[k, 2], offset[k]
+            for j in range(planes.shape[2]):  # unsigned: without Numba's test for negative indices
+                x = np.uint64(3 * j)
+                a, b, c = rows[i, x], rows[i, x + np.uint64(1)], rows[i, x + np.uint64(2)]
+                planes[k, i, np.uint64(j)] = m0 * a + m1 * b + m2 * c + zero
+
+
+@jit
+def _put_together(start, stop, planes, matrix, offset, top, half, values, rows):
+    # a channel of some columns at a time, into ``values``, and from there to every third place
+    for i in range(start, stop):
+        for left in range(0, planes.shape[2], values.shape[1]):
+            n = min(values.shape[1], planes.shape[2] - left)
+            for k in range(3):
                 m0, m1, m2, zero = matrix[k, 0], matrix[k, 1], matrix[k, 2], offset[k]
-                if top > 0:
-                    for j in range(n):
-                        value = m0 * lines[0, j] + m1 * lines[1, j] + m2 * lines[2, j] + zero
-                        values[k, j] = min(max(np.floor(value + 0.5), 0.0), top)
-                else:
-                    for j in range(n):
-                        values[k, j] = m0 * lines[0, j] + m1 * lines[1, j] + m2 * lines[2, j] + zero
-            if len(rows):
-                row = rows[i, 3 * left : 3 * (left + n)]
                 for j in range(n):
-                    row[np.uint64(3 * j)] = values[0, j]
-                    row[np.uint64(3 * j + 1)] = values[1, j]
-                    row[np.uint64(3 * j + 2)] = values[2, j]
-            else:
-                for k in range(len(values)):
-                    for j in range(n):
-                        result[i, np.uint64(left + j), k] = values[k, j]
+                    x = np.uint64(left + j)
+                    value = m0 * planes[0, i, x] + m1 * planes[1, i, x] + m2 * planes[2, i, x]
+                    value += zero
+                    if top > 0:
+                        value = np.floor(value + half)
+                        value = top if value > top else value if value > 0 else half - half
+                    values[k, j] = value
+            for j in range(n):
+                x = np.uint64(3 * (left + j))
+                rows[i, x] = values[0, j]
+                rows[i, x + np.uint64(1)] = values[1, j]
+                rows[i, x + np.uint64(2)] = values[2, j]
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 An image is resampled one axis after the other. Along an axis every output sample is a weighted
 sum of a few input samples, ``out[i] = sum_t weight[i, t] * in[index[i, t]]``; :func:`_table`
-computes the two arrays, and two compiled loops apply them, to rows and to columns.
+computes the two arrays, and two compiled loops apply them, to rows and to columns. Planes that
+are enlarged by a whole number, the network's way in, have a third: a row, and at once its columns.
 
 What makes it MATLAB's, and the paper's figures reproducible: Keys' cubic with a = -0.5 (Keys,
 "Cubic convolution interpolation for digital image processing", 1981); the kernel is widened by
@@ -108,7 +109,9 @@ class Resizer:
         self.shape = (int(shape[0]), int(shape[1]))
         self._rows_first = scales[0] <= scales[1]
         self._rows = _table(self.size[0], self.shape[0], scales[0], edge, antialias)
-        self._columns = _table(self.size[1], self.shape[1], scales[1], edge, antialias)
+        self._across = self.size[1], self.shape[1], scales[1], edge, antialias
+        self._columns = _table(*self._across)
+        self._whole = scales[0] == scales[1] and self._columns.period > 0
 
     def __call__(self, image: np.ndarray, rows: Span | None = None) -> np.ndarray:
         image = np.asarray(image)
@@ -139,10 +142,17 @@ class Resizer:
             return self.window(image, corner, rows, columns).astype(np.float16)
         if image.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
             raise TypeError(f"cannot resize {image.dtype}: use uint8, uint16 or a float type")
-        down, across = _part(self._rows, rows), _part(self._columns, columns)
-        (top, bottom), (left, right) = _in_use(down), _in_use(across)
-        image = image[top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]]
+        down = _part(self._rows, rows)
+        top, bottom = _in_use(down)
         down = down._replace(indices=down.indices - top)
+        image = image[top - corner[0] : bottom - corner[0]]
+        if image.ndim == 2 and self._whole:
+            phases = _phases(*self._across, columns, image.dtype == np.float32)
+            image = image[:, phases.left - corner[1] : phases.right - corner[1]]
+            return _whole_times(image, down, phases, out)
+        across = _part(self._columns, columns)
+        left, right = _in_use(across)
+        image = image[:, left - corner[1] : right - corner[1]]
         across = across._replace(indices=across.indices - left)
         if self._rows_first:
             return _along_columns(_along_rows(image, down), across, out)
@@ -261,7 +271,7 @@ def _along_rows(image: np.ndarray, table: Table, out: np.ndarray | None = None) 
     shape = len(table.indices), flat.shape[1]
     result = np.empty(shape, image.dtype) if out is None else out.reshape(shape)
     block = -(-PIECE_SAMPLES // flat.shape[1])
-    _run(_rows_kernel, block, flat, [table.indices], table.weights, result, (flat.shape[1],))
+    _run(_rows_kernel, block, flat, [table.indices], [table.weights], result, (flat.shape[1],))
     return result.reshape(len(result), *image.shape[1:])
 
 
@@ -271,45 +281,73 @@ def _along_columns(image: np.ndarray, table: Table, out: np.ndarray | None = Non
     flat = np.require(image, requirements=["C", "A", "W"]).reshape(len(image), -1)
     shape = len(flat), channels * len(table.indices)
     result = np.empty(shape, image.dtype) if out is None else out.reshape(shape)
-    period = table.period
-    if channels == 1 and period:
-        block = max(1, PIECE_SAMPLES // shape[1])
-        places, starts, weights = _phases(table)
-        scratch = places.shape, weights.shape[::2]
-        _run(_phases_kernel, block, flat, [places, starts], weights, result, *scratch)
-    else:
-        index = channels * table.indices[:, None] + np.arange(channels)[:, None]
-        weight = table.weights.repeat(channels, axis=0)
-        index = index.reshape(weight.shape)
-        scratch = (flat.shape[1], LANES), (BLOCK_COLUMNS, LANES)
-        _run(_columns_kernel, LANES, flat, [index], weight, result, *scratch)
+    index = channels * table.indices[:, None] + np.arange(channels)[:, None]
+    weight = table.weights.repeat(channels, axis=0)
+    index = index.reshape(weight.shape)
+    scratch = (flat.shape[1], LANES), (BLOCK_COLUMNS, LANES)
+    _run(_columns_kernel, LANES, flat, [index], [weight], result, *scratch)
     return result.reshape(len(image), -1, *image.shape[2:])
 
 
-def _phases(table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sort a table by the phases of its period.
+def _whole_times(
+    image: np.ndarray, down: Table, across: Phases, out: np.ndarray | None
+) -> np.ndarray:
+    """Resample both axes of a plane by a whole number, rows first."""
+    image = np.require(image, requirements=["C", "A", "W"])
+    shape = len(down.indices), across.outputs
+    result = np.empty(shape, image.dtype) if out is None else out
+    block = max(1, PIECE_SAMPLES // shape[1])
+    scratch = image.shape[1:], across.places.shape, across.weights.shape[::2]
+    indices = [down.indices, across.places, across.starts]
+    _run(_whole_kernel, block, image, indices, [down.weights, across.weights], result, *scratch)
+    return result
 
-    Returns
-    -------
+
+class Phases(NamedTuple):
+    """A part of a table of columns, sorted by the phases of its period.
+
+    Attributes
+    ----------
+    outputs : int
+        How many columns of the result.
+    left, right : int
+        The first input column that they use, and the one after the last.
     places : (inputs,)
-        The input samples that are used, one after the other, those beyond the edges too.
+        The input samples that are used, from ``left`` on, one after the other, those beyond the
+        edges too.
     starts : (period,)
         Of each phase: where in ``places`` the first tap of its first output is. That of the next
         output of the phase is one farther.
     weights : (period, TAPS, outputs of a phase)
     """
-    period, (outputs, taps) = table.period, table.indices.shape
+
+    outputs: int
+    left: int
+    right: int
+    places: np.ndarray
+    starts: np.ndarray
+    weights: np.ndarray
+
+
+@lru_cache(maxsize=8)  # those who go strip by strip ask for the same columns again
+def _phases(
+    size: int, outputs: int, scale: float, edge: str, antialias: bool, span: Span, single: bool
+) -> Phases:
+    """Sort the part of a table (the arguments of :func:`_table`) for some of the outputs.
+
+    ``single``: weights of single precision.
+    """
+    table = _part(_table(size, outputs, scale, edge, antialias), span)
+    period, (columns, taps) = table.period, table.indices.shape
     first = table.firsts - table.firsts[0]
-    places = np.zeros(first[-1] + taps + 1, np.intp)  # one more, for phases that end sooner
+    left, right = _in_use(table)
+    places = np.full(first[-1] + taps + 1, left)  # one more, for phases that end sooner
     places[first[:, None] + np.arange(taps)] = table.indices
-    weights = np.zeros((-(-outputs // period) * period, taps), table.weights.dtype)
-    weights[:outputs] = table.weights
-    starts = np.resize(first[:period], period)
-    return (
-        places,
-        starts,
-        np.ascontiguousarray(weights.reshape(-1, period, taps).transpose(1, 2, 0)),
-    )
+    kind = np.float32 if single else np.float64
+    weights = np.zeros((-(-columns // period) * period, taps), kind)
+    weights[:columns] = table.weights
+    weights = np.ascontiguousarray(weights.reshape(-1, period, taps).transpose(1, 2, 0))
+    return Phases(columns, left, right, places - left, np.resize(first[:period], period), weights)
 
 
 def _run(
@@ -317,7 +355,7 @@ def _run(
     block: int,
     source: np.ndarray,
     indices: Sequence[np.ndarray],
-    weights: np.ndarray,
+    weights: Sequence[np.ndarray],
     result: np.ndarray,
     *scratch: tuple[int, ...],
 ) -> None:
@@ -328,13 +366,13 @@ def _run(
     compile the kernel once more.
     """
     real = np.float32 if result.dtype == np.float32 else np.float64
-    weights = weights.astype(real, copy=False)
+    weights = [weight.astype(real, copy=False) for weight in weights]
     top = real(np.iinfo(result.dtype).max if result.dtype.kind == "u" else 0)
 
     def piece(i: int) -> None:
         stop = min((i + 1) * block, len(result))
         space = [np.empty(shape, real) for shape in scratch]
-        kernel(i * block, stop, source, *indices, weights, top, real(0.5), *space, result)
+        kernel(i * block, stop, source, *indices, *weights, top, real(0.5), *space, result)
 
     parallel(piece, -(-len(result) // block))
 
@@ -379,27 +417,40 @@ def _columns_kernel(start, stop, source, index, weight, top, half, turned, total
 
 
 @jit
-def _phases_kernel(start, stop, source, places, starts, weight, top, half, line, sums, result):
+def _whole_kernel(
+    start, stop, source, index, places, starts, weight, across, top, half, line, samples, sums,
+    result,
+):  # fmt: skip
     # the outputs of a phase read neighbouring inputs: SIMD without turning rows, in half the time
-    period, outputs = len(weight), result.shape[1]
+    period, outputs = len(across), result.shape[1]
     whole = outputs // period
     for i in range(start, stop):
+        w0, w1, w2, w3 = weight[i, 0], weight[i, 1], weight[i, 2], weight[i, 3]
+        r0, r1, r2, r3 = index[i, 0], index[i, 1], index[i, 2], index[i, 3]
+        for j in range(len(line)):
+            s = w0 * source[r0, j] + w1 * source[r1, j] + w2 * source[r2, j] + w3 * source[r3, j]
+            line[j] = _stored(s, top, half)
         for k in range(len(places)):
-            line[k] = source[i, places[k]]
+            samples[k] = line[places[k]]
         for p in range(period):
             first = np.uint64(starts[p])
             for q in range(sums.shape[1]):
                 here = first + np.uint64(q)
-                s = weight[p, 0, q] * line[here] + weight[p, 1, q] * line[here + np.uint64(1)]
-                s = s + weight[p, 2, q] * line[here + np.uint64(2)]
-                sums[p, q] = s + weight[p, 3, q] * line[here + np.uint64(3)]
-            if top > 0:
-                for q in range(sums.shape[1]):
-                    sums[p, q] = _stored(sums[p, q], top, half)
+                s = across[p, 0, q] * samples[here] + across[p, 1, q] * samples[here + np.uint64(1)]
+                s = s + across[p, 2, q] * samples[here + np.uint64(2)]
+                s = s + across[p, 3, q] * samples[here + np.uint64(3)]
+                sums[p, q] = _stored(s, top, half)
+        row = result[i]
+        if period == 2:  # a known step becomes SIMD
             for q in range(whole):
-                result[i, np.uint64(period * q + p)] = sums[p, q]
+                row[np.uint64(2 * q)] = sums[0, q]
+                row[np.uint64(2 * q + 1)] = sums[1, q]
+        else:
+            for p in range(period):
+                for q in range(whole):
+                    row[np.uint64(period * q + p)] = sums[p, q]
         for j in range(period * whole, outputs):
-            result[i, j] = sums[j - period * whole, whole]
+            row[j] = sums[j - period * whole, whole]
 
 
 @helper

@@ -27,7 +27,7 @@ from npsrcnn.pixels.resize import imresize
 from npsrcnn.runtime.jit import cache_folders, compilations, when_compiling
 from npsrcnn.runtime.lean_blas import import_blas_alone
 from npsrcnn.runtime.threads import get_num_threads
-from npsrcnn.upscaling.enlarger import pixels_of, planes_of
+from npsrcnn.upscaling.enlarger import planes_of, write_pixels
 from npsrcnn.upscaling.flat import subtract_flat_error
 
 NOT_KEPT = "at every start, as no folder can keep them: set NUMBA_CACHE_DIR to one"
@@ -118,7 +118,7 @@ def _pictures() -> None:
     pixels = np.zeros((16, 15, 3), np.uint8)
     planes = planes_of(pixels, net, 255)
     subtract_flat_error(net, planes[:1], planes[:1].copy())
-    pixels_of(planes, net, 255, pixels)
+    write_pixels(planes, net, 255, pixels)
     write_and_read(pixels)
 
 

@@ -15,13 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from npsrcnn.model.network import SRCNN
-from npsrcnn.pixels.color import Y_BLACK, Y_RANGE, convert, peak, to_rgb, to_ycbcr
+from npsrcnn.pixels.color import Y_BLACK, Y_RANGE, peak, to_pixels, to_planes, to_rgb, to_ycbcr
 from npsrcnn.pixels.resize import Resizer, Span
 from npsrcnn.pixels.transparency import fill, without_nan
 from npsrcnn.pixels.values import IN_NETWORK, Values, keep_missing
+from npsrcnn.runtime.threads import limited, parallel
 from npsrcnn.upscaling.flat import subtract_flat_error
 
-COLOR_STRIP = 1 << 18  # pixels that get their colour at a time: their planes stay in the cache
+STRIP_PIXELS = 1 << 16  # that are finished at a time, behind the network: they stay in the cache
 SUPPORT = 2  # bicubic interpolation looks this far, in pixels of the small image
 
 Window = tuple[Span, Span]  # rows and columns
@@ -198,42 +199,48 @@ class _Step(NamedTuple):
         planes = planes_of(pixels, net, white)
         around = self.around(rows, columns)
         origin = around[0][0], around[1][0]
-        seen = self._enlarged(planes[: net.channels], corner, *around)
+        seen = np.empty((net.channels, *(stop - start for start, stop in around)), np.float32)
+        self._enlarge(planes[: net.channels], corner, *around, seen)
         restored = net.forward(seen[None], origin=origin, size=self.resizer.shape)[0]
-        restored = subtract_flat_error(net, seen, restored)
-        if net.keeps_y:
-            restored[0] = seen[0]
         (top, bottom), (left, right) = rows, columns
-        enlarged = restored[
-            :, top - origin[0] : bottom - origin[0], left - origin[1] : right - origin[1]
-        ]
-        if len(planes) == net.channels:
-            return pixels_of(enlarged, net, white, pixels)
         result = np.empty((bottom - top, right - left, *pixels.shape[2:]), pixels.dtype)
-        step = max(1, COLOR_STRIP // (right - left))
-        for first in range(top, bottom, step):
-            strip = first, min(first + step, bottom)
-            part = slice(*(row - top for row in strip))
-            others = self._enlarged(planes[net.channels :], corner, strip, columns)
-            whole = [*np.ascontiguousarray(enlarged[:, part]), *others]
-            result[part] = pixels_of(whole, net, white, pixels)
+        step = max(1, STRIP_PIXELS // (right - left))
+
+        def finish(i: int) -> None:
+            first, last = top + i * step, min(top + (i + 1) * step, bottom)
+            lines = np.empty((len(planes), last - first, right - left), np.float32)
+            part = np.s_[
+                :, first - origin[0] : last - origin[0], left - origin[1] : right - origin[1]
+            ]
+            blurred = np.ascontiguousarray(seen[part])
+            with limited(1):
+                lines[: net.channels] = subtract_flat_error(net, blurred, restored[part])
+                if net.keeps_y:
+                    lines[0] = blurred[0]
+                others = planes[net.channels :]
+                self._enlarge(others, corner, (first, last), columns, lines[net.channels :])
+                write_pixels(lines, net, white, result[first - top : last - top])
+
+        parallel(finish, -(-len(result) // step))
         return result
 
-    def _enlarged(
-        self, planes: np.ndarray, corner: tuple[int, int], rows: Span, columns: Span
-    ) -> np.ndarray:
+    def _enlarge(
+        self,
+        planes: np.ndarray,
+        corner: tuple[int, int],
+        rows: Span,
+        columns: Span,
+        result: np.ndarray,
+    ) -> None:
         """Enlarge a window of each plane."""
-        shape = len(planes), rows[1] - rows[0], columns[1] - columns[0]
-        result = np.empty(shape, np.float32)
-        for i, plane in enumerate(planes):
+        (top, bottom), (left, right) = rows, columns
+        for plane, enlarged in zip(planes, result, strict=True):
             if self.resizer.shape == self.resizer.size:
-                (top, bottom), (left, right) = rows, columns
-                result[i] = plane[
+                enlarged[:] = plane[
                     top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]
                 ]
             else:
-                self.resizer.window(plane, corner, rows, columns, result[i])
-        return result
+                self.resizer.window(plane, corner, rows, columns, enlarged)
 
 
 def planes_of(pixels: np.ndarray, net: SRCNN, white: float) -> np.ndarray:
@@ -253,26 +260,27 @@ def planes_of(pixels: np.ndarray, net: SRCNN, white: float) -> np.ndarray:
     color = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=2)
     color = color.astype(np.float32) if color.dtype == np.float16 else color
     planes = np.empty((3, *pixels.shape[:2]), np.float32)
-    convert(color.transpose(2, 0, 1), matrix / white, offset, planes.transpose(1, 2, 0))
+    to_planes(color, matrix / white, offset, planes)
     return planes
 
 
-def pixels_of(
-    enlarged: Sequence[np.ndarray] | np.ndarray, net: SRCNN, white: float, like: np.ndarray
-) -> np.ndarray:
-    """Convert planes back to pixels with the channels and dtype of ``like``."""
-    shape = (*enlarged[0].shape, *like.shape[2:])
-    if len(enlarged) == 3:
-        back, offset = (np.eye(3), np.zeros(3)) if net.color == "rgb" else to_rgb(1.0)
-        if like.ndim == 2:  # of three channels, if the network has three, the mean
-            back, offset = back.mean(axis=0, keepdims=True), offset.mean(keepdims=True)
-        result = np.empty((*shape[:2], len(back)), np.float32 if white == 1 else like.dtype)
-        convert(enlarged, back * white, offset * white, result)
-        return result.reshape(shape).astype(like.dtype, copy=False)
-    grey: np.ndarray = (enlarged[0] - np.float32(Y_BLACK)) * np.float32(1 / Y_RANGE)
-    if white != 1:
-        grey = np.floor(grey * white + 0.5).clip(0, white)
-    return grey.astype(like.dtype, copy=False)
+def write_pixels(planes: np.ndarray, net: SRCNN, white: float, pixels: np.ndarray) -> None:
+    """Write the planes of a network's colours, (1 or 3, H, W), to pixels (H, W) or (H, W, 3)."""
+    back, offset = (np.eye(3), np.zeros(3)) if net.color == "rgb" else to_rgb(1.0)
+    if pixels.ndim == 3:
+        of_kernels = white != 1 or pixels.dtype == np.float32
+        color = pixels if of_kernels else np.empty(pixels.shape, np.float32)
+        to_pixels(planes, back * white, offset * white, color)
+        if not of_kernels:
+            pixels[:] = color
+        return
+    if len(planes) == 1:
+        grey = (planes[0] - np.float32(Y_BLACK)) * np.float32(1 / Y_RANGE)
+    else:  # the mean of the three colours
+        weights = back.mean(axis=0)
+        grey = weights[0] * planes[0] + weights[1] * planes[1] + weights[2] * planes[2]
+        grey += offset.mean()
+    pixels[:] = grey if white == 1 else np.floor(grey * white + 0.5).clip(0, white)
 
 
 def _union(a: Span, b: Span) -> Span:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npsrcnn.pixels.color import convert, luma, rgb2ycbcr, ycbcr2rgb
+from npsrcnn.pixels.color import luma, rgb2ycbcr, to_pixels, to_planes, ycbcr2rgb
 
 FORWARD = np.array(
     [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
@@ -105,12 +105,12 @@ def test_convert_between_planes_and_pixels(rng):
     planes = rng.standard_normal((3, 8, 9)).astype(np.float32)
     matrix, offset = rng.standard_normal((3, 3)), rng.standard_normal(3)
     result = np.empty((8, 9, 3), np.float32)
-    convert(planes, matrix, offset, result)
+    to_pixels(planes, matrix, offset, result)
     expected = np.einsum("oc,cyx->yxo", matrix, planes) + offset
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-6)
     back = np.empty_like(planes)
     inverse = np.linalg.inv(matrix)
-    convert(result.transpose(2, 0, 1), inverse, -inverse @ offset, back.transpose(1, 2, 0))
+    to_planes(result, inverse, -inverse @ offset, back)
     np.testing.assert_allclose(back, planes, rtol=0, atol=1e-4)
 
 
