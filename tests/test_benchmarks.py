@@ -8,9 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from random_inputs import random_net
 
 import benchmarks
+from benchmarks import video
 from benchmarks.__main__ import main
 from benchmarks.peers import PEERS, Peer
 
@@ -54,6 +58,28 @@ def test_a_peer_that_fails_says_so_and_ends_nothing(step, tmp_path, capsys, monk
     assert "more lines" not in rows["JAX"]["value"]
     assert "ms" not in rows["JAX"]
     assert rows["npsrcnn"]["ms"] > 0
+
+
+def test_an_engine_that_fails_behind_a_clip_says_so_and_ends_nothing(
+    tmp_path, capsys, monkeypatch, rng
+):
+    pytest.importorskip("av", reason="needs the extra video")
+
+    def make(net, x, threads):
+        raise RuntimeError("no such instruction\nand many more lines")
+
+    monkeypatch.setattr(video, "SIZE", (48, 32))
+    monkeypatch.setitem(PEERS, "ONNX Runtime", Peer("numpy", make))
+    monkeypatch.setitem(PEERS, "OpenVINO", Peer("numpy", lambda net, x, threads: lambda: [][0]))
+    random_net(scale=2).save(tmp_path / "model.npz")
+    picture = np.kron(rng.integers(0, 256, (9, 13)), np.ones((8, 8))).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    words = [tmp_path / "picture.png", "--models", tmp_path / "model.npz"]
+    assert video.main([*map(str, words), "--frames", "3", "--repeats", "1"]) == 0
+    *_, here, ort, openvino = capsys.readouterr().out.splitlines()
+    assert "whole, by npsrcnn" in here and here.endswith("%")
+    assert ort.endswith("whole, by ONNX Runtime: not measured (no such instruction)")
+    assert openvino.endswith("whole, by OpenVINO: not measured (list index out of range)")
 
 
 def test_asv_finds_nothing_wrong_with_its_benchmarks():
