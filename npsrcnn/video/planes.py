@@ -11,6 +11,7 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
 from npsrcnn.pixels.color import PIECE_PIXELS, Y_BLACK, Y_RANGE
+from npsrcnn.runtime.jit import jit
 from npsrcnn.runtime.threads import parallel
 
 PLANAR = {
@@ -46,10 +47,14 @@ def has_half_planes(pixel_format: str) -> tuple[bool, bool]:
 
 def plane(frame: VideoFrame, number: int = 0) -> np.ndarray:
     """Return a plane of a planar frame, (H, W) uint8 or uint16, as a view to read or write."""
+    return _lines(frame, number)[:, : frame.planes[number].width]
+
+
+def _lines(frame: VideoFrame, number: int = 0) -> np.ndarray:
+    """Return a plane with what lies between its width and its line size: C-contiguous."""
     samples = np.uint16 if frame.format.components[0].bits > 8 else np.uint8
-    height, width = frame.planes[number].height, frame.planes[number].width
-    rows: np.ndarray = np.frombuffer(memoryview(frame.planes[number]), samples)
-    return rows.reshape(height, -1)[:, :width]
+    whole: np.ndarray = np.frombuffer(memoryview(frame.planes[number]), samples)
+    return whole.reshape(frame.planes[number].height, -1)
 
 
 def read_luma(frame: VideoFrame, full_range: bool) -> np.ndarray:
@@ -63,23 +68,39 @@ def read_luma(frame: VideoFrame, full_range: bool) -> np.ndarray:
 
 
 def write_luma(frame: VideoFrame, y: np.ndarray, full_range: bool, first_column: int = 0) -> None:
-    """Write Y, what :func:`read_luma` returns, into a frame, rounded; ``y`` is overwritten.
+    """Write Y, what :func:`read_luma` returns, into a frame, rounded.
 
     ``first_column`` is that of the frame from which on ``y`` is written.
     """
     factor, offset = _to_network(frame, full_range)
-    target = plane(frame)[:, first_column : first_column + y.shape[1]]
+    target = _lines(frame)
+    per_unit, half = np.float32(1 / factor), np.float32(0.5 - offset / factor)
     top = np.float32((1 << bits_of(frame.format.name)) - 1)
     rows = max(1, PIECE_PIXELS // y.shape[1])
 
     def piece(i: int) -> None:
-        part = y[i * rows : (i + 1) * rows]
-        part *= np.float32(1 / factor)
-        part += np.float32(0.5 - offset / factor)
-        np.clip(part, 0, top, out=part)
-        target[i * rows : (i + 1) * rows] = part  # of what is not negative this is floor
+        part = np.s_[i * rows : (i + 1) * rows]
+        _round_rows(y[part], per_unit, half, top, first_column, target[part])
 
     parallel(piece, -(-len(y) // rows))
+
+
+@jit
+def _round_rows(
+    y: np.ndarray,
+    per_unit: np.float32,
+    half: np.float32,
+    top: np.float32,
+    first_column: int,
+    target: np.ndarray,
+) -> None:
+    zero = np.float32(0)
+    for i in range(y.shape[0]):
+        row = target[i, first_column:]
+        for j in range(y.shape[1]):
+            level = y[i, j] * per_unit + half
+            level = level if level > zero else zero
+            row[j] = np.int32(level if level < top else top)  # of what is >= 0 this is floor
 
 
 def _to_network(frame: VideoFrame, full_range: bool) -> tuple[float, float]:
