@@ -72,8 +72,9 @@ def enlarge_tab(sessions: Sessions, kernels: Kernels) -> tuple[gr.Radio, gr.File
                 "Drop a picture, press **Enlarge**, and drag the border between before and after.",
                 elem_id="status",
             )
+            # Always there: Gradio 6.31 sometimes loses the update that shows it, behind other tabs.
             download = gr.DownloadButton(
-                "Download", visible=False, variant="primary", elem_id="download"
+                "Download", interactive=False, variant="primary", elem_id="download"
             )
             which = gr.Dropdown([], label="Picture", visible=False, elem_id="which")
             view = gr.HTML(elem_id="view")
@@ -91,7 +92,7 @@ def enlarge_tab(sessions: Sessions, kernels: Kernels) -> tuple[gr.Radio, gr.File
         yield {
             status: "At work …",
             view: "",
-            download: gr.DownloadButton(visible=False),
+            download: gr.DownloadButton("Download", interactive=False),
             which: gr.Dropdown(visible=False),
         }
         progress = Progress(0)
@@ -123,9 +124,9 @@ def enlarge_tab(sessions: Sessions, kernels: Kernels) -> tuple[gr.Radio, gr.File
     def _downloads(done: list[Done]) -> dict[Any, Any]:
         path = bundle(done)
         if path is None:
-            return {download: gr.DownloadButton(visible=False)}
+            return {}
         label = f"Download {path.name}"
-        return {download: gr.DownloadButton(label, value=str(path), visible=True)}
+        return {download: gr.DownloadButton(label, value=str(path), interactive=True)}
 
     @told
     def show(done: list[tuple[Done, float]], name: str, truth: str | None) -> str:
