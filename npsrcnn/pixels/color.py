@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from npsrcnn.runtime.jit import jit
-from npsrcnn.runtime.threads import parallel
+from npsrcnn.runtime.threads import PIECE_PIXELS, parallel
 
-PIECE_PIXELS = 1 << 15  # that one thread takes at a time: fewer cost more than they gain
 BLOCK_COLUMNS = 512  # whose numbers stay in the first-level cache
 
 _TO_YCBCR = np.array(
@@ -112,7 +111,7 @@ def to_pixels(
     height, width = image.shape[:2]
     rows, real = image.reshape(height, -1), planes.dtype.type
     matrix, offset = matrix.astype(real), offset.astype(real)
-    top, half = real(peak(image.dtype) if image.dtype.kind == "u" else 0), real(0.5)
+    top, half = real(peak(image.dtype)) if image.dtype.kind == "u" else None, real(0.5)
     block = max(1, PIECE_PIXELS // width)
 
     def piece(i: int) -> None:
@@ -155,7 +154,7 @@ def _put_together(start, stop, planes, matrix, offset, top, half, values, rows):
                     x = np.uint64(left + j)
                     value = m0 * planes[0, i, x] + m1 * planes[1, i, x] + m2 * planes[2, i, x]
                     value += zero
-                    if top > 0:
+                    if top is not None:
                         value = np.floor(value + half)
                         value = top if value > top else value if value > 0 else half - half
                     values[k, j] = value

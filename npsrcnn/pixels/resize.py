@@ -21,12 +21,9 @@ from typing import NamedTuple
 import numpy as np
 
 from npsrcnn.runtime.jit import helper, jit
-from npsrcnn.runtime.threads import parallel
+from npsrcnn.runtime.threads import PIECE_PIXELS, parallel
 
 SUPPORT = 4.0  # Keys' kernel is zero from a distance of 2 on
-PIECE_SAMPLES = (
-    1 << 15
-)  # of the output that one thread takes at a time: fewer cost more than they gain
 TAPS = 4  # input samples that kernels add up at a time
 LANES = 32  # rows that are resampled side by side along the columns
 BLOCK_COLUMNS = 64  # that are made of them before they are stored: they stay in the cache
@@ -270,7 +267,7 @@ def _along_rows(image: np.ndarray, table: Table, out: np.ndarray | None = None) 
     flat = np.require(image, requirements=["C", "A", "W"]).reshape(len(image), -1)
     shape = len(table.indices), flat.shape[1]
     result = np.empty(shape, image.dtype) if out is None else out.reshape(shape)
-    block = -(-PIECE_SAMPLES // flat.shape[1])
+    block = -(-PIECE_PIXELS // flat.shape[1])
     _run(_rows_kernel, block, flat, [table.indices], [table.weights], result, (flat.shape[1],))
     return result.reshape(len(result), *image.shape[1:])
 
@@ -296,7 +293,7 @@ def _whole_times(
     image = np.require(image, requirements=["C", "A", "W"])
     shape = len(down.indices), across.outputs
     result = np.empty(shape, image.dtype) if out is None else out
-    block = max(1, PIECE_SAMPLES // shape[1])
+    block = max(1, PIECE_PIXELS // shape[1])
     scratch = image.shape[1:], across.places.shape, across.weights.shape[::2]
     indices = [down.indices, across.places, across.starts]
     _run(_whole_kernel, block, image, indices, [down.weights, across.weights], result, *scratch)
@@ -367,7 +364,8 @@ def _run(
     """
     real = np.float32 if result.dtype == np.float32 else np.float64
     weights = [weight.astype(real, copy=False) for weight in weights]
-    top = real(np.iinfo(result.dtype).max if result.dtype.kind == "u" else 0)
+    # None at compile time: a kernel of floats has no code for rounding
+    top = real(np.iinfo(result.dtype).max) if result.dtype.kind == "u" else None
 
     def piece(i: int) -> None:
         stop = min((i + 1) * block, len(result))
@@ -455,8 +453,8 @@ def _whole_kernel(
 
 @helper
 def _stored(value, top, half):
-    """Return ``value`` as an image holds it: integers rounded, in 0..top; floats, top 0, as is."""
-    if top == 0:
+    """Return ``value`` as an image holds it: rounded, in 0..top; as it is where top is None."""
+    if top is None:
         return value
     value = np.floor(value + half)
     return top if value > top else value if value > 0 else half - half

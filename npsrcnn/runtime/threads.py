@@ -23,6 +23,9 @@ import numpy as np
 
 CACHE_LINE_FLOATS = 16
 """float32 values of a cache line; work space begins at one."""
+PIECE_PIXELS = 1 << 17
+"""Pixels that a thread takes at a time where little is done to each: to call a kernel for fewer,
+two threads wait for Python's lock as long as they compute."""
 NOTICE_SECONDS = 0.5
 T = TypeVar("T")
 

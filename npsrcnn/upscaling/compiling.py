@@ -72,8 +72,8 @@ def compile_kernels(nets: Sequence[SRCNN]) -> Compiled:
         with contextlib.ExitStack() as processes, when_compiling(lambda: _start(others, processes)):
             if nets:
                 inference.compile_common()
-            for name in own:
-                stages.compiled(name)
+            for job in own:
+                JOBS[job]()
         for net in nets:
             net.forward(np.zeros((1, net.channels, 16, 16), np.float32))
     if not compiled:
@@ -93,7 +93,10 @@ def share_jobs(stages: list[str], cores: int) -> list[list[str]]:
         return [[], stages[::2], [*stages[1::2], "resizing"], ["pictures"]]
     if cores == 3:
         return [[], stages, ["resizing", "pictures"]]
-    return [stages[::2], [*stages[1::2], "resizing", "pictures"]]
+    rest = ["resizing", "pictures"]  # each takes as long as a kernel, and the other starts later
+    if len(stages) % 2:
+        return [stages[::2], [*stages[1::2], *rest]]
+    return [[*stages[::2], "resizing"], [*stages[1::2], "pictures"]]
 
 
 def _start(parts: Sequence[Sequence[str]], processes: contextlib.ExitStack) -> None:

@@ -22,7 +22,7 @@ from npsrcnn.pixels.values import IN_NETWORK, Values, keep_missing
 from npsrcnn.runtime.threads import limited, parallel
 from npsrcnn.upscaling.flat import subtract_flat_error
 
-STRIP_PIXELS = 1 << 16  # that are finished at a time, behind the network: they stay in the cache
+STRIP_PIXELS = 1 << 18  # that are finished at a time, behind the network
 SUPPORT = 2  # bicubic interpolation looks this far, in pixels of the small image
 
 Window = tuple[Span, Span]  # rows and columns

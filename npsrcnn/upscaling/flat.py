@@ -13,9 +13,9 @@ import numpy as np
 from npsrcnn.layers import Layers
 from npsrcnn.model.interpolation import flat_response
 from npsrcnn.model.network import SRCNN
-from npsrcnn.pixels.color import PIECE_PIXELS, Y_BLACK, Y_RANGE
+from npsrcnn.pixels.color import Y_BLACK, Y_RANGE
 from npsrcnn.runtime.jit import jit
-from npsrcnn.runtime.threads import parallel
+from npsrcnn.runtime.threads import PIECE_PIXELS, parallel
 
 STEPS = 4096  # between the values of a table, which are those of Y; beyond, its ends hold:
 # what overshoots at edges is not flat, and networks have seen little of it

@@ -10,9 +10,9 @@ import numpy as np
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
-from npsrcnn.pixels.color import PIECE_PIXELS, Y_BLACK, Y_RANGE
+from npsrcnn.pixels.color import Y_BLACK, Y_RANGE
 from npsrcnn.runtime.jit import jit
-from npsrcnn.runtime.threads import parallel
+from npsrcnn.runtime.threads import PIECE_PIXELS, parallel
 
 PLANAR = {
     "nv12": "yuv420p",

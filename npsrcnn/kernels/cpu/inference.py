@@ -23,7 +23,7 @@ from npsrcnn.kernels.cpu.inference_stages import addresses, call, row_at
 from npsrcnn.kernels.cpu.tiles import LINEAR, forward_thin
 from npsrcnn.kernels.cpu.winograd import STEP
 from npsrcnn.layers import Layers
-from npsrcnn.runtime.jit import inlined, jit
+from npsrcnn.runtime.jit import helper, inlined, jit
 from npsrcnn.runtime.threads import get_num_threads, parallel, work_space
 
 KEPT_JOBS = 8
@@ -133,7 +133,7 @@ def _load(image, maps, tables, piece, setup, start, y):
                 maps[place + t] = image[c, y, x + t * setup.image_phases]
 
 
-@inlined
+@helper
 def _pad_columns(maps, tables, channels, pitch, span, setup, start):
     """Write the columns beyond the image's left and right edge, in all channels of a row."""
     for _ in range(channels):
