@@ -19,10 +19,10 @@ from npsrcnn.pixels.color import Y_BLACK, Y_RANGE, peak, to_pixels, to_planes, t
 from npsrcnn.pixels.resize import Resizer, Span
 from npsrcnn.pixels.transparency import fill, without_nan
 from npsrcnn.pixels.values import IN_NETWORK, Values, keep_missing
-from npsrcnn.runtime.threads import limited, parallel
+from npsrcnn.runtime.threads import limited, parallel, work_space
 from npsrcnn.upscaling.flat import subtract_flat_error
 
-STRIP_PIXELS = 1 << 18  # that are finished at a time, behind the network
+STRIP_PIXELS = 1 << 18  # that a thread finishes at a time, behind the network
 SUPPORT = 2  # bicubic interpolation looks this far, in pixels of the small image
 
 Window = tuple[Span, Span]  # rows and columns
@@ -208,13 +208,15 @@ class _Step(NamedTuple):
 
         def finish(i: int) -> None:
             first, last = top + i * step, min(top + (i + 1) * step, bottom)
-            lines = np.empty((len(planes), last - first, right - left), np.float32)
             part = np.s_[
                 :, first - origin[0] : last - origin[0], left - origin[1] : right - origin[1]
             ]
             blurred = np.ascontiguousarray(seen[part])
             with limited(1):
-                lines[: net.channels] = subtract_flat_error(net, blurred, restored[part])
+                corrected = subtract_flat_error(net, blurred, restored[part])
+                size = len(planes), *corrected.shape[1:]
+                lines = work_space(math.prod(size)).reshape(size)  # no network needs it any more
+                lines[: net.channels] = corrected
                 if net.keeps_y:
                     lines[0] = blurred[0]
                 others = planes[net.channels :]
