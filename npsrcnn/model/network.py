@@ -148,24 +148,39 @@ class SRCNN:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, kernels=kernels.choose(state["device"]), _kept=Kept())
 
-    def grown(self, name: str) -> SRCNN:
-        """Return this function as a network of larger filters, to go on training from.
+    def grown(self, name: str, n: Sequence[int] | None = None) -> SRCNN:
+        """Return this function as a network of larger filters and more maps, to go on training.
 
         Each filter lies in the middle of a larger one, zeros around it: "9-1-5" is also a "9-5-5".
+        Maps beyond those of this network are zero, and count for nothing: they learn once
+        :func:`npsrcnn.model.dead_maps.revive_dead_maps` lets them share the work of others.
+
+        Parameters
+        ----------
+        name
+            The filter sizes.
+        n
+            Maps of each layer but the last; default: as many as now.
 
         Raises
         ------
         UserError
-            ``name`` has another number of layers, or a smaller filter.
+            Another number of layers, a smaller filter, or fewer maps.
         """
-        sizes = parse_name(name)
-        now = [w.shape[2] for w, _ in self.layers]
+        sizes, now = parse_name(name), parse_name(self.name)
+        n = self.n if n is None else tuple(n)
         if len(sizes) != len(now) or any(f < k for f, k in zip(sizes, now, strict=True)):
             raise UserError(f"{self.name} does not grow into {name}")
+        if len(n) != len(self.n) or any(m < k for m, k in zip(n, self.n, strict=True)):
+            raise UserError(f"maps {self.n} do not grow into {n}")
         layers = []
-        for f, (w, b) in zip(sizes, self.layers, strict=True):
+        outputs, inputs = (*n, self.channels), (self.channels, *n)
+        for f, o, c, (w, b) in zip(sizes, outputs, inputs, self.layers, strict=True):
             border = (f - w.shape[2]) // 2
-            layers.append((np.pad(w, ((0, 0), (0, 0), (border, border), (border, border))), b))
+            maps = (0, o - len(b))
+            around = (border, border)
+            w = np.pad(w, (maps, (0, c - w.shape[1]), around, around))
+            layers.append((w, np.pad(b, maps)))
         return SRCNN.from_layers(
             layers,
             device=self.device,

@@ -186,7 +186,7 @@ def recipe_of(settings: RunSettings) -> Recipe:
 
 
 def initial_network(settings: RunSettings, recipe: Recipe, device: str) -> SRCNN:
-    """Return random weights, or those of a model file, grown where its filters are smaller."""
+    """Return random weights, or those of a model file, grown where it is smaller."""
     facts = {
         "scale": settings.scale,
         "color": settings.channels,
@@ -216,12 +216,13 @@ def initial_network(settings: RunSettings, recipe: Recipe, device: str) -> SRCNN
     if net.channels != channels:
         color = settings.channels
         raise UserError(f"{recipe.init} is for {net.color}, not for --channels {color}")
-    if settings.maps not in (None, net.n):
+    grown = net.grown(settings.network, settings.maps)
+    if grown.n != net.n and not settings.revive_dead:
         raise UsageError(
-            f"--maps {_listed(settings.maps)}: {recipe.init} has {_listed(net.n)}, "
-            "and training does not change their number"
+            f"--maps {_listed(grown.n)}: {recipe.init} has {_listed(net.n)}, and more of them "
+            "learn with --revive-dead only"
         )
-    net = net.grown(settings.network)
+    net = grown
     net.metadata = facts
     return net
 

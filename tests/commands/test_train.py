@@ -139,6 +139,9 @@ def test_numbers_of_maps(folder, tmp_path, fails):
     fails([*out, *start, "--maps", 5], 2, "--maps 5", "four.npz has 4,")
     assert not (tmp_path / "out").exists()
     assert run(folder, tmp_path / "out", *start, "--maps", 4, "--epochs", 1) == 0
+    assert run(folder, tmp_path / "more", *start, "--maps", 5, "--revive-dead", "--epochs", 1) == 0
+    more = load(tmp_path / "more" / "last.npz")
+    assert more.n == (5,) and all(w.any() for w in more.layers[0][0])  # the new map learns
     assert load(tmp_path / "out" / "last.npz").n == (4,)
 
 

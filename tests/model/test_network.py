@@ -78,12 +78,21 @@ def test_a_grown_network_is_the_same_function(rng, padding):
         np.testing.assert_allclose(large.forward(image), small.forward(image), atol=1e-12)
     large.layers[0][0][:] = 0
     assert small.layers[0][0].any()  # a copy
+    wide = small.grown("5-3-3", (6, 5))
+    assert (wide.name, wide.n) == ("5-3-3", (6, 5))
+    np.testing.assert_allclose(wide.forward(image), small.forward(image), atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["5-1", "5-1-3-3", "3-1-3", "5-3-1"])
 def test_a_network_grows_only_around_its_filters(name):
     with pytest.raises(UserError, match=f"5-1-3 does not grow into {name}"):
         SRCNN("5-1-3", n=[4, 3]).grown(name)
+
+
+@pytest.mark.parametrize("n", [(4, 2), (3, 3), (4,), (4, 3, 3)])
+def test_a_network_does_not_lose_maps(n):
+    with pytest.raises(UserError, match="maps .4, 3. do not grow into"):
+        SRCNN("5-1-3", n=[4, 3]).grown("5-1-3", n)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
