@@ -91,7 +91,7 @@ def test_a_network_grows_only_around_its_filters(name):
 
 @pytest.mark.parametrize("n", [(4, 2), (3, 3), (4,), (4, 3, 3)])
 def test_a_network_does_not_lose_maps(n):
-    with pytest.raises(UserError, match="maps .4, 3. do not grow into"):
+    with pytest.raises(UserError, match=r"maps \(4, 3\) do not grow into"):
         SRCNN("5-1-3", n=[4, 3]).grown("5-1-3", n)
 
 
