@@ -32,6 +32,7 @@ from npsrcnn.app.sessions import LOOK_SECONDS, Session
 from npsrcnn.errors import UserError, describe
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.filming import NO_PYAV
+from npsrcnn.runtime.apart import python_calling
 from npsrcnn.upscaling.compiling import compile_kernels
 from npsrcnn.upscaling.jobs import result_name
 from npsrcnn.upscaling.source_quality import AUTO
@@ -219,7 +220,7 @@ def _watched(
 def _process(said: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
     """Start the process; in the end it is there no more, nor what it has started."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "npsrcnn.app.clips"],
+        python_calling(__name__),
         stdin=subprocess.PIPE,
         stdout=said,
         stderr=subprocess.DEVNULL,
@@ -332,7 +333,3 @@ def _enlarged_animation(
     seconds = PREVIEW_SECONDS if wanted.preview else math.inf
     made = enlarge_animation(source, target, choice.nets, scale, seconds=seconds, report=_Told())
     return {"size": made.size, "enlarged": made.enlarged, "frames": made.frames, "notes": []}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 
+from npsrcnn.runtime.apart import python_calling
 from npsrcnn.runtime.jit import when_compiling
 from npsrcnn.upscaling.choice import LIKELY_QUALITY, choose
 from npsrcnn.upscaling.compiling import NOT_KEPT, compile_kernels, folders
@@ -42,7 +42,7 @@ class Kernels:
         if not folders():
             return
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "npsrcnn.app.compiling"],
+            python_calling(__name__),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -84,6 +84,7 @@ class Kernels:
             self._process.wait()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Be the process."""
     choice, _ = choose(None, 2, LIKELY_QUALITY)  # in colour: all kinds of kernels that ship
     compile_kernels(choice.likely.nets)

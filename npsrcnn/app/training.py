@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from npsrcnn.errors import UserError
+from npsrcnn.runtime.apart import python_calling
 from npsrcnn.training.runs import BEST, CHECKPOINT, LAST, LOG
 
 PATIENCE = 20.0  # seconds for a training to save itself before it is killed
@@ -89,7 +89,7 @@ class TrainingProcess:
         return text.removeprefix("npsrcnn train: ").replace(f"{self.folder.parent}/", "")
 
     def _run(self, arguments: Sequence[str]) -> None:
-        command = [sys.executable, "-m", "npsrcnn.train", "--minutes", f"{self.minutes:g}"]
+        command = python_calling("npsrcnn.train", "--minutes", f"{self.minutes:g}")
         with open(self._said, "wb") as said:
             self._process = subprocess.Popen(
                 [*command, *arguments], stdin=subprocess.DEVNULL, stdout=said, stderr=said

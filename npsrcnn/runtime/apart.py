@@ -1,4 +1,8 @@
-"""Call a function in a process of its own, which may crash, go round for ever, or take too much."""
+"""Start processes of this package's own; call a function in one, which may crash or take too much.
+
+They import from where this process does. ``python -m`` would look in the current folder first, and
+run a ``random.py`` that happens to lie among somebody's pictures.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,23 @@ from npsrcnn.errors import UserError
 
 LONGEST = 60  # seconds
 MOST_BYTES = 1 << 30  # of memory, beyond what the process has when it begins; on Linux
-PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from npsrcnn.runtime import apart; apart.main()"
+PROGRAM = (  # the first of sys.path is the current folder here too, until it is replaced
+    "import sys; sys.path[:] = {path!a}; from importlib import import_module; "
+    "sys.exit(import_module(sys.argv.pop(1)).main())"
+)
+
+
+def python_calling(module: str, *arguments: str) -> list[str]:
+    """Return the command for a process that calls ``main`` of a module of the package.
+
+    Parameters
+    ----------
+    module : str
+    *arguments : str
+        What ``sys.argv`` has after its first there.
+    """
+    path = [str(folder) for folder in sys.path]
+    return [sys.executable, "-c", PROGRAM.format(path=path), module, *arguments]
 
 
 def call_apart(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -28,12 +48,11 @@ def call_apart(function: Callable[..., Any], *arguments: Any) -> Any:
     """
     if not sys.executable:  # Python within another program
         return function(*arguments)
-    # What is sent is ours, and what comes back is made by our code. The first of sys.path would be
-    # the current folder, which may be anybody's.
-    command = [sys.executable, "-c", PROGRAM, "", *sys.path]
+    # What is sent is ours, and what comes back is made by our code.
+    sent = pickle.dumps((function, arguments))
     try:
         done = subprocess.run(
-            command, input=pickle.dumps((function, arguments)), capture_output=True, timeout=LONGEST
+            python_calling(__name__), input=sent, capture_output=True, timeout=LONGEST
         )
     except subprocess.TimeoutExpired as error:
         raise UserError(f"damaged: reading it takes more than {LONGEST} s") from error

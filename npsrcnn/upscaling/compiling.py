@@ -1,7 +1,7 @@
 """Compile kernels in several processes side by side, when a processor sees its first picture.
 
-``python -m npsrcnn.upscaling.compiling JOB...`` does jobs of :data:`JOBS` and ends; the compiled
-kernels are in Numba's cache then. :func:`compile_kernels` starts such processes.
+Each of these processes, which :func:`compile_kernels` starts, does jobs of :data:`JOBS`, and the
+compiled kernels are in Numba's cache then.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from npsrcnn.kernels.cpu import inference_stages as stages
 from npsrcnn.kernels.cpu.inference_plan import make_plan
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.resize import imresize
+from npsrcnn.runtime.apart import python_calling
 from npsrcnn.runtime.jit import cache_folders, compilations, when_compiling
 from npsrcnn.runtime.lean_blas import import_blas_alone
 from npsrcnn.runtime.threads import get_num_threads
@@ -102,7 +103,7 @@ def share_jobs(stages: list[str], cores: int) -> list[list[str]]:
 def _start(parts: Sequence[Sequence[str]], processes: contextlib.ExitStack) -> None:
     """Start a process for each part, for which ``processes`` waits at its end."""
     for jobs in parts:
-        command = [sys.executable, "-m", "npsrcnn.upscaling.compiling", *jobs]
+        command = python_calling(__name__, *jobs)
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         processes.enter_context(process)
 
@@ -140,7 +141,8 @@ JOBS: dict[str, Callable[[], object]] = {
 """Parts of what there is to compile, each on its own."""
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Do the jobs that the process was started with."""
     import_blas_alone()
     for job in sys.argv[1:]:
         JOBS[job]()

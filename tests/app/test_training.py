@@ -38,8 +38,8 @@ def test_it_is_the_command(started, tmp_path):
     run = TrainingProcess(tmp_path / "run")
     run.start(0.5, scale=2, network="9-1-5", data=[tmp_path / "a.png"])
     assert run.running
-    assert started[0][1:] == [
-        "-m", "npsrcnn.train", "--minutes", "0.5", "--out", str(tmp_path / "run"),
+    assert started[0][3:] == [
+        "npsrcnn.train", "--minutes", "0.5", "--out", str(tmp_path / "run"),
         "--scale", "2", "--network", "9-1-5", "--data", str(tmp_path / "a.png"),
     ]  # fmt: skip
     with pytest.raises(UserError, match="stop it first"):
@@ -59,7 +59,7 @@ def test_it_goes_on_for_some_more_minutes(started, tmp_path):
     (run.folder / "checkpoint.npz").write_bytes(b"")
     (run.folder / "log.csv").write_text("seconds,psnr\n60,30.5\n90,31\n")
     run.resume(2)
-    assert started[0][3:] == ["--minutes", "3.5", "--resume", str(run.folder)]
+    assert started[0][4:] == ["--minutes", "3.5", "--resume", str(run.folder)]
     wait_until_ready(run)
     run.stop()
     assert run.log()[-1] == {"seconds": 90, "psnr": 31}

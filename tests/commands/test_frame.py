@@ -194,15 +194,14 @@ def test_every_module_of_commands_that_has_a_main_is_listed():
     assert mains == set(COMMANDS)
 
 
-def test_only_the_commands_train_by_its_old_name_and_three_helpers_run_as_modules():
+def test_only_the_commands_and_train_by_its_old_name_run_as_modules():
     package = Path(__main__.__file__).parent
     runnable = {
         path.relative_to(package).as_posix()
         for path in package.rglob("*.py")
         if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
     }
-    helpers = {"app/clips.py", "app/compiling.py", "upscaling/compiling.py"}
-    assert runnable == {"__main__.py", "train.py", *helpers}
+    assert runnable == {"__main__.py", "train.py"}
 
 
 @pytest.mark.parametrize("name", ["upscale", "models"])

@@ -1,19 +1,21 @@
-"""Functions in processes of their own: what they return, raise, and how else they end."""
+"""Processes of the package's own: where they import from, what they return, and how they end."""
 
 from __future__ import annotations
 
 import math
 import operator
 import os
+import subprocess
 import sys
 
 import pytest
-from processes import run_python
+from processes import PACKAGE, run_python
 
 from npsrcnn.errors import UserError
 from npsrcnn.images.formats import writable
 from npsrcnn.runtime import apart
-from npsrcnn.runtime.apart import call_apart
+from npsrcnn.runtime.apart import call_apart, python_calling
+from npsrcnn.version import __version__
 
 
 def test_results_and_errors_come_back():
@@ -46,6 +48,23 @@ def test_no_module_of_the_current_folder_is_imported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     assert call_apart(operator.add, 1, 2) == 3
+    command = python_calling("npsrcnn.__main__", "--version")
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, __version__ + "\n"), done.stderr
+
+
+def test_every_process_is_started_in_this_way():
+    sources = {path.name: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    assert [name for name, text in sources.items() if "sys.executable" in text] == ["apart.py"]
+
+
+@pytest.mark.parametrize("place", ["the current folder", "PYTHONPATH"])
+def test_the_package_is_found_where_this_process_has_found_it(place, tmp_path):
+    code = "import operator, npsrcnn.runtime.apart as a; print(a.call_apart(operator.add, 1, 2))"
+    found = {"PYTHONPATH": str(PACKAGE.parent) if place == "PYTHONPATH" else ""}
+    folder = tmp_path if place == "PYTHONPATH" else PACKAGE.parent
+    command = [sys.executable, "-c", code]
+    assert subprocess.check_output(command, cwd=folder, env=os.environ | found) == b"3\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems set no such limit")
