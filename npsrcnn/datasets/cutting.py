@@ -21,7 +21,7 @@ import numpy as np
 from npsrcnn.datasets.compression import Compression
 from npsrcnn.datasets.filming import Filming
 from npsrcnn.errors import UserError
-from npsrcnn.pixels.color import luma, peak, rgb2ycbcr
+from npsrcnn.pixels.color import as_native, luma, peak, rgb2ycbcr
 from npsrcnn.pixels.resize import degrade, imresize, modcrop
 
 COLORS = {"y": 1, "rgb": 3, "ycbcr": 3}  # kinds of sub-images, and the channels of each
@@ -102,7 +102,7 @@ class Cut:
 
         ``number``, the image's among all, is one of those that compression depends on.
         """
-        image = np.asarray(image)
+        image = as_native(image)
         if self.film is not None:
             for copy, sharp in self._copies(_planes(image, self.color)):
                 decoded = self.film.filmed(sharp[..., 0], self.scale, number, copy)

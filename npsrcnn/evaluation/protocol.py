@@ -19,7 +19,7 @@ import numpy as np
 
 from npsrcnn import images
 from npsrcnn.errors import UsageError, UserError
-from npsrcnn.pixels.color import luma, rgb2ycbcr, ycbcr2rgb
+from npsrcnn.pixels.color import as_native, luma, rgb2ycbcr, ycbcr2rgb
 from npsrcnn.pixels.filming import FRAMES, MOST_CRF, Shot, film
 from npsrcnn.pixels.jpeg import compress
 from npsrcnn.pixels.metrics import WINDOW, psnr, psnr_b, shave, ssim
@@ -77,7 +77,7 @@ class EvaluationImage:
             The image is too small to be compared at this scale; see also :func:`check_compression`.
         """
         check_compression(scale, jpeg, crf)
-        image = np.asarray(image)
+        image = as_native(image)
         if image.dtype.kind == "f":
             image = rounded(image)
         elif image.dtype == np.uint16:

@@ -8,7 +8,7 @@ import numpy as np
 
 from npsrcnn.images import mpf
 from npsrcnn.images.metadata import Metadata
-from npsrcnn.pixels.color import peak
+from npsrcnn.pixels.color import as_native, peak
 from npsrcnn.pixels.values import DTYPES, Values
 
 
@@ -65,7 +65,7 @@ class Picture:
     @classmethod
     def from_samples(cls, samples: np.ndarray, metadata: Metadata | None = None) -> Picture:
         """Make a picture of (H, W) or (H, W, C): C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA."""
-        samples = np.asarray(samples)
+        samples = as_native(samples)
         samples = samples[..., None] if samples.ndim == 2 else samples
         channels = samples.shape[2] if samples.ndim == 3 else 0
         if channels not in (1, 2, 3, 4) or samples.size == 0:

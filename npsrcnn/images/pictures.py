@@ -138,7 +138,8 @@ def read_array(path: str | Path) -> np.ndarray:
     stands for no value gets the values around it.
     """
     picture = read(path)
-    pixels, values = picture.pixels, picture.values()
+    with _told_in_one_line(Path(path)):
+        pixels, values = picture.pixels, picture.values()
     missing = values.missing(pixels)
     if missing is None and pixels.dtype in IN_NETWORK:
         return pixels

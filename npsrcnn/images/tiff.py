@@ -201,7 +201,10 @@ class TiffReader:
 
     def values(self) -> Values:
         """Return what the page's numbers mean; takes a pass over the file unless its type says."""
-        return Values.measured(self._parts(), self.kind.dtype, self.nodata)
+        try:
+            return Values.measured(self._parts(), self.kind.dtype, self.nodata)
+        except UserError as error:
+            raise self._error(str(error)) from error
 
     def _parts(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """Yield pixels and alpha of some rows after the other."""

@@ -8,6 +8,7 @@ planes, and one makes pixels of planes: the way into the network and the way out
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from npsrcnn.runtime.jit import jit
 from npsrcnn.runtime.threads import PIECE_PIXELS, parallel
@@ -58,12 +59,21 @@ def ycbcr2rgb(image: np.ndarray) -> np.ndarray:
 
 def luma(image: np.ndarray) -> np.ndarray:
     """Compute Y of :func:`rgb2ycbcr` alone, (H, W); return a grey image (H, W) as it is."""
-    image = np.asarray(image)
+    image = as_native(image)
     if image.ndim == 2:
         return image
     image = _checked(image)
     matrix, offset = to_ycbcr(peak(image.dtype))
     return _converted(image, matrix[:1], offset[:1])[..., 0]
+
+
+def as_native(image: ArrayLike) -> np.ndarray:
+    """Return an image as an array in this machine's byte order, which compiled loops read.
+
+    Arrays from FITS and many TIFF files are in the other one.
+    """
+    image = np.asarray(image)
+    return image.astype(image.dtype.newbyteorder("="), copy=False)
 
 
 def peak(dtype: np.dtype) -> float:
@@ -166,7 +176,7 @@ def _put_together(start, stop, planes, matrix, offset, top, half, values, rows):
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image)
+    image = as_native(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ValueError(f"expected an image (H, W, 3), not an array of {image.shape}")
     if image.dtype not in (np.uint8, np.uint16, np.float32, np.float64):

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from npsrcnn.pixels.color import as_native
 from npsrcnn.runtime.jit import helper, jit
 from npsrcnn.runtime.threads import PIECE_PIXELS, parallel
 
@@ -67,7 +68,7 @@ def imresize(
     ValueError
         A size or scale that is not positive, an empty image, an unknown ``edge``.
     """
-    image = np.asarray(image)
+    image = as_native(image)
     return Resizer(image.shape[:2], scale, shape, edge, antialias)(image)
 
 
@@ -111,7 +112,7 @@ class Resizer:
         self._whole = scales[0] == scales[1] and self._columns.period > 0
 
     def __call__(self, image: np.ndarray, rows: Span | None = None) -> np.ndarray:
-        image = np.asarray(image)
+        image = as_native(image)
         if image.ndim not in (2, 3) or image.shape[:2] != self.size:
             raise ValueError(f"expected an image of {self.size}, not an array of {image.shape}")
         return self.window(image, (0, 0), rows or (0, self.shape[0]), (0, self.shape[1]))
@@ -189,7 +190,7 @@ def degrade(image: np.ndarray, scale: int, edge: str = "clamp") -> np.ndarray:
     ndarray
         Float, the size of ``image``.
     """
-    image = np.asarray(image)
+    image = as_native(image)
     if image.ndim < 2 or any(size % scale for size in image.shape[:2]):
         raise ValueError(f"both sides of {image.shape[:2]} must divide by {scale}: use modcrop")
     if image.dtype.kind == "u":

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from npsrcnn.errors import UserError
 from npsrcnn.pixels.color import peak
 from npsrcnn.pixels.resize import Span
 
@@ -27,6 +28,7 @@ DTYPES = tuple(
 IN_NETWORK = (np.uint8, np.uint16)  # whose white is the largest value of the type
 LEAST_CONTRAST = 1 / 16  # of floats in 0..1, for which these are black and white: the network's
 # rounding, 1e-7, is then nothing beside what the image shows
+LEAST_FLOAT, LARGEST_FLOAT = -0.5, 1.5  # beyond, floats are plainly not in 0..1
 ALMOST_LARGEST = 0.999  # of the largest float: nobody measures that, but many files mark with it
 
 
@@ -153,10 +155,17 @@ def extent(
     """Return the least and the largest value of pixels that have one and are not hidden by alpha.
 
     Of none these are infinity and its negative.
+
+    Raises
+    ------
+    UserError
+        Alpha is of floats that are plainly not in 0..1; what resampling makes of edges may be.
     """
     least, largest = np.inf, -np.inf
     for pixels, alpha in parts:
         missing = values.missing(pixels)
+        if alpha is not None and alpha.dtype.kind == "f":
+            _check_alpha(alpha)
         if missing is not None or alpha is not None:
             seen = np.ones(pixels.shape, bool) if missing is None else ~missing
             if alpha is not None:
@@ -165,6 +174,16 @@ def extent(
         if pixels.size:
             least, largest = min(least, float(pixels.min())), max(largest, float(pixels.max()))
     return least, largest
+
+
+def _check_alpha(alpha: np.ndarray) -> None:
+    known = alpha[np.isfinite(alpha)]
+    for value in (known.min(), known.max()) if known.size else ():
+        if not LEAST_FLOAT <= value <= LARGEST_FLOAT:
+            raise UserError(
+                f"alpha of {value:.6g}, and of floats 0 is transparent, 1 opaque: divide alpha by "
+                "what is opaque, or save a channel that is none as an image of its own"
+            )
 
 
 def keep_missing(

@@ -14,11 +14,10 @@ import numpy as np
 
 from npsrcnn.errors import UserError
 from npsrcnn.model.network import SRCNN
-from npsrcnn.pixels.values import Values, extent
+from npsrcnn.pixels.color import as_native
+from npsrcnn.pixels.values import LARGEST_FLOAT, LEAST_FLOAT, Values, extent
 from npsrcnn.upscaling.choice import Automatic, choose
 from npsrcnn.upscaling.strips import enlarge, join, split
-
-LEAST_FLOAT, LARGEST_FLOAT = -0.5, 1.5  # beyond, floats are plainly not in 0..1
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -54,7 +53,8 @@ def upscale(
     ----------
     image : ndarray, (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4)
         Grey, grey with alpha, RGB, or RGBA, of any size from 1 x 1 on. uint8, uint16, or a float
-        type with black at 0 and white at 1; NaN and infinity are pixels without a value. Of a Dask
+        type with black at 0 and white at 1, in either byte order; NaN and infinity are pixels
+        without a value (a masked array is to be filled with NaN before). Of a Dask
         array, in any chunks, the result is one too, not yet computed, and the same to the last bit.
     scale : float
         How much larger; what the model was trained for. May be left out where the model says it.
@@ -72,28 +72,34 @@ def upscale(
     Returns
     -------
     ndarray
-        ``ceil(scale * H)`` by ``ceil(scale * W)``, channels and dtype as given. Integers are
-        rounded and limited to their range. Floats are not limited: at sharp edges they go a
-        little below 0 and above 1. Alpha is enlarged by bicubic interpolation within its range,
-        and the colour of transparent pixels does not show in visible ones. Where a pixel has no
-        value, the result has none, and its neighbours do not see that.
+        ``ceil(scale * H)`` by ``ceil(scale * W)``, channels and dtype as given, in native byte
+        order. Integers are rounded and limited to their range. Floats are not limited: at sharp
+        edges they go a little below 0 and above 1. Alpha is enlarged by bicubic interpolation
+        within its range, and the colour of transparent pixels does not show in visible ones. Where
+        a pixel has no value, the result has none, and its neighbours do not see that.
 
     Raises
     ------
     UserError
-        No model for the scale or the quality, or one trained for another scale; floats that are
-        plainly not in 0..1; "auto" of a Dask array; at scale 1, an image that was not compressed.
+        No model for the scale or the quality, or one trained for another scale; floats, of colour
+        or alpha, that are plainly not in 0..1; "auto" of a Dask array; at scale 1, an image that
+        was not compressed.
     TypeError, ValueError
-        No image: another dtype or shape; a scale that is no number.
+        No image: another dtype or shape, a masked array; a scale that is no number.
     """
     dask = sys.modules.get("dask.array")  # who has a Dask array has imported it
     lazy = dask is not None and isinstance(image, dask.Array)
-    image = image if lazy else np.asarray(image)
+    if isinstance(getattr(image, "_meta", image), np.ma.MaskedArray):  # also within Dask's
+        raise TypeError(
+            "a masked array would lose its mask: give floats with NaN in its place, such as "
+            "(image / 255).filled(np.nan), of which the result has NaN there"
+        )
+    image = image.astype(image.dtype.newbyteorder("=")) if lazy else as_native(image)
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.ndim not in (2, 3) or channels not in (1, 2, 3, 4) or image.size == 0:
         raise ValueError(f"expected an image (H, W) or (H, W, 1 to 4), not {image.shape}")
     if image.dtype not in (np.uint8, np.uint16, np.float16, np.float32, np.float64):
-        raise TypeError(f"cannot enlarge {image.dtype}: use uint8, uint16 or a float type in 0..1")
+        raise TypeError(_not_enlarged(image.dtype))
     if isinstance(scale, str | bool | bytes):
         raise TypeError(f"scale {scale!r} is {type(scale).__name__}: expected a number, as in 3")
     choice, scale = choose(model, scale, source_quality)
@@ -111,6 +117,17 @@ def upscale(
     else:
         chosen = choice if channels > 2 else choice.without_chroma()
     return join(*enlarge(pixels, alpha, chosen.nets, scale), image.shape[2:])
+
+
+def _not_enlarged(dtype: np.dtype) -> str:
+    """Say that images of a type are not taken, and how to make some that are."""
+    ways = {
+        "b": ", such as image * np.uint8(255)",
+        "i": ", such as image.astype(np.uint8) where white is 255",
+        "u": ", such as image.astype(np.uint8) where white is 255",
+    }
+    how = ways.get(dtype.kind, "")
+    return f"cannot enlarge {dtype}: use uint8, uint16 or a float type in 0..1{how}"
 
 
 def _check_range(pixels: np.ndarray, alpha: np.ndarray | None) -> None:

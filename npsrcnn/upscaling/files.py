@@ -257,7 +257,8 @@ def _enlarge_whole(
     with pixel_limit.at_least(options.memory // PIXEL):
         pages = list(images.read_pages(job.source, options.page, keep_cmyk=options.keep_cmyk))
     pages = [page.stripped() for page in pages] if options.strip else pages
-    values = [page.values() for page in pages]
+    with _naming(job):
+        values = [page.values() for page in pages]
     fits = [_fit(job, options, _size(page)) for page in pages]
     chosen = _choice(job, options, fits[0])
     if isinstance(chosen, Automatic):
@@ -311,25 +312,28 @@ def _chosen(
     strength: float | None = None,
     said_by: str = BY_TABLE,
 ) -> Chosen:
-    try:
+    with _naming(job):
         return choice.chosen(pixels, strength, said_by)
-    except UserError as error:
-        raise UserError(f"{job.source}: {error}") from error
 
 
 def _fit(job: Job, options: EnlargeOptions, size: Shape) -> Fit:
-    try:
+    with _naming(job):
         return fit(options.scale, size)
-    except UserError as error:
-        raise UserError(f"{job.source}: {error}") from error
 
 
 def _choice(job: Job, options: EnlargeOptions, how: Fit) -> Choice:
     """Return the networks for a picture that becomes as much larger."""
     if not isinstance(options.choice, BySize):
         return options.choice
-    try:
+    with _naming(job):
         return options.choice.for_factor(how.factor)
+
+
+@contextlib.contextmanager
+def _naming(job: Job) -> Iterator[None]:
+    """Name the source in errors."""
+    try:
+        yield
     except UserError as error:
         raise UserError(f"{job.source}: {error}") from error
 

@@ -69,6 +69,14 @@ def test_sub_images_are_those_of_the_authors_loops(rng, scale, cut, color):
         np.testing.assert_array_equal(got, np.concatenate(parts))
 
 
+def test_the_other_byte_order_changes_nothing(rng):
+    image = rng.integers(0, 65536, (50, 71, 3), np.uint16)
+    swapped = image.astype(image.dtype.newbyteorder())
+    for got, expected in zip(*map(in_order, (sub_images([a], 3) for a in (swapped, image))),
+                             strict=True):  # fmt: skip
+        np.testing.assert_array_equal(got, expected)
+
+
 def test_rescaled_copies_are_cut_as_images_of_their_own(rng):
     (image,) = random_images(rng, (70, 53))
     image = image / np.float32(255)

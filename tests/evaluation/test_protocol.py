@@ -47,7 +47,9 @@ def test_an_image_is_made_by_the_protocol_step_by_step(scale, picture):
 
 def test_images_of_8_16_and_32_bits_are_alike(picture):
     image = EvaluationImage.from_array(picture, 3)
-    for same in (picture.astype(np.uint16) * 257, picture / 255, (picture / 255).astype("f4")):
+    deep = picture.astype(np.uint16) * 257
+    swapped = deep.astype(deep.dtype.newbyteorder())
+    for same in (deep, swapped, picture / 255, (picture / 255).astype("f4")):
         np.testing.assert_array_equal(EvaluationImage.from_array(same, 3).picture, image.picture)
 
 

@@ -312,6 +312,13 @@ def test_arrays_that_are_no_picture(samples):
         Picture.from_samples(samples)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_arrays_of_the_other_byte_order(tmp_path, rng, suffix):
+    samples = rng.integers(0, 65536, (5, 6, 3), np.uint16)
+    write(tmp_path / f"a{suffix}", samples.astype(samples.dtype.newbyteorder()))
+    np.testing.assert_array_equal(read(tmp_path / f"a{suffix}").pixels, samples)
+
+
 def test_array_types_that_are_no_picture():
     with pytest.raises(TypeError, match="int64"):
         Picture.from_samples(np.zeros((4, 4), np.int64))

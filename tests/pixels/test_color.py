@@ -101,6 +101,16 @@ def test_a_grey_image_is_its_own_luma(rng):
     assert luma(image) is image
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_the_other_byte_order_changes_nothing(rng, dtype):
+    image = random_image(rng, dtype)
+    swapped = image.astype(image.dtype.newbyteorder())
+    for function in (rgb2ycbcr, ycbcr2rgb, luma):
+        result = function(swapped)
+        assert result.dtype == dtype
+        np.testing.assert_array_equal(result, function(image))
+
+
 def test_convert_between_planes_and_pixels(rng):
     planes = rng.standard_normal((3, 8, 9)).astype(np.float32)
     matrix, offset = rng.standard_normal((3, 3)), rng.standard_normal(3)

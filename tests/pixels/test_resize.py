@@ -227,7 +227,9 @@ def test_threads_change_no_bit(rng):
 def test_any_memory_layout(rng):
     image = rng.standard_normal((14, 10, 3))
     expected = imresize(image, 2)
-    for same in (np.asfortranarray(image), np.repeat(image, 2, 1)[:, ::2], image[::-1][::-1]):
+    other_order = image.astype(image.dtype.newbyteorder())
+    columns = np.repeat(image, 2, 1)[:, ::2]
+    for same in (np.asfortranarray(image), columns, image[::-1][::-1], other_order):
         np.testing.assert_array_equal(imresize(same, 2), expected)
     np.testing.assert_array_equal(
         imresize(image.transpose(1, 0, 2), 2), imresize(image.transpose(1, 0, 2).copy(), 2)

@@ -275,6 +275,58 @@ def test_what_is_no_image_type_is_refused(dtype):
         upscale(np.zeros((4, 4), dtype), 2, random_net(scale=None))
 
 
+@pytest.mark.parametrize(
+    ("image", "way"),
+    [
+        (np.zeros((4, 4), bool), r"such as image \* np.uint8\(255\)"),
+        (np.zeros((4, 4), ">i4"), r"such as image.astype\(np.uint8\) where white is 255"),
+        ([[1, 2], [3, 4]], r"such as image.astype\(np.uint8\) where white is 255"),
+        (np.zeros((4, 4), "U1"), "0..1$"),
+    ],
+)
+def test_what_to_do_with_another_type(image, way):
+    with pytest.raises(TypeError, match=way):
+        upscale(image, 2, random_net(scale=None))
+
+
+@pytest.mark.parametrize("shape", [(9, 11), (9, 11, 2), (9, 11, 3), (9, 11, 4)])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float16, np.float32, np.float64])
+def test_the_other_byte_order_changes_nothing(rng, dtype, shape):
+    image = soft_image(rng, shape, dtype)
+    swapped = image.astype(image.dtype.newbyteorder())
+    net = random_net(scale=2)
+    result = upscale(swapped, 2, net)
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, upscale(image, 2, net))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_mask_is_not_lost_without_a_word(rng, dtype):
+    image = np.ma.masked_array(soft_image(rng, (9, 11), dtype), mask=np.zeros((9, 11), bool))
+    image[2:4, 5:7] = np.ma.masked
+    net = random_net(scale=2)
+    with pytest.raises(TypeError, match=r"lose its mask: .*\(image / 255\)\.filled\(np\.nan\)"):
+        upscale(image, 2, net)
+    result = upscale((image / white(dtype)).filled(np.nan), 2, net)
+    np.testing.assert_array_equal(np.isnan(result), image.mask.repeat(2, 0).repeat(2, 1))
+
+
+@pytest.mark.parametrize(("alpha", "named"), [(255, "255"), (-2, "-2"), (1.6, "1.6")])
+def test_alpha_of_another_range_is_refused(rng, alpha, named):
+    image = soft_image(rng, (9, 11, 4), np.float32)
+    image[4, 4, 3] = alpha
+    with pytest.raises(UserError, match=rf"alpha of {named}, and of floats 0 is transparent"):
+        upscale(image, 2, random_net(scale=2))
+
+
+def test_alpha_that_resampling_made_is_limited(rng):
+    image = soft_image(rng, (9, 11, 2), np.float32)
+    image[..., 1] = 1.05
+    image[4:, :, 1] = np.nan
+    result = upscale(image, 2, random_net(scale=2))
+    assert result[..., 1].min() == 0 and result[..., 1].max() == 1
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_is_refused(value):
     image = np.full((4, 4), value, np.float32)

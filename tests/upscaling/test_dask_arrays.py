@@ -55,6 +55,14 @@ def test_lazily_the_same_bits(rng, dtype, channels):
         np.testing.assert_array_equal(result, expected)
 
 
+def test_the_other_byte_order_changes_nothing(rng):
+    image = random_image(rng, (80, 70), np.uint16)
+    swapped = da.from_array(image.astype(image.dtype.newbyteorder()), 40)
+    lazy = npsrcnn.upscale(swapped, 2, random_net())
+    assert lazy.dtype == np.uint16
+    np.testing.assert_array_equal(lazy.compute(), npsrcnn.upscale(image, 2, random_net()))
+
+
 MODELS = {
     "9-1-5": lambda: (2, random_net()),
     "9-1-5 x3": lambda: (3, random_net(scale=3)),
@@ -152,6 +160,8 @@ def test_what_a_lazy_array_cannot_be(rng):
         npsrcnn.upscale(da.zeros((4, 4, 5), dtype=np.uint8), 2, random_net())
     with pytest.raises(TypeError, match="uint8"):
         npsrcnn.upscale(da.zeros((4, 4), dtype=np.int64), 2, random_net())
+    with pytest.raises(TypeError, match="lose its mask"):
+        npsrcnn.upscale(da.ma.masked_greater(da.zeros((4, 4)), 0), 2, random_net())
     with pytest.raises(UserError, match="trained for scale 2, not 3"):
         npsrcnn.upscale(da.zeros((4, 4)), 3, random_net())
 

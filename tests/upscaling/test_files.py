@@ -19,6 +19,7 @@ from npsrcnn.pixels.resize import imresize
 from npsrcnn.upscaling.arrays import upscale
 from npsrcnn.upscaling.choice import Chosen
 from npsrcnn.upscaling.files import EnlargeOptions, Job, Need, enlarge_file
+from npsrcnn.upscaling.streaming import enlarge_scene
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,18 @@ def test_values_under_alpha_0_do_not_set_the_range(tmp_path, enlarged):
     assert outcome.row()["range"][0] >= 0
     seen = result[..., 1] == 1
     assert np.abs(result[seen][:, 0]).max() < 1e3
+
+
+@pytest.mark.parametrize("extra", ["unassalpha", "assocalpha"])
+def test_alpha_beyond_opaque_is_refused(tmp_path, enlarged, extra):
+    samples = np.dstack([HILL, np.where(HILL > 0.5, 255, 0)]).astype(np.float32)
+    tiff_file(tmp_path / "a.tif", samples, photometric="minisblack", extrasamples=[extra])
+    with pytest.raises(UserError, match=r"a\.tif: alpha of 255, and of floats .* opaque"):
+        enlarged()
+    with pytest.raises(UserError, match=r"a\.tif: alpha of 255, and of floats .* opaque"):
+        enlarge_scene(tmp_path / "a.tif", tmp_path / "b.tif", [random_net()], 2, memory=10**9)
+    with pytest.raises(UserError, match=r"a\.tif: alpha of 255, and of floats .* opaque"):
+        images.read_array(tmp_path / "a.tif")
 
 
 def test_what_a_file_says_is_the_same_both_ways(tmp_path, enlarged):
