@@ -6,7 +6,11 @@ import ast
 import importlib
 import importlib.util
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +181,24 @@ def test_steps_of_workflows_are_commands_that_people_have():
         steps = re.findall(r"^ +- run: (.*)$", path.read_text("utf-8"), re.MULTILINE)
         missing = {step for step in steps if step not in told} - {".ci/run", CHECK_OF_TAG}
         assert not missing and "run: |" not in path.read_text("utf-8"), path.name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the workflow that builds packages has GNU sed")
+def test_an_index_of_packages_gets_links_that_lead_somewhere(tmp_path):
+    workflow = (ROOT / ".github/workflows/tests.yml").read_text("utf-8")
+    command = re.search(r"- run: (sed .* README\.md)\n", workflow)[1]
+    shutil.copy(ROOT / "README.md", tmp_path)
+    there = {"ADDRESS": "https://example.org/us/npsrcnn", "TAG": "v1.0.0"}
+    subprocess.run(["bash", "-ec", command], cwd=tmp_path, env=os.environ | there, check=True)
+    before, after = (
+        re.findall(r"(!?)\[[^]]*\]\(([^)]+)\)", (folder / "README.md").read_text("utf-8"))
+        for folder in (ROOT, tmp_path)
+    )
+    for (image, link), (_, absolute) in zip(before, after, strict=True):
+        address = f"https://example.org/us/npsrcnn/{'raw' if image else 'blob'}/v1.0.0/{link}"
+        assert absolute == (link if link.startswith("https:") else address)
+        assert absolute == link or (ROOT / link).is_file()
+    assert {image for image, _ in before} == {"!", ""}
 
 
 def test_the_citation_has_the_version():
