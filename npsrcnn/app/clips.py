@@ -328,8 +328,9 @@ def _enlarged_animation(
 ) -> dict[str, Any]:
     with Image.open(source) as image:
         check_moving(source, image.size, getattr(image, "n_frames", 1), wanted.scale, at_once=True)
-    choice, scale = weights.for_all()
+    choice, scale = weights.for_animation(source)
     _compile(choice.nets)
     seconds = PREVIEW_SECONDS if wanted.preview else math.inf
     made = enlarge_animation(source, target, choice.nets, scale, seconds=seconds, report=_Told())
-    return {"size": made.size, "enlarged": made.enlarged, "frames": made.frames, "notes": []}
+    notes = [choice.comment] if choice.comment else []
+    return {"size": made.size, "enlarged": made.enlarged, "frames": made.frames, "notes": notes}

@@ -249,17 +249,24 @@ def _enlarge_animation(
     options: argparse.Namespace,
     stream: TextIO,
 ) -> tuple[int, str, dict[str, object]]:
-    """Enlarge an animated picture; return the same, less what restored it."""
+    """Enlarge an animated picture; return the same of it."""
     for name in (*FOR_CLIPS, "resume", "dask"):
         if getattr(options, name):
             raise UsageError(f"--{name} is for clips, and {source} is an animated picture")
     if target.suffix.lower() == ".gif":
         print(f"{source}: {animations.FEW_COLORS}", file=stream, flush=True)
-    choice, scale = weights.for_all()
+    choice, scale = weights.for_animation(source)
     _compile(choice, stream)
+    if choice.comment:
+        print(f"{source}: {choice.comment}", file=stream, flush=True)
     made = animations.enlarge_animation(source, target, choice.nets, scale)
     (width, height), (columns, rows) = made.size, made.enlarged
-    return made.frames, f"{width} x {height} -> {columns} x {rows}", {}
+    restored: dict[str, object] = {}
+    if weights.by_clip:
+        decision = choice.decision
+        restored = {"source_quality": decision.quality, "decided_by": decision.decided_by}
+        restored |= {"weights": list(choice.names)}
+    return made.frames, f"{width} x {height} -> {columns} x {rows}", restored
 
 
 @contextlib.contextmanager

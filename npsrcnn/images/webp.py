@@ -15,6 +15,7 @@ STRENGTH_OF_INDEX = 1.3
 """Percent of JPEG's standard table that an index amounts to: what the networks that restore JPEG do
 best as, over Set5 at x2 and libwebp's qualities from 20 to 95."""
 LOSSY, LOSSLESS = b"VP8 ", b"VP8L"  # chunks with pixels
+ANIMATED, PLACE_BYTES = b"ANMF", 16  # a chunk of chunks, after the place and delay of a frame
 HEADER_BYTES = 256  # of a frame, in which its first fields lie
 FRAME_TAG = 10  # bytes before the coded fields of a key frame: tag, start code, width and height
 
@@ -25,8 +26,8 @@ def read_strength(path: Path) -> float | None:
     Returns
     -------
     float or None
-        As :func:`npsrcnn.pixels.jpeg.strength_of_table`; None of a lossless file, an animation, or
-        one whose header ends early.
+        As :func:`npsrcnn.pixels.jpeg.strength_of_table`, of an animation its first frame's; None of
+        a lossless file, or one whose header ends early.
     """
     with open(path, "rb") as file:
         name, size = _find_frame(file)
@@ -48,7 +49,7 @@ def _find_frame(file: BinaryIO) -> tuple[bytes, int]:
             name, size = head[:4], struct.unpack("<I", head[4:])[0]
             if name in (LOSSY, LOSSLESS):
                 return name, size
-            file.seek(size + size % 2, 1)
+            file.seek(PLACE_BYTES if name == ANIMATED else size + size % 2, 1)
     return b"", 0
 
 

@@ -6,6 +6,7 @@ number of loops, transparency and colour profile stay.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -98,33 +99,56 @@ def enlarge_animation(
         It cannot be read or written.
     """
     kind = ANIMATIONS[target.suffix.lower()]
+    with (
+        _naming_damage(f"{source}: damaged, or not to be written as {kind}"),
+        Image.open(source) as image,
+    ):
+        timing = _read_timing(image).first(seconds)
+        size = image.size
+        _check_memory(source, len(timing.delays), size, scale)
+        frames = _enlarged_frames(image, timing, nets, scale, kind, report)
+        first = next(frames)
+        options = OPTIONS[kind] | {
+            key: timing.tags[key] for key in TAGS[kind] if timing.tags.get(key) is not None
+        }
+        if kind == "GIF" and timing.transparent:
+            options |= {"transparency": GIF_COLORS, "disposal": 2}
+        with write_atomically(target) as temporary:
+            first.save(
+                temporary,
+                kind,
+                save_all=True,
+                append_images=list(frames),  # Pillow goes through them twice
+                duration=_delays(timing, kind),
+                **options,
+            )
+    return MadeAnimation(len(timing.delays), size, first.size)
+
+
+def read_first_frame(source: Path) -> np.ndarray:
+    """Read the first frame of an animated picture: (H, W, 3) uint8.
+
+    Raises
+    ------
+    UserError
+        Damaged.
+    OSError
+        It cannot be read.
+    """
+    with _naming_damage(f"{source}: damaged"), Image.open(source) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@contextlib.contextmanager
+def _naming_damage(text: str) -> Iterator[None]:
+    """Raise UserError of that text where Pillow finds damage."""
     try:
-        with Image.open(source) as image:
-            timing = _read_timing(image).first(seconds)
-            size = image.size
-            _check_memory(source, len(timing.delays), size, scale)
-            frames = _enlarged_frames(image, timing, nets, scale, kind, report)
-            first = next(frames)
-            options = OPTIONS[kind] | {
-                key: timing.tags[key] for key in TAGS[kind] if timing.tags.get(key) is not None
-            }
-            if kind == "GIF" and timing.transparent:
-                options |= {"transparency": GIF_COLORS, "disposal": 2}
-            with write_atomically(target) as temporary:
-                first.save(
-                    temporary,
-                    kind,
-                    save_all=True,
-                    append_images=list(frames),  # Pillow goes through them twice
-                    duration=_delays(timing, kind),
-                    **options,
-                )
+        yield
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{source}: damaged, or not to be written as {kind} ({reason})") from error
-    return MadeAnimation(len(timing.delays), size, first.size)
+        raise UserError(f"{text} ({reason})") from error
 
 
 def _read_timing(image: Image.Image) -> _Timing:

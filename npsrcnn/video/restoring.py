@@ -1,5 +1,7 @@
 """Choose weights by how strongly a clip was compressed: by the quantizer of its key frames.
 
+Of an animated picture the first frame decides, as if it were a still one.
+
 Weights for frames of clips, where they ship, restore best what is quantized as x264 does at CRF 22
 to 31. Else those for JPEG pictures are taken whose table takes away about as much: at x264's CRF 20
 of quality 94, at 28 of 80, at 36 of 45. Below that clean weights are best. All was measured at x2
@@ -17,10 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from npsrcnn.errors import UserError
+from npsrcnn.images import webp
 from npsrcnn.model.shipped import FAST, clips_for
 from npsrcnn.pixels.jpeg import quality_of_strength, strength_of_quality
 from npsrcnn.upscaling.choice import Automatic, Choice, Chosen, choose
-from npsrcnn.upscaling.source_quality import AUTO, CLEAN
+from npsrcnn.upscaling.source_quality import AUTO, BY_HEADER, CLEAN
+from npsrcnn.video.animations import read_first_frame
 
 CLIP_QUANTIZERS = 21.5, 31.0  # between which weights for clips are ahead of all others
 QUALITIES = {20: 94, 24: 87, 28: 80, 32: 62, 36: 45, 51: 6}
@@ -51,24 +55,38 @@ class Weights:
         return self.model is None and self.source_quality == AUTO
 
     def for_all(self) -> tuple[Chosen, float]:
-        """Return the networks of all clips, or where that is asked of each, of a clean one.
+        """Return the networks of all clips, where each does not get its own.
 
         Returns
         -------
         chosen, scale
             With those of colour, for animated pictures; and the model's scale, if none was given.
         """
-        choice, scale = choose(
+        choice, scale = self._choose()
+        assert not isinstance(choice, Automatic)
+        return choice, scale
+
+    def for_animation(self, path: Path) -> tuple[Chosen, float]:
+        """Return the networks for an animated picture, with those of colour, and the scale."""
+        choice, scale = self._choose()
+        if not isinstance(choice, Automatic):
+            return choice, scale
+        first, strength = read_first_frame(path), webp.read_strength(path)
+        try:
+            return choice.chosen(first, strength, BY_HEADER), scale
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+
+    def _choose(self) -> tuple[Choice, float]:
+        return choose(
             self.model,
             self.scale,
-            CLEAN if self.by_clip else self.source_quality,
+            self.source_quality,
             fast=self.fast,
             orientations=self.orientations,
             device=self.device,
             residual=self.residual,
         )
-        assert not isinstance(choice, Automatic)
-        return choice, scale
 
     def for_clip(self, quantizer: float | None) -> tuple[Chosen, float, str]:
         """Return the networks for a clip's planes of Y, the scale, and what to say of the choice.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compressed import clean_picture
 from moving import frames_of, make_clip, times_of
 from PIL import Image
 from random_inputs import random_net
@@ -96,6 +97,20 @@ def test_an_animated_picture(folder, capsys):
         assert (image.n_frames, image.size) == (3, (16, 12))
     assert command("a.gif", "--crf", "20") == 2
     assert "--crf is for clips, and a.gif is an animated picture" in capsys.readouterr().err
+
+
+def test_it_says_what_restores_an_animated_picture_and_why(folder, capsys):
+    first, other = (Image.fromarray(pixels) for pixels in (clean_picture(), clean_picture()[::-1]))
+    first.save("a.webp", save_all=True, append_images=[other], quality=30)
+    assert main(["a.webp", "--scale", "2", "--fast", "--json", "r.json"]) == 0
+    row = json.loads((folder / "r.json").read_text())["clips"][0]
+    quality = row["source_quality"]
+    assert row["decided_by"] == "its header" and row["weights"] == [f"fast-x2-q{quality}"]
+    said = f"a.webp: WebP, about as JPEG of quality {quality}: restored with fast-x2-q{quality}"
+    assert said in capsys.readouterr().out.splitlines()
+    assert main(["a.webp", "--fast", "--source-quality", "clean", "--json", "r.json"]) == 0
+    assert "weights" not in json.loads((folder / "r.json").read_text())["clips"][0]
+    assert "restored" not in capsys.readouterr().out
 
 
 def test_animated_pictures_in_a_folder_are_named_as_clips_are(folder, capsys):

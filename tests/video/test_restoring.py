@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from compressed import clean_picture
 from moving import make_clip
+from PIL import Image
 
 from npsrcnn.errors import UserError
+from npsrcnn.images.webp import read_strength
+from npsrcnn.pixels.jpeg import compress
+from npsrcnn.upscaling.source_quality import BY_HEADER, BY_PIXELS, decide
 from npsrcnn.video.clips import look_through
 from npsrcnn.video.restoring import Weights, choose_for, comment_on, quality_of_quantizer
 
@@ -71,4 +76,39 @@ def test_each_clip_has_weights_of_its_own_unless_one_kind_is_asked_for():
     assert (clean.names, scale, comment) == (("9-5-5-x2",), 2, "")
     assert Weights(None, 2, 43).for_clip(None)[0].names == ("9-5-5-x2-q43",)
     assert Weights("9-1-5-x3", None).for_clip(34)[1] == 3
-    assert Weights(None, 2, fast=True).for_all()[0].names == ("fast-x2",)
+    assert Weights(None, 2, "clean", fast=True).for_all()[0].names == ("fast-x2",)
+
+
+def animated(path, first, **options):
+    Image.fromarray(first).save(
+        path, save_all=True, append_images=[Image.fromarray(first[::-1])], **options
+    )
+    return path
+
+
+def test_an_animated_picture_is_restored_by_its_first_frame(tmp_path):
+    picture = clean_picture()
+    lossy = animated(tmp_path / "a.webp", picture, quality=30)
+    strong, scale = Weights(None, 2).for_animation(lossy)
+    Image.fromarray(picture).save(tmp_path / "still.webp", quality=30)
+    quality = decide(picture, read_strength(tmp_path / "still.webp"), BY_HEADER).quality
+    assert (strong.names, scale) == ((f"chroma-q{quality}", f"9-5-5-x2-q{quality}"), 2)
+    assert strong.comment.startswith(f"WebP, about as JPEG of quality {quality}: restored with ")
+    assert Weights(None, 1).for_animation(lossy)[0].names[-1] == f"9-5-5-x1-q{quality}"
+    lossless = animated(tmp_path / "b.webp", picture, lossless=True)
+    assert Weights(None, 2).for_animation(lossless)[0].names == ("9-5-5-x2",)
+    pixels = animated(tmp_path / "c.png", compress(picture, 40))
+    found = Weights(None, 2).for_animation(pixels)[0].decision
+    assert found.decided_by == BY_PIXELS and abs(found.quality - 40) < 3
+    assert Weights(None, 2, 60).for_animation(lossless)[0].decision.quality == 60
+    assert Weights("9-1-5-x3", None).for_animation(lossy)[1] == 3
+
+
+def test_why_an_animated_picture_has_no_weights_names_it(tmp_path):
+    lossless = animated(tmp_path / "b.webp", clean_picture(), lossless=True)
+    with pytest.raises(UserError, match=r"b\.webp: scale 1 restores compressed pictures"):
+        Weights(None, 1).for_animation(lossless)
+    whole = lossless.read_bytes()
+    lossless.write_bytes(whole[: len(whole) // 4])
+    with pytest.raises(UserError, match=r"b\.webp: damaged \("):
+        Weights(None, 2).for_animation(lossless)
