@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 
 from npsrcnn.errors import UserError, describe
 from npsrcnn.runtime.files import quoted
+from npsrcnn.video.opening import open_clip
 from npsrcnn.video.quantizers import read_quantizer
 
 RAW = {"h264", "hevc", "m4v", "mpegvideo", "obu", "vvc", "avs2", "avs3"}
@@ -125,30 +126,6 @@ class Clip:
     has_dolby_vision: bool
     has_dynamic_hdr: bool
     companions: tuple[Companion, ...]
-
-
-def open_clip(path: Path) -> InputContainer:
-    """Open a file; times that it leaves out are made up from the order of its packets.
-
-    Raises
-    ------
-    UserError, OSError
-        Not a clip, damaged, missing; in one line.
-    """
-    try:
-        return av.open(str(path), options={"fflags": "+genpts"})
-    except av.error.FFmpegError as error:
-        if isinstance(error, OSError):  # missing, forbidden
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise UserError(f"{path}: {_why_not(path)}") from error
-
-
-def video_stream(container: InputContainer, index: int) -> VideoStream:
-    """Return the stream of the picture, which decodes on all cores."""
-    stream = container.streams[index]
-    assert isinstance(stream, VideoStream)
-    stream.thread_type = "AUTO"
-    return stream
 
 
 def look_through(path: Path) -> Clip:
@@ -334,33 +311,8 @@ def _hdr_words(frame: VideoFrame) -> str:
 
 def _side_data(frame: VideoFrame) -> dict[Type, bytes]:
     """Return what lies beside the planes of a frame."""
-    found = cast(SideDataContainer, frame.side_data)
+    try:
+        found = cast(SideDataContainer, frame.side_data)
+    except ValueError:  # of a kind that PyAV knows no name of, as EXIF: then it shows nothing
+        return {}
     return {found[i].type: bytes(found[i]) for i in range(len(found))}
-
-
-def _why_not(path: Path) -> str:
-    """Say why a file cannot be opened: MP4 and MOV without their index are the commonest case."""
-    with open(path, "rb") as file:
-        head = file.read(12)
-        if not head:
-            return "empty (0 bytes)"
-        if head[4:8] != b"ftyp":
-            return "not a clip, or of an unknown format"
-        position, names = 0, set()
-        while len(head) >= 8:
-            size = int.from_bytes(head[:4], "big")
-            names.add(head[4:8])
-            if size == 1:  # a long one, in 64 bits
-                size = int.from_bytes(file.read(4) if len(head) < 12 else head[8:12], "big") << 32
-                size += int.from_bytes(file.read(4), "big")
-            if size < 8:
-                break
-            position += size
-            file.seek(position)
-            head = file.read(12)
-    if b"moov" in names:
-        return "damaged: it cannot be opened"
-    return (
-        "has no index (moov): the recording was cut off, or the copy; copy it again, or let a "
-        "tool such as untrunc rebuild it"
-    )

@@ -18,8 +18,8 @@ from av.video.stream import VideoStream
 
 from npsrcnn.errors import UserError
 from npsrcnn.runtime.files import replace
-from npsrcnn.video.clips import open_clip, video_stream
 from npsrcnn.video.encoders import add_video
+from npsrcnn.video.opening import open_clip, video_stream
 from npsrcnn.video.plan import Plan
 from npsrcnn.video.segments import Done, Parts, told_of
 
@@ -59,7 +59,9 @@ def join(plan: Plan) -> int:
     if not any(segment.frames for segment in done):
         raise UserError(f"{plan.clip.path}: no frame could be decoded")
     with told_of(joined), open_clip(plan.clip.path) as source:
-        with av.open(str(joined), "w", format=plan.container, options=_options(source)) as out:
+        with av.open(
+            str(joined.absolute()), "w", format=plan.container, options=_options(source)
+        ) as out:
             _write(plan, parts, done, source, out)
         with open(joined, "rb+") as file:
             os.fsync(file.fileno())

@@ -22,7 +22,7 @@ from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.resize import Resizer
 from npsrcnn.runtime.files import quoted
 from npsrcnn.version import __version__
-from npsrcnn.video.clips import OWN_CLOCK, Clip, open_clip, video_stream
+from npsrcnn.video.clips import OWN_CLOCK, Clip
 from npsrcnn.video.encoders import (
     CODECS,
     Encoding,
@@ -35,6 +35,7 @@ from npsrcnn.video.encoders import (
 )
 from npsrcnn.video.enlarging import SIDE
 from npsrcnn.video.kinds import container_of
+from npsrcnn.video.opening import open_clip, video_stream
 from npsrcnn.video.planes import has_half_planes, planar
 
 SEGMENT_FRAMES = 240

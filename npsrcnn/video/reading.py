@@ -12,7 +12,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from npsrcnn.errors import UserError
-from npsrcnn.video.clips import Clip, open_clip, video_stream
+from npsrcnn.video.clips import Clip
+from npsrcnn.video.opening import open_clip, video_stream
 
 FRAMES_BEFORE = 2  # of the first one, that a deinterlacer wants to see
 DEINTERLACER = "mode=send_frame:deint=interlaced"  # a frame for each, and progressive ones as is

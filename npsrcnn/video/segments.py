@@ -175,7 +175,7 @@ def _write_segment(
     with (
         write_atomically(path) as temporary,
         told_of(path),
-        av.open(str(temporary), "w", format="matroska") as out,
+        av.open(str(temporary.absolute()), "w", format="matroska") as out,
     ):
         stream = add_video(out, parts.plan.encoding)
 

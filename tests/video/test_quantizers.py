@@ -7,7 +7,8 @@ import math
 import pytest
 from moving import make_clip
 
-from npsrcnn.video.clips import look_through, open_clip
+from npsrcnn.video.clips import look_through
+from npsrcnn.video.opening import open_clip
 from npsrcnn.video.quantizers import OFFSETS, quantizer_of_index, read_quantizer
 
 av = pytest.importorskip("av", reason="needs the extra video")
