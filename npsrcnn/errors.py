@@ -33,6 +33,7 @@ def describe(error: BaseException) -> str:
         advice = {
             errno.ENOSPC: "; free some space, or write elsewhere",
             errno.EACCES: "; choose a place you may read and write",
+            errno.ENAMETOOLONG: "; choose a shorter one",
             errno.EROFS: "; choose a folder that can be written to",
         }.get(error.errno, "")
         return f"{place}{os.strerror(error.errno)}{advice}"

@@ -21,6 +21,7 @@ from npsrcnn.errors import UserError
 HELD = {5, 32}  # Windows: access denied, sharing violation
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between tries; scanners take less than one
 LONGEST = 100  # bytes of a name that its temporary file repeats; file systems take 255 in all
+LONGEST_BESIDE = 255 - len(".journal")  # that a file beside another repeats, before its ending
 
 _umask_lock = threading.Lock()
 
@@ -134,6 +135,11 @@ def quoted(path: str | Path) -> str:
     return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
+def beside(path: Path, ending: str) -> Path:
+    """Return the path of a file that belongs to another: its name, short enough, and an ending."""
+    return path.with_name(_short(path.name, LONGEST_BESIDE) + ending)
+
+
 def check_writable(path: str | Path) -> None:
     """Raise, before long work and not after it, if a file cannot be written.
 
@@ -161,13 +167,13 @@ def _create_beside(path: Path) -> Path:
     return Path(name)
 
 
-def _short(stem: str) -> str:
-    """Return a name of at most LONGEST bytes, for a long one its beginning and its hash."""
+def _short(stem: str, longest: int = LONGEST) -> str:
+    """Return a name of at most so many bytes, for a long one its beginning and its hash."""
     encoded = os.fsencode(stem)
-    if len(encoded) <= LONGEST:
+    if len(encoded) <= longest:
         return stem
     digest = hashlib.blake2b(encoded, digest_size=8).hexdigest()
-    return encoded[: LONGEST - 17].decode(errors="ignore") + f"-{digest}"
+    return encoded[: longest - 17].decode(errors="ignore") + f"-{digest}"
 
 
 def _for_path(error: OSError, path: Path) -> OSError:

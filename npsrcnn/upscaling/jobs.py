@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -132,7 +133,7 @@ def plan_jobs(
         jobs = _without_results(jobs)
     jobs = _without_doubtful_fallbacks(jobs)
     _check_outputs(jobs)
-    return _with_folders(jobs, found, output), found
+    return _with_names(_with_folders(jobs, found, output), found), found
 
 
 def _name_results(
@@ -219,10 +220,33 @@ def _error_of_folder(job: Job) -> OSError | None:
     try:
         if job.target.parent != job.source.parent:
             job.target.parent.mkdir(parents=True, exist_ok=True)
-        # A target that is a folder is that picture's fault alone, and a source that is missing or
-        # forbidden says so when it is read.
-        if os.access(job.source, os.R_OK) and not job.target.is_dir():
+        # A target that is a folder, or has too long a name, is that picture's fault alone, and a
+        # source that is missing or forbidden says so when it is read.
+        if not os.access(job.source, os.R_OK) or _error_of_name(job.target):
+            return None
+        if not job.target.is_dir():
             check_writable(job.target)
     except OSError as error:
         return error
+    return None
+
+
+def _with_names(jobs: Sequence[Job], found: Found) -> list[Job]:
+    """Leave out jobs whose results would have longer names than files can have."""
+    kept = []
+    for job in jobs:
+        errors = [error for path, _ in job.outputs(job.target) if (error := _error_of_name(path))]
+        if errors:
+            found.failures.append(Failed(job.source, errors[0]))
+        else:
+            kept.append(job)
+    return kept
+
+
+def _error_of_name(path: Path) -> OSError | None:
+    """Return the error that the system raises for a path because it is too long, if it does."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error if error.errno == errno.ENAMETOOLONG else None
     return None

@@ -31,7 +31,7 @@ from npsrcnn.images.tiff_pages import TiffPages
 from npsrcnn.images.upright import UprightReader
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.values import IN_NETWORK, Values
-from npsrcnn.runtime.files import replace
+from npsrcnn.runtime.files import beside, replace
 from npsrcnn.runtime.threads import wait_for_any, with_check
 from npsrcnn.upscaling.enlarger import Enlarger, Window
 from npsrcnn.upscaling.sizes import Fit, Size, fit
@@ -249,7 +249,7 @@ class Journal:
     """
 
     def __init__(self, target: Path) -> None:
-        self.path, self.part = (target.with_name(target.name + end) for end in (JOURNAL, PART))
+        self.path, self.part = (beside(target, ending) for ending in (JOURNAL, PART))
         self.sizes: list[list[int]] = []
 
     def exists(self) -> bool:

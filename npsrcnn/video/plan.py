@@ -20,7 +20,7 @@ from av.stream import Stream
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.resize import Resizer
-from npsrcnn.runtime.files import quoted
+from npsrcnn.runtime.files import beside, quoted
 from npsrcnn.version import __version__
 from npsrcnn.video.clips import OWN_CLOCK, Clip
 from npsrcnn.video.encoders import (
@@ -125,7 +125,7 @@ class Plan:
     @property
     def parts(self) -> Path:
         """The folder of the segments, beside the target."""
-        return self.target.with_name(f"{self.target.name}.parts")
+        return beside(self.target, ".parts")
 
     @property
     def segments(self) -> int:

@@ -18,6 +18,7 @@ from npsrcnn.errors import UserError
 from npsrcnn.runtime import files
 from npsrcnn.runtime.files import (
     PAUSES,
+    beside,
     check_writable,
     expand_pattern,
     identity,
@@ -263,9 +264,18 @@ def test_a_link_is_followed(tmp_path):
     assert [path.name for path in (tmp_path / "far").iterdir()] == ["a.png"]
 
 
+def test_names_of_files_beside_others_are_short_enough_and_their_own(tmp_path):
+    assert beside(tmp_path / "a.tif", ".journal") == tmp_path / "a.tif.journal"
+    long = [tmp_path / f"{'a' * 250}{end}.tif" for end in "bc"]
+    names = {beside(path, ending) for path in long for ending in (".part", ".journal")}
+    assert len(names) == 4
+    for path in (*long, *names):
+        path.touch()
+
+
 @pytest.mark.parametrize("letter", ["a", "\u00e4"])
 def test_the_longest_names_can_be_written(letter, tmp_path):
-    path = tmp_path / (letter * (240 // len(letter.encode())) + ".png")
+    path = tmp_path / (letter * (251 // len(letter.encode())) + ".png")
     with write_atomically(path) as temporary:
         temporary.write_bytes(b"x")
         left = temporary.with_name(temporary.name)

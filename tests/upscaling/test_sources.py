@@ -98,6 +98,21 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_work(holidays):
     assert not jobs and "Permission denied" in found.failures[0].message
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows counts the whole path")
+@pytest.mark.parametrize("also_bicubic", [False, True])
+def test_results_of_too_long_names_are_said_before_the_work_and_others_go_on(
+    holidays, also_bicubic
+):
+    path = holidays / ("a" * (243 if also_bicubic else 249) + ".jpg")
+    (holidays / "a.jpg").rename(path)
+    jobs, found = plan_jobs([holidays], suffix="_x2", also_bicubic=also_bicubic)
+    assert [job.source.name for job in jobs] == ["b.jfif"]
+    (failure,) = found.failures
+    assert failure.source == path and failure.message.endswith("too long; choose a shorter one")
+    jobs, found = plan_jobs([path], holidays / "short.jpg", suffix="")
+    assert [job.source for job in jobs] == [path] and not found.failures
+
+
 def test_a_folder_that_is_a_file_is_said_before_the_work(holidays):
     (holidays.parent / "holidays_x2").write_text("in the way")
     jobs, found = plan_jobs([holidays, holidays / "day2" / "d.jpg"], suffix="_x2")

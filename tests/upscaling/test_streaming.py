@@ -184,6 +184,16 @@ def test_resumed_it_is_the_same_file(begun, tmp_path):
     assert run("c.tif", resume=True) == whole  # nothing to resume: from the start
 
 
+def test_resumed_where_the_name_is_as_long_as_can_be(begun, tmp_path):
+    run, whole = begun
+    name = f"{'a' * 251}.tif"
+    with pytest.raises(Died):
+        run(name, compute=dies_after(6))
+    assert run(name, resume=True) == whole
+    assert {path.suffix for path in tmp_path.iterdir()} == {".tif", ".journal", ".part"}
+    assert len(list(tmp_path.glob("a" * 200 + "*"))) == 1  # the others are b.tif's
+
+
 def test_resumed_twice_where_a_newline_is_two_bytes(begun, tmp_path, monkeypatch):
     run, whole = begun
 
