@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import difflib
 import gc
 import io
 import json
@@ -39,6 +40,10 @@ class _Parser(argparse.ArgumentParser):
     """Raises UsageError instead of printing the whole usage before the one line that matters."""
 
     def error(self, message: str) -> NoReturn:
+        if unknown := re.match("unrecognized arguments: (--[^ =]+)", message):
+            options = self._option_string_actions
+            for meant in difflib.get_close_matches(unknown[1], options, n=1, cutoff=0.75):
+                message += f"; {meant}?"
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 

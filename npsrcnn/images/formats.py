@@ -95,6 +95,7 @@ READABLE += ["GIF", "MPO", "DIB", "ICO", "PCX", "PSD", "QOI", "SGI"]  # no EPS, 
 WRITABLE = {suffix for suffix, format in FORMATS.items() if format.is_here()}
 WRITABLE |= {alias for alias, suffix in ALIASES.items() if suffix in WRITABLE}
 SUFFIXES = WRITABLE | READ_ONLY
+IN_EXTRA = {*FORMATS, *ALIASES} - WRITABLE  # suffixes of formats whose packages are missing
 DAMAGE = (*DAMAGED, OSError)
 """What decoders raise when a file is damaged."""
 

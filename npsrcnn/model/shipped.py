@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import math
 import re
@@ -196,14 +197,16 @@ def path_of(name: str) -> Path:
     Raises
     ------
     UserError
-        There are none; says which there are.
+        There are none; says which are named alike.
     """
     path = FOLDER / f"{name}.npz"
     if path.parent == FOLDER and path.exists():
         return path
-    names = [model.name for model in models()]
-    there_are = f"the models that ship are {', '.join(names)}" if names else "none ship"
-    raise UserError(f"no file and no model {name!r}: {there_are}; {HOW_TO_TRAIN}")
+    alike = difflib.get_close_matches(name, [model.name for model in models()])
+    meant = f" ({', '.join(alike)}?)" if alike else ""
+    raise UserError(
+        f"no file and no model {name!r}{meant}: `npsrcnn models` lists what ships, {HOW_TO_TRAIN}"
+    )
 
 
 def best_for(
@@ -264,7 +267,7 @@ def chain_for(scale: float, quality: float | None = None, fast: bool = False) ->
         No weights ship, or ``scale`` is below 1, or it is 1 and there is nothing to restore.
     """
     if not 1 <= scale < math.inf:
-        raise UserError(f"scale {scale:g}: to enlarge, it is a number above 1")
+        raise UserError(f"scale {scale:g}: to enlarge, it is at least 1")
     restorers = [m for m in _restoring_y(fast) if m.scale == 1]
     if scale == 1 and (quality is None or not _is_worth_restoring(quality, restorers)):
         was = "not compressed" if quality is None else f"compressed at quality {quality:.0f} only"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from npsrcnn import images
 from npsrcnn.errors import UserError
+from npsrcnn.images.formats import EXTRA, IN_EXTRA
 from npsrcnn.runtime.files import quoted
 from npsrcnn.upscaling.outcomes import Failed
 
@@ -53,14 +54,17 @@ class Found:
                 f"{len(self.clips)} left out, clips, which are named by themselves (npsrcnn upscale"
                 f" {self._first_clips()}): {_names([path.name for path in self.clips])}"
             )
+        there = [path for path in self.left_out if path.exists()]
+        in_extra = [path for path in there if path.suffix.lower() in IN_EXTRA]
         for what, paths in (
-            ("left out, no pictures by their suffix", [p for p in self.left_out if p.exists()]),
-            ("left out, links that lead nowhere", [p for p in self.left_out if not p.exists()]),
+            (f"left out, {EXTRA}", in_extra),
+            ("left out by their suffix", [p for p in there if p not in in_extra]),
+            ("left out, links that lead nowhere", [p for p in self.left_out if p not in there]),
             (
-                "subfolders left out, which -r takes",
+                "left out, folders within, which -r takes",
                 [p for p in self.subfolders if p not in links],
             ),
-            ("links to folders left out", links),
+            ("left out, links to folders", links),
         ):
             if paths:
                 yield f"{len(paths)} {what}: {_names([path.name for path in paths])}"

@@ -79,7 +79,7 @@ def test_clips_in_a_folder_are_named_with_what_to_do(folder, capsys):
     assert lines[:2] == [
         "2 left out, clips, which are named by themselves "
         f"(npsrcnn upscale {quoted(alike)}): a.MOV, b.mp4",
-        "1 left out, no pictures by their suffix: notes.txt",
+        "1 left out by their suffix: notes.txt",
     ]
     left_out = [Path(path).name for path in json.loads((folder / "r.json").read_text())["left_out"]]
     assert left_out == ["a.MOV", "b.mp4", "notes.txt"]

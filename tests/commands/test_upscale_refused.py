@@ -27,7 +27,8 @@ def test_wrong_calls(photo, model, refusal, tmp_path):
     namesake = tmp_path / "other" / photo.name
     wrong = {
         "the following arguments are required: IN": [],
-        "unrecognized arguments: --sharpen": [*one, "--sharpen"],
+        "unrecognized arguments: --sharpen (see": [*one, "--sharpen"],
+        "unrecognized arguments: --skale=3; --scale? (see": [*one, "--skale=3"],
         "'0' is not a number above 0": [*one, "--scale", "0"],
         "'big' is not a number above 0": [*one, "--scale", "big"],
         "'0' is not a whole number of at least 1": [*one, "--threads", "0"],

@@ -15,7 +15,7 @@ from npsrcnn.errors import UserError
 def test_load_by_name(weights):
     net = npsrcnn.load("9-1-5-x2")
     assert net.scale == 2
-    with pytest.raises(UserError, match=r"no model '9-1-5-x7'.*9-1-5-x2, 9-1-5-x3.*train"):
+    with pytest.raises(UserError, match=r"'9-1-5-x7' \(9-1-5-x3, 9-1-5-x2.*\?\): .*models.*train"):
         npsrcnn.load("9-1-5-x7")
     for outside in ("../weights/9-1-5-x2", "", "/9-1-5-x2", "a\nb"):
         with pytest.raises(UserError):

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from npsrcnn import images
 from npsrcnn.errors import UsageError
 from npsrcnn.runtime.files import expand_pattern
+from npsrcnn.upscaling import sources
 from npsrcnn.upscaling.jobs import chosen_format, plan_jobs
 from npsrcnn.upscaling.sources import find_pictures
 
@@ -33,9 +35,18 @@ def test_a_folder_without_r_says_what_it_leaves_out(holidays):
     folder = holidays.with_name("holidays_x2")
     assert found.pictures == [(holidays / name, folder) for name in ("a.jpg", "b.jfif")]
     assert list(found.lines()) == [
-        "2 left out, no pictures by their suffix: c.qoi, e.psd",
-        "1 subfolders left out, which -r takes: day2",
+        "2 left out by their suffix: c.qoi, e.psd",
+        "1 left out, folders within, which -r takes: day2",
     ]
+
+
+def test_pictures_that_take_a_package_are_left_out_with_its_name(holidays, monkeypatch):
+    monkeypatch.setattr(sources, "IN_EXTRA", {".heic"})
+    monkeypatch.setattr(images, "SUFFIXES", images.SUFFIXES - {".heic"})
+    (holidays / "phone.HEIC").write_bytes(b"x")
+    first, *others = find_pictures([holidays], None, "_x2").lines()
+    assert first.startswith("1 left out, which takes a package more: pip install ")
+    assert first.endswith('[formats]": phone.HEIC') and len(others) == 2
 
 
 @pytest.mark.parametrize("output", [None, "out"])
@@ -63,7 +74,7 @@ def test_links_to_folders_are_no_endless_trees(holidays):
     assert len(found.pictures) == 4
     assert list(found.lines())[1:] == [
         "1 left out, links that lead nowhere: broken.png",
-        "1 links to folders left out: again",
+        "1 left out, links to folders: again",
     ]
 
 

@@ -64,7 +64,7 @@ def test_colour_networks_are_for_their_scale_only(weights):
 
 @pytest.mark.parametrize("scale", [1, 0.5, -2, math.nan, math.inf])
 def test_no_steps_lead_to_scales_that_do_not_enlarge(scale, weights):
-    with pytest.raises(UserError, match="larger scale" if scale == 1 else "above 1"):
+    with pytest.raises(UserError, match="larger scale" if scale == 1 else "at least 1"):
         chain_for(scale)
 
 
