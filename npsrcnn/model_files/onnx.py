@@ -20,6 +20,7 @@ from npsrcnn.version import __version__
 
 OPSET = 13  # since 2020
 IR_VERSION = 7  # the file format of that opset's release
+FLOATS = (1, 10, 11)  # ONNX's numbers of float, float16 and double
 PLAIN = {"strides": [1, 1], "dilations": [1, 1], "group": 1}  # of a convolution, where it says so
 
 
@@ -93,7 +94,7 @@ def read(path: Path) -> tuple[Layers, Facts]:
         _load_beside(list(tensors.values()), path.parent)
         arrays = {name: _array(tensor) for name, tensor in tensors.items()}
         for node in model.graph.node:
-            if node.op_type == "Identity" and node.input[0] in arrays:
+            if _changes_nothing(node) and node.input[0] in arrays:
                 arrays[node.output[0]] = arrays[node.input[0]]
         layers, paddings = _follow(model.graph, arrays)
         facts: Facts = {"padding": "replicate" if "edge" in paddings else "zeros"}
@@ -179,7 +180,7 @@ def _follow(graph: Any, arrays: dict[str, np.ndarray]) -> tuple[Layers, set[str]
             constant = settings.get("mode", "constant") == "constant"
             paddings.add("zeros" if constant else "edge")  # reflected edges are closest to that
             _check_pads(node, settings.get("pads") or arrays[node.input[1]].tolist())
-        elif node.op_type not in ("Identity", "Dropout"):
+        elif not _changes_nothing(node):
             raise UserError(f"has a {node.op_type[:40]}: an SRCNN is convolutions and ReLUs alone")
     if value != graph.output[0].name or not layers or active:
         raise UserError("does not end with a convolution, as an SRCNN does")
@@ -187,6 +188,13 @@ def _follow(graph: Any, arrays: dict[str, np.ndarray]) -> tuple[Layers, set[str]
         if w.dtype.kind != "f" or b.dtype.kind != "f":
             raise UserError(f"has weights of {w.dtype} and {b.dtype}, not of real numbers")
     return layers, paddings or {"edge"}  # unpadded, as the authors': edges stay closest to that
+
+
+def _changes_nothing(node: Any) -> bool:
+    """Return whether a node gives what it takes, but for the rounding of half precision."""
+    if node.op_type == "Cast":
+        return any(attribute.name == "to" and attribute.i in FLOATS for attribute in node.attribute)
+    return node.op_type in ("Identity", "Dropout")
 
 
 def _setting(attribute: Any) -> Any:

@@ -224,6 +224,46 @@ def test_onnx_of_others_is_read(rng, tmp_path):
     same = ("Identity", "w2", "w3", {})
     arrays = onnx_of(path, [same, CONV1, RELU, ("Conv", "r w3", "y", {})], rng)
     np.testing.assert_array_equal(load(path).layers[1][0], arrays["w2"])
+    cast = ("Cast", "w2", "w3", {"to": 11})
+    arrays = onnx_of(path, [cast, CONV1, RELU, ("Conv", "r w3", "y", {})], rng)
+    np.testing.assert_array_equal(load(path).layers[1][0], arrays["w2"])
+
+
+@pytest.mark.parametrize("padding", ["replicate", "zeros"])
+def test_onnx_of_half_precision_is_read(padding, rng, tmp_path):
+    """As onnxconverter-common's float16 writes it, of which images stay float32."""
+    onnx = pytest.importorskip("onnx")
+    net = asymmetric(rng)
+    net.padding = padding
+    net.save(tmp_path / "net.onnx")
+    graph = (model := onnx.load(tmp_path / "net.onnx")).graph
+    halves = {}
+    for tensor in graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            array = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+            halves[tensor.name] = array
+    first, last = graph.node[0], graph.node[-1]
+    first.input[0], last.output[0] = "half image", "half restored"
+    into = onnx.helper.make_node("Cast", ["image"], ["half image"], to=onnx.TensorProto.FLOAT16)
+    out = onnx.helper.make_node("Cast", ["half restored"], ["restored"], to=onnx.TensorProto.FLOAT)
+    nodes = [into, *graph.node, out]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, tmp_path / "half.onnx")
+    read = load(tmp_path / "half.onnx")
+    assert read.padding == padding
+    for i, (w, b) in enumerate(read.layers, 1):
+        np.testing.assert_array_equal(w, halves[f"w{i}"])
+        np.testing.assert_array_equal(b, halves[f"b{i}"])
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(tmp_path / "half.onnx", providers=["CPUExecutionProvider"])
+    x = rng.random((1, 1, 17, 12), np.float32)
+    (y,) = session.run(None, {"image": x})
+    expected = read.forward(x)
+    # Maps of each layer are rounded to 11 bits, of the largest value.
+    np.testing.assert_allclose(y, expected, rtol=0, atol=4 * 2**-11 * np.abs(expected).max())
 
 
 def test_onnx_whose_weights_lie_in_a_file_beside(rng, tmp_path):
@@ -293,6 +333,11 @@ def test_the_files_beside_count_together(rng, tmp_path, monkeypatch):
         (
             [CONV1, RELU, ("Conv", "r w2", "s", {}), ("Add", "s x", "y", {})],
             "2 nodes take|has a Add",
+        ),
+        ([("Cast", "x", "c", {"to": 7}), ("Conv", "c w1 b1", "a", {}), RELU, CONV2], "has a Cast"),
+        (
+            [("Cast", "w2", "other", {"to": 7}), CONV1, RELU, ("Conv", "r other", "y", {})],
+            "'other' is computed",
         ),
         ([CONV1, RELU, ("Conv", "r other", "y", {})], "'other' is computed: weights are to be"),
         ([CONV1, ("Relu", "a", "y", {})], "does not end with a convolution"),
