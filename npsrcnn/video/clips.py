@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -38,6 +38,7 @@ ALPHA_BESIDE = {"vp8", "vp9"}
 """Codecs whose alpha lies beside the picture, where only libvpx's decoders look."""
 MOST_QUANTIZERS = 20  # key frames whose headers are read
 LOOK_SECONDS = 1  # between two key frames that are decoded
+LEAST_CUT_OFF = 1  # second: headers are not more exact
 FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 MASTERING_RATIONALS = 10  # of AVMasteringDisplayMetadata: R, G, B, white (x, y), least, most
 
@@ -68,6 +69,7 @@ class Look:
     pixel_format: str
     interlaced: bool
     full_range: bool
+    sample_aspect: Fraction  # 1 where it is not known
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Clip:
         As "prores" and "HQ".
     first : Look
     changes : float or None
-        The second at which size, format or range is another than that of ``first``.
+        The second at which size, format, range or sample aspect is another than that of ``first``.
     interlaced : bool
         In any place that was looked at.
     pts : tuple of int
@@ -94,6 +96,8 @@ class Clip:
         In seconds; in frames a second; seconds at which the file begins.
     seconds : Fraction
         How long the picture lasts.
+    cut_off : float
+        Seconds that the file's header says there were after its end; 0 if it is less than one.
     data_bytes : int
         Of the packets of the picture.
     hdr : str
@@ -119,6 +123,7 @@ class Clip:
     rate: Fraction
     start: Fraction
     seconds: Fraction
+    cut_off: float
     data_bytes: int
     hdr: str
     quantizer: float | None
@@ -145,8 +150,10 @@ def look_through(path: Path) -> Clip:
             )
         try:
             found = _Findings(stream)
-            for packet in container.demux(stream):
-                found.take(packet)
+            for packet in container.demux():
+                found.end = max(found.end, _end(packet))
+                if packet.stream.index == stream.index:  # of the last ones stream_index is 0
+                    found.take(cast("av.Packet[VideoStream]", packet))
         except av.error.FFmpegError as error:
             raise UserError(f"{path}: cannot be read ({describe(error)})") from error
         if found.timeless:
@@ -154,6 +161,11 @@ def look_through(path: Path) -> Clip:
                 f"{path}: {found.timeless} packets of the picture have no time: repair it first "
                 f"(ffmpeg -fflags +genpts -i {quoted(path.name)} -c copy "
                 f"{quoted(f'{path.stem}_times.mkv')})"
+            )
+        if found.back_at is not None:
+            raise UserError(
+                f"{path}: its clock goes back at {found.back_at:.2f} s: repair it first "
+                f"(ffmpeg -i {quoted(path.name)} -c copy {quoted(f'{path.stem}_times.mkv')})"
             )
         if not found.looks:
             raise UserError(f"{path}: no frame of stream {stream.index} can be decoded")
@@ -173,9 +185,11 @@ class _Findings:
         self.has_dolby_vision = stream.codec_tag.lower() in DOLBY_VISION_TAGS
         self.has_dynamic_hdr = False
         self.quantizers: list[float] = []
+        self.end = 0.0
+        self.back_at: float | None = None
         if stream.codec_context.codec.canonical_name == "h264":
             stream.codec_context.options = {"export_side_data": "venc_params"}
-        self._latest = self._next_look = float("-inf")
+        self._latest = self._latest_dts = self._next_look = float("-inf")
 
     def take(self, packet: av.Packet[VideoStream]) -> None:
         """Note a packet; decode it if it is time to look."""
@@ -187,6 +201,7 @@ class _Findings:
         if packet.pts is None:
             self.timeless += 1
             return
+        before = self._latest
         self.pts.append(packet.pts)
         self.data_bytes += packet.size
         if packet.pts >= self._latest:
@@ -195,6 +210,11 @@ class _Findings:
         if self.stream.codec_context.codec.canonical_name in ALPHA_BESIDE:
             self.has_alpha |= packet.has_sidedata("matroska_block_additional")
         time = float(packet.pts * packet.time_base)
+        if packet.dts is not None:
+            # A frame is shown after all that were decoded before a key frame that is before it
+            if packet.is_keyframe and packet.pts < before and packet.dts < self._latest_dts:
+                self.back_at = self.back_at or before * float(packet.time_base)
+            self._latest_dts = packet.dts
         if packet.is_keyframe and time >= self._next_look:
             self._next_look = time + LOOK_SECONDS
             if len(self.quantizers) < MOST_QUANTIZERS:
@@ -216,24 +236,31 @@ class _Findings:
                 self.quantizers.append(float(cast(VideoEncParams, told).qp_map().mean()))
             self.has_dolby_vision |= not kinds.isdisjoint(DOLBY_VISION_DATA)
             self.has_dynamic_hdr |= Type.DYNAMIC_HDR_PLUS in kinds
-            self.looks.append((frame.time, look_at(frame)))
+            aspect = Fraction(self.stream.codec_context.sample_aspect_ratio or 1)
+            self.looks.append((frame.time, _look_at(frame, aspect)))
 
 
-def look_at(frame: VideoFrame) -> Look:
-    """Return what must not change, of a frame."""
+def _end(packet: av.Packet[Stream]) -> float:
+    """Return the second at which what a packet holds is over."""
+    if packet.pts is None or packet.size == 0:
+        return 0.0
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
+
+
+def _look_at(frame: VideoFrame, sample_aspect: Fraction) -> Look:
     full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
-    return Look((frame.width, frame.height), frame.format.name, frame.interlaced_frame, full)
+    size = frame.width, frame.height
+    return Look(size, frame.format.name, frame.interlaced_frame, full, sample_aspect)
 
 
 def _clip(path: Path, container: InputContainer, stream: VideoStream, found: _Findings) -> Clip:
     assert found.first is not None and stream.time_base is not None
     first = found.looks[0][1]
     changes = (
-        time
-        for time, look in found.looks
-        if (look.size, look.pixel_format, look.full_range)
-        != (first.size, first.pixel_format, first.full_range)
+        time for time, look in found.looks if replace(look, interlaced=first.interlaced) != first
     )
+    start = Fraction(container.start_time or 0, av.time_base)
+    cut_off = (container.duration or 0) / av.time_base + min(0.0, float(start)) - found.end
     pts = tuple(sorted(found.pts))
     if len(set(pts)) < len(pts):
         twice = next(a for a, b in itertools.pairwise(pts) if a == b)
@@ -254,8 +281,9 @@ def _clip(path: Path, container: InputContainer, stream: VideoStream, found: _Fi
         pts=pts,
         time_base=stream.time_base,
         rate=Fraction(stream.guessed_rate or stream.average_rate or 25),
-        start=Fraction(container.start_time or 0, av.time_base),
+        start=start,
         seconds=(pts[-1] - pts[0] + found.last_duration) * stream.time_base,
+        cut_off=cut_off if cut_off > LEAST_CUT_OFF else 0.0,
         data_bytes=found.data_bytes,
         hdr=_hdr_words(found.first),
         quantizer=float(np.mean(found.quantizers)) if found.quantizers else None,
@@ -284,6 +312,8 @@ def _companions(container: InputContainer, picture: Stream) -> Iterator[Companio
             continue
         if stream.type == "data" and stream.discard == Discard.all:
             continue  # the chapters, as QuickTime has them once more
+        if stream.type == "data" and "timecode" in stream.metadata:
+            continue  # a tag of the picture too, of which muxers make such a stream again
         kind = {"subtitle": "subtitles", "attachment": "attachments"}.get(stream.type, stream.type)
         if stream.disposition & Disposition.attached_pic:
             kind = "cover"

@@ -51,6 +51,9 @@ CODECS = {
 ALIASES = {"x264": "h264", "x265": "hevc", "h265": "hevc", "svtav1": "av1", "prores_ks": "prores"}
 PRORES_PROFILES = ["Proxy", "LT", "Standard", "HQ", "4444", "XQ"]
 STAY_THEMSELVES = {"prores", "ffv1"}
+WIDER = {"yuv410p": "yuv420p", "yuv411p": "yuv422p", "yuv440p": "yuv444p"}
+WIDER |= {f"yuvj{name[3:]}": f"yuvj{wider[3:]}" for name, wider in WIDER.items()}
+"""Formats that few encoders take, as that of DV, and the next that hold as much of the colour."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ def pixel_format_for(name: str, source: str) -> str | None:
     same = planar(source)
     taken = {kind.name for kind in av.Codec(CODECS[name].encoder, "w").video_formats or ()}
     candidates = [same, (same or "").replace("yuvj", "yuv")]
+    candidates += [WIDER.get(kind or "") for kind in candidates]
     if name == "prores" and same is not None:
         alpha = "a" if same.startswith("yuva") else ""
         candidates.append(f"yuv{alpha}444p10le" if alpha or "444" in same else "yuv422p10le")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import av
 from av.stream import Stream
+from av.video.format import VideoFormat
 
 from npsrcnn.errors import UsageError, UserError
 from npsrcnn.model.network import SRCNN
@@ -35,8 +36,9 @@ from npsrcnn.video.encoders import (
 )
 from npsrcnn.video.enlarging import SIDE
 from npsrcnn.video.kinds import container_of
+from npsrcnn.video.notes import notes_on
 from npsrcnn.video.opening import open_clip, video_stream
-from npsrcnn.video.planes import has_half_planes, planar
+from npsrcnn.video.planes import bits_of, has_half_planes, planar
 
 SEGMENT_FRAMES = 240
 DROPPABLE = ("audio", "subtitles", "attachments", "cover", "video", "alpha", "dolby-vision")
@@ -196,10 +198,7 @@ def make_plan(
         offset = clip.start
     if len(pts) < len(clip.pts):
         offset = pts[0] * clip.time_base
-    if clip.has_dynamic_hdr:
-        notes.append("HDR10+ changes from scene to scene, and is lost; HDR10 is kept")
-    if clip.hdr and encoding.name != "hevc":
-        notes.append(f"{encoding.name} carries no mastering data of HDR10: hevc does")
+    notes += notes_on(clip, encoding)
     return Plan(
         clip=clip,
         target=target,
@@ -224,14 +223,17 @@ def _check_picture(clip: Clip, wishes: Wishes) -> None:
     stream = f"{path}: stream {clip.index}"
     if clip.changes is not None:
         raise UserError(
-            f"{stream} (video) changes its size, format or range at {clip.changes:.2f} s: cut it "
-            f"there (ffmpeg -i {quoted(path.name)} -c copy -t {clip.changes:.2f} "
-            f"{quoted(f'{path.stem}_1.mkv')})"
+            f"{stream} (video) changes its size, shape of pixels, format or range at "
+            f"{clip.changes:.2f} s: cut it there (ffmpeg -i {quoted(path.name)} -c copy "
+            f"-t {clip.changes:.2f} {quoted(f'{path.stem}_1.mkv')})"
         )
     if planar(first.pixel_format) is None:
+        kind = VideoFormat(first.pixel_format)
+        alpha = "a" if any(component.is_alpha for component in kind.components) else ""
+        bits = "10le" if bits_of(kind.name) > 8 else ""
         raise UserError(
-            f"{stream} (video) is {first.pixel_format}, and taken are Y'CbCr and grey: convert it "
-            f"(ffmpeg -i {quoted(path.name)} -pix_fmt yuv444p -c:v ffv1 -c:a copy "
+            f"{stream} (video) is {kind.name}, and taken are Y'CbCr and grey: convert it "
+            f"(ffmpeg -i {quoted(path.name)} -pix_fmt yuv{alpha}444p{bits} -c:v ffv1 -c:a copy "
             f"{quoted(f'{path.stem}.mkv')})"
         )
     if clip.interlaced and not wishes.deinterlace:
@@ -269,7 +271,11 @@ def _chosen_frames(clip: Clip, wishes: Wishes) -> tuple[tuple[int, ...], int | N
         stop = max(stop, first + 1)
     stop = total if stop is None else min(stop, total)
     if first >= stop:
-        raise UsageError(f"--frames {first}:{stop}: {clip.path} has {total} frames")
+        asked = ":".join("" if end is None else str(end) for end in wishes.frames or ())
+        raise UsageError(
+            f"--frames {asked}: {clip.path} has {total} frames, 0 to {total - 1}, and B must be "
+            "above A"
+        )
     return clip.pts[first:stop], clip.pts[stop] if stop < total else None
 
 

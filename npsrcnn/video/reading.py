@@ -121,6 +121,7 @@ def _pulled(graph: Graph, clip: Clip) -> Iterator[VideoFrame]:
         except (av.error.BlockingIOError, av.error.EOFError):
             return
         assert frame.time_base is not None
-        frame.pts = round(_time(frame) * frame.time_base / clip.time_base)
+        ticks = frame.time_base / clip.time_base
+        frame.pts, frame.duration = round(_time(frame) * ticks), round(frame.duration * ticks)
         frame.time_base = clip.time_base
         yield frame

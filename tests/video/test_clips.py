@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from moving import INTERLACED, STEP, TICK, av, make_clip
+from moving import INTERLACED, STEP, TICK, av, make_clip, make_frame
 from PIL import Image
 
 from npsrcnn.errors import UserError
@@ -86,6 +86,74 @@ def test_a_change_of_size_is_seen_and_when(tmp_path):
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     clip = look_through(path)
     assert clip.changes == pytest.approx(2, abs=0.2) and clip.first.size == (48, 32)
+
+
+def ts_pieces(folder, *starts, frames=12, **how):
+    """Pieces of transport streams one after the other, each with a clock of its own."""
+    found = []
+    for i, start in enumerate(starts):
+        pts = [start + 3600 * j for j in range(frames)]
+        kinds = {name: values[i] for name, values in how.items()}
+        piece = make_clip(folder / f"{i}.ts", pts=pts, time_base=Fraction(1, 90000),
+                          last_duration=3600, **kinds)  # fmt: skip
+        found.append(piece.read_bytes())
+    (folder / "all.ts").write_bytes(b"".join(found))
+    return folder / "all.ts"
+
+
+def test_a_change_of_the_shape_of_pixels_is_seen(tmp_path):
+    path = ts_pieces(tmp_path, 0, 180000, frames=50, sample_aspect=[Fraction(1), Fraction(4, 3)])
+    assert look_through(path).changes == pytest.approx(2, abs=0.2)
+    path = ts_pieces(tmp_path, 0, 180000, frames=50, sample_aspect=[None, Fraction(1)])
+    assert look_through(path).changes is None  # one that is not known is taken for 1
+
+
+@pytest.mark.parametrize("start", [900000, 900000 + 3600 * 6 + 1800])
+def test_a_clock_that_goes_back_is_seen(tmp_path, start):
+    """As where recordings were put one after the other by their bytes."""
+    path = ts_pieces(tmp_path, 900000, start)
+    with pytest.raises(UserError, match=r"back at 10\.44 s.*-i all\.ts -c copy all_times\.mkv"):
+        look_through(path)
+
+
+@pytest.mark.parametrize("open_gop", [0, 1])
+def test_a_clock_of_frames_that_are_reordered_does_not_go_back(tmp_path, open_gop):
+    options = {"g": "8", "bf": "3", "preset": "medium", "x264-params": f"open-gop={open_gop}"}
+    for name in ("a.ts", "a.mkv", "a.mp4"):
+        assert len(look_through(make_clip(tmp_path / name, 40, options=options)).pts) == 40
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_file_that_was_cut_off_says_how_much_is_missing(tmp_path, name):
+    whole = make_clip(tmp_path / name, 100, sound=1, options={"g": "10"})
+    assert look_through(whole).cut_off == 0
+    moved = tmp_path / f"moved_{name}"
+    with (
+        av.open(str(whole)) as source,
+        av.open(str(moved), "w", options={"movflags": "faststart"}) as out,
+    ):
+        copies = [out.add_stream_from_template(stream) for stream in source.streams]
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream_index]
+                out.mux(packet)
+    data = moved.read_bytes()
+    moved.write_bytes(data[: len(data) // 2])
+    clip = look_through(moved)
+    assert clip.cut_off == pytest.approx(4 - float(clip.seconds), abs=0.5) and clip.cut_off > 1
+
+
+def test_a_timecode_is_no_stream_that_is_lost(tmp_path):
+    with av.open(str(tmp_path / "a.mov"), "w") as out:
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        stream.metadata["timecode"] = "01:00:00:00"
+        frame = make_frame(0, (48, 32), "yuv420p")
+        frame.pts = 0
+        out.mux([*stream.encode(frame), *stream.encode(None)])
+    with av.open(str(tmp_path / "a.mov")) as made:
+        assert [stream.type for stream in made.streams] == ["video", "data"]
+    assert look_through(tmp_path / "a.mov").companions == ()
 
 
 def test_hdr10_in_the_words_of_x265(tmp_path):

@@ -59,3 +59,12 @@ def test_the_format_of_frames_stays_where_the_encoder_has_it():
     assert pixel_format_for("prores", "yuva444p12le") == "yuva444p10le"
     assert pixel_format_for("hevc", "p010le") == "yuv420p10le"
     assert pixel_format_for("h264", "yuv444p12le") is None
+
+
+def test_the_format_of_dv_becomes_the_next_that_holds_its_colour():
+    assert pixel_format_for("h264", "yuv411p") == "yuv422p"
+    assert pixel_format_for("h264", "yuvj411p") == "yuvj422p"
+    assert pixel_format_for("vp9", "yuvj411p") == "yuv422p"
+    assert pixel_format_for("h264", "yuv410p") == "yuv420p"
+    assert pixel_format_for("ffv1", "yuv411p") == "yuv411p"
+    assert pixel_format_for("av1", "yuv411p") is None  # it has 4:2:0 alone

@@ -214,6 +214,8 @@ def test_deinterlaced_frames_keep_their_times(tmp_path):
     target = enlarge(source, "b.mp4", deinterlace=True)
     assert times_of(target) == [i * STEP * TICK for i in range(12)]
     assert not any(frame.interlaced_frame for frame in frames_of(target))
+    with av.open(str(target)) as container:
+        assert container.duration == pytest.approx(480_000, abs=2000)  # to the last frame's end
 
 
 def test_decoding_times_rise_and_come_before_showing():

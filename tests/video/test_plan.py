@@ -24,6 +24,7 @@ def folder(tmp_path_factory):
     make_clip(folder / "odd.mkv", 3, size=(49, 33), codec="ffv1")
     make_clip(folder / "interlaced.mp4", 6, options=INTERLACED)
     make_clip(folder / "rgb.mov", 2, codec="png", pixel_format="rgb24")
+    make_clip(folder / "rgba64.mov", 2, codec="png", pixel_format="rgba64be")
     make_clip(
         folder / "a.ts",
         10,
@@ -52,6 +53,7 @@ def plan_of(folder, name, target, wishes=None, scale=2.0, **changes):
         ("odd.mkv", "o.mkv", {"codec": "hevc"}, {"size": (20, 20)}, "too small for x265"),
         ("interlaced.mp4", "o.mp4", {}, {}, r"stream 0 \(video\) is interlaced: give --d"),
         ("rgb.mov", "o.mkv", {}, {}, r"is rgb24, and taken are Y'CbCr and grey"),
+        ("rgba64.mov", "o.mkv", {}, {}, r"-pix_fmt yuva444p10le "),
         ("plain.mp4", "o.mp4", {}, {"changes": 1.5}, r"changes its size.* at 1\.50 s: cut it"),
         ("plain.mp4", "o.mp4", {}, {"has_alpha": True}, r"alpha channel .*--drop alpha"),
         ("plain.mp4", "o.mp4", {}, {"has_dolby_vision": True}, r"Dolby Vision.*--drop dolby-"),
@@ -106,8 +108,10 @@ def test_an_excerpt_by_frames_and_by_seconds(folder):
     assert len(plan.pts) == 10 and plan.pts[0] == 5 * STEP  # the middle of 20 frames
     whole = plan_of(folder, "plain.mp4", "o.mp4", Wishes(preview=Fraction(60)))
     assert not whole.excerpt
-    with pytest.raises(UsageError, match=r"--frames 30:20: .* has 20 frames"):
+    with pytest.raises(UsageError, match=r"--frames 30:: .* has 20 frames, 0 to 19"):
         plan_of(folder, "plain.mp4", "o.mp4", Wishes(frames=(30, None)))
+    with pytest.raises(UsageError, match=r"--frames 9:3: .*, and B must be above A"):
+        plan_of(folder, "plain.mp4", "o.mp4", Wishes(frames=(9, 3)))
 
 
 def test_only_a_clock_that_means_nothing_is_set_to_zero(folder):
