@@ -19,7 +19,7 @@ from tqdm import tqdm
 from npsrcnn.datasets.drawing import in_words
 from npsrcnn.datasets.protocols import Source
 from npsrcnn.errors import DataError, UserError, describe
-from npsrcnn.evaluation.protocol import EvaluationImage
+from npsrcnn.evaluation.protocol import EvaluationImage, input_name
 from npsrcnn.evaluation.scores import mean_psnr
 from npsrcnn.model.dead_maps import count_dead_maps
 from npsrcnn.runtime.files import quoted, write_atomically
@@ -158,7 +158,7 @@ class Run:
         tqdm.write(
             f"{_clock(row['seconds'])}  epoch {row['epoch']}  "
             f"{row['sub_images']:>9,} sub-images  loss {row['loss']:.4f}  "
-            f"PSNR {psnr:.2f} dB (bicubic {bicubic:.2f})"
+            f"PSNR {psnr:.2f} dB ({input_name(self.settings.scale)} {bicubic:.2f})"
         )
         found = {"psnr_validation": psnr, "psnr_bicubic_validation": bicubic}
         net.metadata.update(
@@ -196,7 +196,8 @@ class Run:
         settings, best = self.settings, folder / BEST
         return "\n".join(
             [
-                f"PSNR        {row['psnr_bicubic']:.2f} dB bicubic, {row['psnr']:.2f} dB now: "
+                f"PSNR        {row['psnr_bicubic']:.2f} dB {input_name(settings.scale)}, "
+                f"{row['psnr']:.2f} dB now: "
                 f"{row['psnr'] - row['psnr_bicubic']:+.2f} dB, on {len(self.images)} images"
                 + ("" if settings.eval or settings.hold_out else " of dead leaves"),
                 *self._dead_maps(),

@@ -34,7 +34,8 @@ class Length:
     def __str__(self) -> str:
         if self.epochs is not None:
             return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
-        return f"{self.minutes or DEFAULT_MINUTES:g} minutes"
+        minutes = self.minutes or DEFAULT_MINUTES
+        return f"{minutes:g} minute{'s' if minutes != 1 else ''}"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ def test_compressed_pictures_at_their_size_and_resumed_to_the_same_bits(
     assert run(folder, tmp_path / "straight", *options, "--epochs", 3) == 0
     assert "5-3 at x1" in (said := capsys.readouterr().out)
     assert f"sub-images of {folder.name}, JPEG of quality 20-40, recipe default" in said
+    assert " dB (JPEG " in said and " dB JPEG, " in said and "bicubic" not in said
     net = load(tmp_path / "straight" / "last.npz")
     assert (net.scale, net.n) == (1, (8,))
     assert (net.metadata["jpeg"], net.metadata["quality"]) == ([20, 40], 28)

@@ -43,6 +43,7 @@ def test_the_command_repeats_the_run(words):
 
 
 def test_the_command_names_data_without_its_place():
+    assert [str(Length(minutes=m)) for m in (1, 2.5)] == ["1 minute", "2.5 minutes"]
     command = settings_of(OPTIONS["data"]).command(Length(minutes=2.5))
     assert command == (
         "python -m npsrcnn.train --data t91 'here/a*.png' --eval set5 --hold-out 2 --minutes 2.5"
