@@ -90,7 +90,11 @@ class Progress:
 
     def write(self, line: str) -> None:
         """Print a line of its own."""
-        tqdm.write(line, file=self.stream)
+        if sys.stderr.isatty():
+            tqdm.write(line, file=self.stream)
+        else:  # where tqdm.write would show bars that are not due yet, and never clear them
+            self._clear_parts()
+            print(line, file=self.stream)
         self.stream.flush()
 
     def picture(self, job: Job, failed: bool) -> None:
@@ -118,6 +122,12 @@ class Progress:
                 )
             if job == self._shown:
                 self._parts.update(done - self._parts.n)
+
+    def _clear_parts(self) -> None:
+        with self._one:
+            bar = self._parts
+            if bar is not None and bar.last_print_t >= bar.start_t + (bar.delay or 0):
+                bar.clear()
 
     def _close_parts(self) -> None:
         with self._one:
