@@ -12,6 +12,7 @@ import struct
 import threading
 import weakref
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +20,7 @@ from npsrcnn.errors import UserError
 from npsrcnn.images import descriptions, ifd
 
 if TYPE_CHECKING:
-    from tifffile import TiffPage
+    from tifffile import TiffFrame, TiffPage
 
 HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little- and big-endian TIFF, and BigTIFF
 DAMAGED = (
@@ -78,7 +79,7 @@ class TiffPages:
             self._file = tifffile.TiffFile(source)
             self.close = weakref.finalize(self, self._file.close)
             self.byte_order = self._file.byteorder
-            self._sort([page for page in self._file.pages if isinstance(page, tifffile.TiffPage)])
+            self._sort(list(_each_once(self._file.pages)))
         except UserError as error:
             raise UserError(f"{source}: {error}" if isinstance(source, Path) else error) from error
         except DAMAGED as error:
@@ -128,6 +129,19 @@ class TiffPages:
         if place.shift:
             tags.pop(descriptions.TAG, None)
         return tags
+
+
+def _each_once(pages: Iterable[TiffPage | TiffFrame]) -> Iterator[TiffPage]:
+    """Yield pages up to one that a damaged file names a second time, and so on for ever."""
+    import tifffile
+
+    seen = set()
+    for page in pages:
+        if page.offset in seen:
+            return
+        seen.add(page.offset)
+        if isinstance(page, tifffile.TiffPage):
+            yield page
 
 
 def _planes_behind(page: TiffPage, length: int) -> int:

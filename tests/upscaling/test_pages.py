@@ -139,6 +139,24 @@ def test_one_page_of_a_stack(tmp_path, rng, enlarged, kind):
             enlarged(page=wrong)
 
 
+@pytest.mark.parametrize("back_to", [0, 1])
+def test_a_page_that_leads_back_is_the_last(tmp_path, rng, enlarged, back_to):
+    """A damaged file's pages went round for ever."""
+    pages = random_image(rng, (2, 20, 30), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif", byteorder="<") as writer:
+        for page in pages:
+            writer.write(page, metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        offsets = [page.offset for page in file.pages]
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    after = offsets[1] + 2 + 12 * int.from_bytes(data[offsets[1] : offsets[1] + 2], "little")
+    assert data[after : after + 4] == bytes(4)
+    data[after : after + 4] = offsets[back_to].to_bytes(4, "little")
+    (tmp_path / "a.tif").write_bytes(data)
+    results, _ = enlarged()
+    assert [result.shape for result in results] == [(40, 60)] * 2
+
+
 def test_pages_of_different_sizes_and_kinds(tmp_path, rng, enlarged):
     pages = [
         random_image(rng, (40, 50, 3), np.uint8),
