@@ -72,9 +72,8 @@ def enlarge_tab(sessions: Sessions, kernels: Kernels) -> tuple[gr.Radio, gr.File
                 "Drop a picture, press **Enlarge**, and drag the border between before and after.",
                 elem_id="status",
             )
-            # Always there: Gradio 6.31 sometimes loses the update that shows it, behind other tabs.
             download = gr.DownloadButton(
-                "Download", interactive=False, variant="primary", elem_id="download"
+                "Download", visible=False, variant="primary", elem_id="download"
             )
             which = gr.Dropdown([], label="Picture", visible=False, elem_id="which")
             view = gr.HTML(elem_id="view")
@@ -92,7 +91,7 @@ def enlarge_tab(sessions: Sessions, kernels: Kernels) -> tuple[gr.Radio, gr.File
         yield {
             status: "At work …",
             view: "",
-            download: gr.DownloadButton("Download", interactive=False),
+            download: gr.DownloadButton(visible=False),
             which: gr.Dropdown(visible=False),
         }
         progress = Progress(0)
@@ -110,9 +109,11 @@ def enlarge_tab(sessions: Sessions, kernels: Kernels) -> tuple[gr.Radio, gr.File
         ):
             yield {status: progress.text()}
         done = [(one, factor) for one in progress.done]
-        yield {status: progress.text(), results: done, **_downloads(progress.done)}
+        ready = {status: progress.text(), results: done, **_downloads(progress.done)}
+        yield ready
         if done:
             yield {
+                **ready,  # a page behind another draws the last of several updates alone
                 which: gr.Dropdown(
                     [one.target.name for one in progress.done],
                     value=progress.done[0].target.name,
@@ -124,9 +125,9 @@ def enlarge_tab(sessions: Sessions, kernels: Kernels) -> tuple[gr.Radio, gr.File
     def _downloads(done: list[Done]) -> dict[Any, Any]:
         path = bundle(done)
         if path is None:
-            return {}
+            return {download: gr.DownloadButton(visible=False)}
         label = f"Download {path.name}"
-        return {download: gr.DownloadButton(label, value=str(path), interactive=True)}
+        return {download: gr.DownloadButton(label, value=str(path), visible=True)}
 
     @told
     def show(done: list[tuple[Done, float]], name: str, truth: str | None) -> str:

@@ -44,7 +44,7 @@ def train_tab(sessions: Sessions, weights: gr.Radio, own: gr.File) -> None:
                 stop = gr.Button("Stop", elem_id="train-stop")
                 go_on = gr.Button("Go on", elem_id="train-go-on")
             use = gr.Button("Enlarge with these weights", elem_id="train-use")
-            download = gr.DownloadButton("Download best.npz", interactive=False)
+            download = gr.DownloadButton("Download best.npz", visible=False)
         with gr.Column(scale=5, min_width=320):
             status = gr.Markdown("Nothing is trained yet.", elem_id="train-status")
             curves = gr.HTML(elem_id="train-curves")
@@ -109,7 +109,7 @@ def train_tab(sessions: Sessions, weights: gr.Radio, own: gr.File) -> None:
                     curves: columns(learning_curves(log)),
                     photograph: photograph_compared(net, net.scale or 3),
                     filters: columns([atlas(net.layers[0][0], "filters of layer 1")]),
-                    download: gr.DownloadButton(value=str(run.weights() or path), interactive=True),
+                    download: gr.DownloadButton(value=str(run.weights() or path), visible=True),
                 }
             yield update
             if not running:

@@ -164,6 +164,7 @@ def test_two_at_once_fifty_files_and_cancels(driver, app, files, rng):
     one.wait_for("#status", "50 of 50 enlarged")
     (files / "saved").mkdir()
     one.download("#download", files / "saved", "enlarged.zip")
+    assert "0_x2.png" in one.find("#which input").get_attribute("value")
     out = files / "command"
     argv = [str(files / "many"), "--model", str(files / "mine.npz"), "-o", str(out)]
     assert upscale.main(argv) == 0
