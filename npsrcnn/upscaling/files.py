@@ -34,13 +34,7 @@ from npsrcnn.upscaling.choice import Automatic, BySize, Choice, Chosen
 from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome
 from npsrcnn.upscaling.sizes import Fit, Shape, Size, fit, most_pixels
 from npsrcnn.upscaling.source_quality import BY_HEADER, BY_TABLE, middle
-from npsrcnn.upscaling.streaming import (
-    BASE,
-    FLOATS,
-    Compute,
-    Scene,
-    enlarge_scene,
-)
+from npsrcnn.upscaling.streaming import BASE, FLOATS, Compute, Scene, check_memory, enlarge_scene
 from npsrcnn.upscaling.strips import STRIP, Progress, enlarge
 
 MEMORY = 900 * 10**6  # bytes that the command takes, about, if it is not told otherwise
@@ -378,8 +372,10 @@ def _enlarge_by_blocks(
     """
     with contextlib.closing(tiff.TiffReader(job.source, (options.page or 1) - 1)) as stored:
         reader = UprightReader(stored)
+        how = _fit(job, options, reader.kind.size)
+        check_memory(reader, how, options.memory)
         pixels, alpha = reader.read(*middle(reader.kind.size))
-        chosen = _choice(job, options, _fit(job, options, reader.kind.size))
+        chosen = _choice(job, options, how)
     if isinstance(chosen, Automatic):
         values = Values.measured([(pixels, alpha)], pixels.dtype, stored.nodata)
         chosen = _chosen(chosen, job, _in_network(pixels, values))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -40,6 +41,7 @@ PART, JOURNAL = ".part", ".journal"  # appended to a file's name
 BASE = 250 << 20  # bytes that Python, NumPy, Numba and the kernels take
 FLOATS = 9  # that a pixel of the result needs while it is in work
 COPIES = 4  # of the result's own samples: as computed, with alpha, in tiles, compressed
+TABLES = 310  # bytes, at most, while a row's or column's weights of interpolation are found
 BLOCKS_IN_WORK = 2
 LARGEST, SMALLEST = 2048, TILE  # side of a block
 
@@ -166,7 +168,7 @@ def enlarge_scene(
     OSError
         The disk is full, a folder is gone. What was done is kept for ``resume``.
     """
-    pages = _opened(source, page)
+    pages = _opened(source, page, scale, memory)
     enlargers = [one.enlarger(nets, scale) for one in pages]
     facts = _facts(source, nets, scale) | ({} if page is None else {"page": page})
     facts |= {"strip": True} if strip else {}
@@ -220,7 +222,7 @@ def enlarge_scene(
     return Scene(pages[0].reader.kind.size, enlargers[0].shape, values)
 
 
-def _opened(source: Path, page: int | None) -> list[ScenePage]:
+def _opened(source: Path, page: int | None, scale: float | Size, memory: int) -> list[ScenePage]:
     """Open a file's pages, or one of them, and find out what their numbers mean."""
     pages = TiffPages(source)
     count = len(pages.places)
@@ -230,6 +232,8 @@ def _opened(source: Path, page: int | None) -> list[ScenePage]:
         TiffReader(source, number, pages)
         for number in (range(count) if page is None else [page - 1])
     ]
+    for reader in readers:
+        check_memory(upright := UprightReader(reader), fit(scale, upright.kind.size), memory)
     return [ScenePage(UprightReader(reader), reader.values()) for reader in readers]
 
 
@@ -321,15 +325,33 @@ def _facts(source: Path, nets: Sequence[SRCNN], scale: float | Size) -> dict[str
     }
 
 
+def check_memory(scene: UprightReader, how: Fit, memory: int) -> None:
+    """Refuse, before anything is read, a page of which a side or a strip alone is too much.
+
+    Raises
+    ------
+    UserError
+        It needs more memory than there is to be; perhaps it is damaged.
+    """
+    rows, columns = how.shape or (math.ceil(how.factor * side) for side in scene.kind.size)
+    need = BASE + TABLES * (rows + columns) + scene.held_bytes(1, 1)
+    if need > memory:
+        raise _too_little(scene, need, memory)
+
+
+def _too_little(scene: UprightReader, need: int, memory: int) -> UserError:
+    return UserError(
+        f"{scene.stored.source}: needs {need / 1e6:.0f} MB of memory at least; "
+        f"--memory says {memory / 1e6:.0f}"
+    )
+
+
 def _side(scene: UprightReader, enlarger: Enlarger, memory: int) -> int:
     """Return the largest side of a block with which all fits in memory."""
     side = LARGEST
     while (need := memory_of(scene, enlarger, side)) > memory:
         if side == SMALLEST:
-            raise UserError(
-                f"{scene.stored.source}: needs {need / 1e6:.0f} MB of memory at least; "
-                f"--memory says {memory / 1e6:.0f}"
-            )
+            raise _too_little(scene, need, memory)
         side //= 2
     return side
 

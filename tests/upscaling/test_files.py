@@ -270,6 +270,21 @@ def test_a_turned_picture_is_upright(tmp_path, rng, enlarged, layout, orientatio
     np.testing.assert_array_equal(result, expected)
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_side_that_memory_does_not_hold_is_refused_before_anything_is_read(tmp_path, compression):
+    """As a damaged file says it has; its tables alone took gigabytes."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((8, 10), np.uint8), compression=compression, metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags[256].overwrite(3_000_000, dtype="I")
+    nets = [random_net("3-1-3")]
+    says = r"a\.tif: needs \d{4} MB of memory at least; --memory says 900"
+    with pytest.raises(UserError, match=says):
+        enlarge_file(Job(path, tmp_path / "b.tif"), EnlargeOptions(Chosen(nets), 2))
+    with pytest.raises(UserError, match=says):
+        enlarge_scene(path, tmp_path / "b.tif", nets, 2, memory=900 * 10**6)
+
+
 def test_a_turned_single_strip_that_memory_does_not_hold_is_refused(tmp_path):
     samples = np.zeros((8000, 10_000), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", samples, extratags=[(274, 3, 1, 6, True)], metadata=None,
