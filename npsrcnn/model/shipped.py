@@ -311,7 +311,7 @@ def chroma_for(quality: float) -> list[str]:
 def clips_for(scale: float, fast: bool = False) -> str | None:
     """Return the name of the weights for frames of clips, H.264's and its kin's; None: none ship.
 
-    They are for Y, and for compression as of x264 at CRF 22 to 31; see
+    They are for Y, and for compression as of x264 at CRF 19 to 33; see
     :mod:`npsrcnn.video.restoring`.
     """
     there = [m for m in models() if m.crf is not None and m.name.startswith(FAST) == fast]

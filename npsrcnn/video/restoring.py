@@ -2,8 +2,8 @@
 
 Of an animated picture the first frame decides, as if it were a still one.
 
-Weights for frames of clips, where they ship, restore best what is quantized as x264 does at CRF 22
-to 31. Else those for JPEG pictures are taken whose table takes away about as much: at x264's CRF 20
+Weights for frames of clips, where they ship, restore best what is quantized as x264 does at CRF 19
+to 33. Else those for JPEG pictures are taken whose table takes away about as much: at x264's CRF 20
 of quality 94, at 28 of 80, at 36 of 45. Below that clean weights are best. All was measured at x2
 on moving windows of photographs, in x264, x265, VP9 and AV1: see the weights' README, and
 ``python -m benchmarks.video --quality``.
@@ -26,7 +26,7 @@ from npsrcnn.upscaling.choice import Automatic, Choice, Chosen, choose
 from npsrcnn.upscaling.source_quality import AUTO, BY_HEADER, CLEAN
 from npsrcnn.video.animations import read_first_frame
 
-CLIP_QUANTIZERS = 21.5, 31.0  # between which weights for clips are ahead of all others
+CLIP_QUANTIZERS = 19.0, 33.0  # between which weights for clips are ahead of all others
 QUALITIES = {20: 94, 24: 87, 28: 80, 32: 62, 36: 45, 51: 6}
 """JPEG quality whose weights restore clips of a quantizer best, or nearly."""
 
