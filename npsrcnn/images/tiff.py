@@ -40,7 +40,7 @@ from npsrcnn.images.tiff_strips import decompressed
 from npsrcnn.pixels.color import peak
 from npsrcnn.pixels.resize import Span
 from npsrcnn.pixels.transparency import divided
-from npsrcnn.pixels.values import DTYPES, Values
+from npsrcnn.pixels.values import DTYPES, AlphaError, Values
 
 TAKEN = "grey and RGB of 8, 16 and 32 bits and floats, with or without alpha"
 SUFFIXES = (".tif", ".tiff")
@@ -203,7 +203,7 @@ class TiffReader:
         """Return what the page's numbers mean; takes a pass over the file unless its type says."""
         try:
             return Values.measured(self._parts(), self.kind.dtype, self.nodata)
-        except UserError as error:
+        except AlphaError as error:
             raise self._error(str(error)) from error
 
     def _parts(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:

@@ -117,7 +117,7 @@ class TiffPages:
     def bytes_at(self, offset: int, count: int) -> bytes:
         """Read bytes; fewer where the file ends. The lock is to be held."""
         file = self._file.filehandle
-        start = file.seek(offset)
+        start = file.seek(min(offset, file.size))  # of a damaged file beyond what can be sought
         data: bytes = file.read(max(0, min(count, file.size - start)))  # which takes all at once
         return data
 

@@ -32,6 +32,10 @@ LEAST_FLOAT, LARGEST_FLOAT = -0.5, 1.5  # beyond, floats are plainly not in 0..1
 ALMOST_LARGEST = 0.999  # of the largest float: nobody measures that, but many files mark with it
 
 
+class AlphaError(UserError):
+    """Alpha of floats that are plainly not in 0..1."""
+
+
 @dataclass(frozen=True)
 class Values:
     """What the numbers of an image mean.
@@ -158,7 +162,7 @@ def extent(
 
     Raises
     ------
-    UserError
+    AlphaError
         Alpha is of floats that are plainly not in 0..1; what resampling makes of edges may be.
     """
     least, largest = np.inf, -np.inf
@@ -180,7 +184,7 @@ def _check_alpha(alpha: np.ndarray) -> None:
     known = alpha[np.isfinite(alpha)]
     for value in (known.min(), known.max()) if known.size else ():
         if not LEAST_FLOAT <= value <= LARGEST_FLOAT:
-            raise UserError(
+            raise AlphaError(
                 f"alpha of {value:.6g}, and of floats 0 is transparent, 1 opaque: divide alpha by "
                 "what is opaque, or save a channel that is none as an image of its own"
             )

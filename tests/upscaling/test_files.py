@@ -270,6 +270,22 @@ def test_a_turned_picture_is_upright(tmp_path, rng, enlarged, layout, orientatio
     np.testing.assert_array_equal(result, expected)
 
 
+def test_pixels_that_lie_beyond_what_a_file_can_hold(tmp_path):
+    path, nets = tmp_path / "a.tif", [random_net("3-1-3")]
+    tifffile.imwrite(path, np.zeros((8, 10), np.uint8), bigtiff=True, metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags[273].overwrite(2**63 + 8, dtype="Q")
+    with pytest.raises(UserError, match=r"a\.tif: (truncated|damaged)"):
+        enlarge_file(Job(path, tmp_path / "b.tif"), EnlargeOptions(Chosen(nets), 2))
+    for dtype in (np.uint8, np.float32):  # of floats, the range is looked for before
+        tifffile.imwrite(path, np.zeros((8, 10), dtype), bigtiff=True, metadata=None)
+        with tifffile.TiffFile(path, mode="r+") as file:
+            file.pages[0].tags[273].overwrite(2**63 + 8, dtype="Q")
+        with pytest.raises(UserError) as caught:
+            enlarge_scene(path, tmp_path / "b.tif", nets, 2, memory=900 * 10**6)
+        assert str(caught.value) == f"{path}: truncated: pixels are missing"
+
+
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_a_side_that_memory_does_not_hold_is_refused_before_anything_is_read(tmp_path, compression):
     """As a damaged file says it has; its tables alone took gigabytes."""
