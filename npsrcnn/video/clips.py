@@ -7,6 +7,7 @@ the first key frame is decoded: what changes halfway is known before the first f
 from __future__ import annotations
 
 import itertools
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ ALPHA_BESIDE = {"vp8", "vp9"}
 MOST_QUANTIZERS = 20  # key frames whose headers are read
 LOOK_SECONDS = 1  # between two key frames that are decoded
 LEAST_CUT_OFF = 1  # second: headers are not more exact
+ONE_OF_MATRIX, LAST_OF_MATRIX = 1 << 16, 1 << 30  # 1, in a display matrix and in its corner
 FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 MASTERING_RATIONALS = 10  # of AVMasteringDisplayMetadata: R, G, B, white (x, y), least, most
 
@@ -100,6 +102,8 @@ class Clip:
         Seconds that the file's header says there were after its end; 0 if it is less than one.
     data_bytes : int
         Of the packets of the picture.
+    display_matrix : tuple of int
+        How the picture is turned and mirrored when it is shown, as FFmpeg has it; empty: not.
     hdr : str
         Mastering display and light levels in the words of x265, or nothing.
     quantizer : float or None
@@ -125,6 +129,7 @@ class Clip:
     seconds: Fraction
     cut_off: float
     data_bytes: int
+    display_matrix: tuple[int, ...]
     hdr: str
     quantizer: float | None
     has_alpha: bool
@@ -285,6 +290,7 @@ def _clip(path: Path, container: InputContainer, stream: VideoStream, found: _Fi
         seconds=(pts[-1] - pts[0] + found.last_duration) * stream.time_base,
         cut_off=cut_off if cut_off > LEAST_CUT_OFF else 0.0,
         data_bytes=found.data_bytes,
+        display_matrix=_display_matrix(found.first),
         hdr=_hdr_words(found.first),
         quantizer=float(np.mean(found.quantizers)) if found.quantizers else None,
         has_alpha=found.has_alpha,
@@ -320,6 +326,18 @@ def _companions(container: InputContainer, picture: Stream) -> Iterator[Companio
         codec = stream.codec_context.name if stream.codec_context else ""
         words = ", ".join(word for word in (kind, codec, stream.language) if word)
         yield Companion(stream.index, kind, f"stream {stream.index} ({words})")
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[int, ...]:
+    if told := _side_data(frame).get(Type.DISPLAYMATRIX):
+        return struct.unpack_from("9i", told)
+    if not frame.rotation:
+        return ()
+    # Beside data of no name: EXIF's own orientation
+    cosine, sine = (
+        round(ONE_OF_MATRIX * part(math.radians(frame.rotation))) for part in (math.cos, math.sin)
+    )
+    return cosine, -sine, 0, sine, cosine, 0, 0, 0, LAST_OF_MATRIX
 
 
 def _hdr_words(frame: VideoFrame) -> str:

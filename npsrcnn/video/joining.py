@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FILE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 STREAM_TAGS = {"encoder", "duration", "alpha_mode", "number_of_frames", "number_of_bytes", "bps"}
 COVER_KINDS = {"mjpeg": "jpeg", "png": "png", "webp": "webp", "gif": "gif", "bmp": "bmp"}
+MOVED = 6, 7  # where a display matrix says by how many pixels
 START_CODES = {"h264", "hevc"}
 """Matroska keeps their packets with lengths; what goes to a muxer whose stream an encoder opened
 has start codes."""
@@ -83,8 +84,8 @@ def _write(
     video = add_video(out, plan.encoding)
     if plan.encoding.name == "hevc" and plan.container in ("mp4", "mov"):
         video.codec_context.codec_tag = "hvc1"  # Apple's players take no other
-    if rotation := _rotation(plan.clip.path, plan.clip.index):
-        video.set_display_rotation(rotation)
+    if plan.clip.display_matrix:
+        video.set_display_matrix(_display_matrix(plan))
     _describe(video, picture)
     copies = {}
     covers = {companion.index for companion in plan.clip.companions if companion.kind == "cover"}
@@ -122,10 +123,12 @@ def _attach_cover(out: OutputContainer, path: Path, index: int) -> None:
         out.add_attachment(tags.get("filename", f"cover.{kind}"), f"image/{kind}", data)
 
 
-def _rotation(path: Path, index: int) -> int:
-    """Return by how many degrees the picture is turned when it is shown."""
-    with open_clip(path) as source:
-        return next(frame.rotation for frame in source.decode(video_stream(source, index)))
+def _display_matrix(plan: Plan) -> list[int]:
+    """Return how the larger picture is turned and mirrored: it is moved by as much more."""
+    matrix = list(plan.clip.display_matrix)
+    for place, larger, side in zip(MOVED, plan.encoding.size, plan.clip.first.size, strict=True):
+        matrix[place] = round(matrix[place] * larger / side)
+    return matrix
 
 
 def _describe(copy: Stream, stream: Stream) -> None:

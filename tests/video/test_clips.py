@@ -188,6 +188,7 @@ def test_what_lies_beside_the_planes_may_have_no_name(tmp_path):
     """PyAV 18 knows no EXIF, which cameras write into each frame of their MJPEG."""
     exif, picture = Image.Exif(), io.BytesIO()
     exif[0x0110] = "Camera"
+    exif[0x0112] = 6  # to be turned by 90 degrees
     Image.new("RGB", (48, 32), "gray").save(picture, "JPEG", exif=exif)
     with av.open(str(tmp_path / "a.avi"), "w") as out:
         stream = out.add_stream("mjpeg", rate=25)
@@ -200,6 +201,7 @@ def test_what_lies_beside_the_planes_may_have_no_name(tmp_path):
             out.mux(packet)
     clip = look_through(tmp_path / "a.avi")
     assert (len(clip.pts), clip.first.full_range, clip.hdr) == (3, True, "")
+    assert clip.display_matrix == (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
 
 
 def test_sound_alone_is_no_clip(tmp_path):

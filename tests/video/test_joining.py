@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -79,6 +80,20 @@ def test_all_that_a_phone_records(tmp_path):
     assert packets_of(target, 1) == packets_of(source, 1)
     with av.open(str(target)) as container:
         assert container.metadata["com.apple.quicktime.location.ISO6709"] == "+48.1+011.5/"
+
+
+def test_a_picture_that_is_mirrored_stays_so(tmp_path):
+    """As cameras that look at who films may have it: by the matrix alone, which is no rotation."""
+    source = make_clip(tmp_path / "a.mov", 5, rotation=180)
+    data = source.read_bytes()
+    one, corner, width = 1 << 16, 1 << 30, 48 << 16
+    turned = struct.pack(">9i", -one, 0, 0, 0, -one, 0, 0, 0, corner)
+    assert data.count(turned) == 1
+    source.write_bytes(
+        data.replace(turned, struct.pack(">9i", -one, 0, 0, 0, one, 0, width, 0, corner))
+    )
+    target = enlarge(source, "b.mov")
+    assert struct.pack(">9i", -one, 0, 0, 0, one, 0, 2 * width, 0, corner) in target.read_bytes()
 
 
 def test_a_cover_is_no_second_picture(tmp_path):
