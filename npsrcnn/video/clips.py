@@ -220,7 +220,7 @@ class _Findings:
             if packet.is_keyframe and packet.pts < before and packet.dts < self._latest_dts:
                 self.back_at = self.back_at or before * float(packet.time_base)
             self._latest_dts = packet.dts
-        if packet.is_keyframe and time >= self._next_look:
+        if packet.is_keyframe and (time >= self._next_look or not self.looks):
             self._next_look = time + LOOK_SECONDS
             if len(self.quantizers) < MOST_QUANTIZERS:
                 told = read_quantizer(packet, self.stream)

@@ -52,16 +52,17 @@ def test_deinterlaced_parts_are_as_in_the_whole(tmp_path):
     assert part == whole[13:20]
 
 
-def test_what_is_damaged_is_left_out_and_counted(tmp_path):
+@pytest.mark.parametrize("place", [0, 7])  # of the first one nothing is known but by the next
+def test_what_is_damaged_is_left_out_and_counted(tmp_path, place):
     path = make_clip(
         tmp_path / "a.mkv", 20, codec="mjpeg", pixel_format="yuvj420p", options={"strict": "-1"}
     )
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
     data = bytearray(path.read_bytes())
-    broken = bytes(packets[7])
-    place = data.index(broken)
-    data[place : place + len(broken)] = bytes(len(broken))
+    broken = bytes(packets[place])
+    start = data.index(broken)
+    data[start : start + len(broken)] = bytes(len(broken))
     path.write_bytes(data)
     damage = DamageCount()
     frames = list(read_frames(look_through(path), 0, None, False, damage))
