@@ -7,6 +7,10 @@ bitmap compression history", IEEE Transactions on Image Processing 12(2), 2003).
 is scored by the mean of cos(2 pi c / q) over the coefficients c that it does not round to zero: it
 is about 1 if they lie at its multiples, about 0 if they lie anywhere.
 
+Drawings have coefficients of few sizes, which lie at multiples of some step by chance: letters of
+two greys, or pixels that were doubled. But whatever was rounded leaves a gap between zero and the
+first step, in higher frequencies too, and letters fill it.
+
 The blocks need not begin at the image's corner, where a picture was cropped after its compression.
 So all 64 places of the grid are tried.
 """
@@ -34,6 +38,13 @@ BINS = int(2.5 * STEPS[-1] / BIN)
 # standard deviations of the mean cosine); an image counts if so many frequencies have a step.
 LEAST_COEFFICIENTS, LEAST_SCORE, LEAST_DEVIATIONS = 6, 0.35, 5.0
 LEAST_FREQUENCIES = 8
+# Higher frequencies, and the parts of a step between which coefficients are rare, and many, after
+# rounding. For each of the many there are at most 0.7 of the others after JPEG (but for letters of
+# quality 5, cut off at white), 0.2 of a flat table, whose high steps strength overrates; in
+# drawings at least 1.4 and 0.4.
+HIGH = np.add.outer(np.arange(SIDE), np.arange(SIDE)) >= LOWEST
+GAP, TOOTH, CLEAR_GAP = (0.25, 0.4), (0.8, 1.2), 3.0  # the last: where a gap begins, above noise
+MOST_IN_GAP, MOST_IN_GAP_FLAT, FLAT = 0.9, 0.27, 15  # the last: the standard's low steps
 NEAR_BEST = 0.75  # of divisors of the step, which score as well as it does, the largest is it
 
 
@@ -61,7 +72,7 @@ def find_trace(image: np.ndarray) -> Trace | None:
     -------
     Trace or None
         None where there is none, or too little to tell: the image is small, or smooth, was made
-        smaller or larger since, or had a quality of 93 or more.
+        smaller or larger since, or had a quality of 93 or more, or it is a drawing.
     """
     # Places of the grid at which at least one whole block lies inside.
     rows, columns = (max(0, min(SIDE, side - SIDE + 1)) for side in image.shape[:2])
@@ -75,7 +86,10 @@ def find_trace(image: np.ndarray) -> Trace | None:
     histograms = [_histograms(luma, (1, 1)) for luma in blocks]
     strengths = _strengths(np.concatenate(histograms))
     best = int(strengths.argmax())
-    return Trace(float(strengths[best]), corners[best]) if strengths[best] > 0 else None
+    strength = float(strengths[best])
+    if strength == 0 or not _leaves_gap(blocks[best], strength):
+        return None
+    return Trace(strength, corners[best])
 
 
 def _patches(
@@ -147,11 +161,45 @@ def _strengths(histograms: np.ndarray) -> np.ndarray:
     )
 
 
+def _leaves_gap(luma: np.ndarray, strength: float) -> bool:
+    """Return whether coefficients of high frequencies are rare between zero and the first step.
+
+    Parameters
+    ----------
+    luma : ndarray, (n, 8, 8)
+        Blocks.
+    strength : float
+        Percent of the standard's table, or of a flat one.
+    """
+    matrix = _cosines(SIDE)
+    sizes = np.abs(matrix.T @ luma.astype(np.float32) @ matrix)[:, HIGH]
+    gap, tooth = _gap_and_tooth(sizes, LUMINANCE[HIGH] * (strength / 100))
+    if gap <= MOST_IN_GAP * tooth:
+        return True
+    gap, tooth = _gap_and_tooth(sizes, np.full(sizes.shape[1], FLAT * strength / 100))
+    return gap < MOST_IN_GAP_FLAT * tooth
+
+
+def _gap_and_tooth(sizes: np.ndarray, steps: np.ndarray) -> tuple[int, int]:
+    """Count coefficients (n, frequencies) before the first step, and at it."""
+    clear = GAP[0] * steps > CLEAR_GAP
+    parts = sizes[:, clear] / steps[clear].astype(np.float32)
+    gap, tooth = (((parts > low) & (parts < high)).sum() for low, high in (GAP, TOOTH))
+    return int(gap), int(tooth)
+
+
+def _cosines(frequencies: int) -> np.ndarray:
+    """Return the first columns, (8, frequencies), of the matrix that transforms a line."""
+    angles = np.pi / (2 * SIDE) * np.arange(frequencies) * (2 * np.arange(SIDE)[:, None] + 1)
+    scale = np.where(np.arange(frequencies) == 0, np.sqrt(0.5), 1) / 2
+    cosines: np.ndarray = np.cos(angles) * scale
+    return cosines.astype(np.float32)
+
+
 @functools.cache
 def _transforms(places: int) -> np.ndarray:
     """Return the matrix, (7 + places, places * LOWEST), that transforms a line at each place."""
-    angles = np.pi / (2 * SIDE) * np.arange(LOWEST) * (2 * np.arange(SIDE)[:, None] + 1)
-    cosines = np.cos(angles) / 2 * np.where(np.arange(LOWEST) == 0, np.sqrt(0.5), 1)
+    cosines = _cosines(LOWEST)
     matrix = np.zeros((SIDE - 1 + places, places, LOWEST), np.float32)
     for place in range(places):
         matrix[place : place + SIDE, place] = cosines

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from npsrcnn.datasets import dead_leaves
 from npsrcnn.images import list_images, read_array
@@ -34,6 +37,37 @@ def test_the_quality_is_found_in_grey_and_in_colour(leaves, quality):
     for picture in leaves:
         assert_found(compress(picture, quality), quality)
         assert_found(compress(picture[..., 1], quality), quality)
+
+
+def page(mode, size=(300, 200)):
+    """Letters and lines, of two greys or smoothed."""
+    image = Image.new("L", size, 240)
+    draw = ImageDraw.Draw(image)
+    draw.fontmode = mode
+    words = "the quick brown fox jumps over the lazy dog " * 3
+    for line in range(size[1] // 18):
+        draw.text((8, 4 + 18 * line), words[line:], fill=20, font=ImageFont.load_default(13))
+    draw.line((5, 150, 290, 190), fill=20, width=2)
+    return image
+
+
+@pytest.mark.parametrize("mode", ["1", "L"])
+def test_drawings_and_drawings_made_larger_have_no_trace(mode):
+    small = page(mode)
+    assert find_trace(np.asarray(small)) is None
+    for times, kind in ((2, "NEAREST"), (3, "NEAREST"), (8, "NEAREST"), (2, "BILINEAR"),
+                        (2, "BICUBIC")):  # fmt: skip
+        larger = small.resize((300 * times, 200 * times), Image.Resampling[kind])
+        assert find_trace(np.asarray(larger)) is None, (times, kind)
+
+
+def test_a_flat_table_leaves_a_trace(leaves):
+    for picture in leaves[:3]:
+        for step in (12, 30):
+            with io.BytesIO() as memory:
+                Image.fromarray(picture).save(memory, "JPEG", qtables=[[step] * 64] * 2)
+                trace = find_trace(np.asarray(Image.open(memory)))
+            assert trace is not None and 0.6 < trace.strength / (100 * step / 15) < 1.2
 
 
 def test_what_was_never_compressed_has_no_trace(leaves):
