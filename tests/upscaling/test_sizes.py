@@ -11,7 +11,7 @@ from npsrcnn import images
 from npsrcnn.errors import UserError
 from npsrcnn.images.scenes import TILE
 from npsrcnn.pixels.resize import imresize
-from npsrcnn.upscaling import streaming
+from npsrcnn.upscaling import files, streaming
 from npsrcnn.upscaling.arrays import upscale
 from npsrcnn.upscaling.choice import BySize, Chosen
 from npsrcnn.upscaling.files import EnlargeOptions, Job, enlarge_file, need_of
@@ -101,9 +101,9 @@ def test_a_turned_scene_is_measured_upright(tmp_path, rng, monkeypatch, memory):
     samples = rng.integers(0, 256, (40, 70), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", samples, metadata=None, extratags=[(274, 3, 1, 6, True)])
     job = Job(tmp_path / "a.tif", tmp_path / "b.tif")
-    monkeypatch.setattr(streaming, "memory_of", lambda *args: 0)  # as little as it takes
+    monkeypatch.setattr(streaming, "BASE", 0)  # so that this much is enough for blocks
     how = EnlargeOptions(BySize(Chosen([random_net("3-1-3")])), Size(width=60), memory)
-    assert need_of(job, how).by_blocks == (memory == streaming.BASE)
+    assert need_of(job, how).by_blocks == (memory == files.BASE)
     enlarge_file(job, how)
     assert images.read(tmp_path / "b.tif").pixels.shape == (105, 60)
 
