@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from llvmlite import binding, ir
@@ -18,16 +19,28 @@ class Language:
     """An assembly language: patterns of its instructions.
 
     ``jump`` is what comes before the label of a conditional jump, ``multiply_add`` begins an
-    instruction on packed float32, ``spill`` finds the stack as an operand.
+    instruction on packed float32, ``added_to`` finds the register of its sum, ``spill`` the stack
+    as an operand.
     """
 
     jump: str
     multiply_add: str
+    added_to: str
     spill: str
 
 
-X86 = Language(r"j\w+", r"^\s+vfn?madd\d+ps\s", r"\(%[re]?[sb]p\)")
-ARM = Language(r"(?:b\.\w+|cbn?z\s+\w+,|tbn?z\s+\w+, #\d+,)", r"^\s+fmla\s+v\d+\.4s", r"\[sp\b")
+X86 = Language(
+    jump=r"j\w+",
+    multiply_add=r"^\s+vfn?madd\d+ps\s",
+    added_to=r"^\s+vfmadd231ps\s.*(%[yz]mm\d+)$",
+    spill=r"\(%[re]?[sb]p\)",
+)
+ARM = Language(
+    jump=r"(?:b\.\w+|cbn?z\s+\w+,|tbn?z\s+\w+, #\d+,)",
+    multiply_add=r"^\s+fmla\s+v\d+\.4s",
+    added_to=r"^\s+fmla\s+(v\d+)\.4s",
+    spill=r"\[sp\b",
+)
 
 ARM_TRIPLE = "aarch64-unknown-linux-gnu"
 ARM_FLOATS = {"x", "w", "bias", "out", "gate", "dy", "dw"}
@@ -53,14 +66,14 @@ def loop_over_taps(code: str, sums: int, language: Language) -> str:
     """The longest loop that adds to each of ``sums`` registers equally often.
 
     A loop is instructions that end in a jump back to their beginning. A tile in groups has
-    another one, of its transform.
+    another one, of its transform, which adds to all of them, but to some more often.
     """
     pattern = rf"^(\.?\w+):.*\n((?:(?!^\.?\w+:).*\n)*?)\s+{language.jump}\s+\1$"
     bodies = re.findall(pattern, code, re.M)
-    counts = {body: len(re.findall(language.multiply_add, body, re.M)) for _, body in bodies}
-    whole = {body: count for body, count in counts.items() if count and count % sums == 0}
-    assert whole, f"no loop with multiply-adds of {sums} sums, but {sorted(counts.values())}"
-    return max(whole, key=whole.get)
+    counts = {body: Counter(re.findall(language.added_to, body, re.M)) for _, body in bodies}
+    whole = {body: n for body, n in counts.items() if len(n) == sums and len({*n.values()}) == 1}
+    assert whole, f"no loop that adds to {sums} sums, but {list(counts.values())}"
+    return max(whole, key=lambda body: whole[body].total())
 
 
 def check_tile(

@@ -31,6 +31,7 @@ FLOORS = (
 )
 FLOOR = {room: -height for height, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))
+STUB = PACKAGE / "__init__.pyi"  # says what the package's face imports when it is first used
 
 # Test files of what no single module does; all others are named after the module that they test.
 ACROSS_MODULES = {
@@ -79,10 +80,11 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0 and node.module, f"{path}: relative import"
+            assert node.level == (path == STUB) and node.module, f"{path}: relative import"
+            module = f"npsrcnn.{node.module}" if path == STUB else node.module
             for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                found.add(inner if inner in MODULES else node.module)
+                inner = f"{module}.{alias.name}"
+                found.add(inner if inner in MODULES else module)
     return found & MODULES
 
 
@@ -90,7 +92,7 @@ def test_every_room_has_a_floor():
     assert {room_of(module_of(path)) for path in FILES} == set(FLOOR)
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
+@pytest.mark.parametrize("path", [*FILES, STUB], ids=module_of)
 def test_imports_go_down(path):
     room = room_of(module_of(path))
     for module in imports(path):
@@ -103,6 +105,7 @@ def test_a_face_holds_no_code(path):
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         exports = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        exports |= "lazy_loader" in ast.unparse(node) and path.parent == PACKAGE
         assert docstring or exports or isinstance(node, ast.ImportFrom), ast.unparse(node)
 
 
@@ -116,12 +119,23 @@ def test_tests_mirror_the_rooms():
     assert without_module == ACROSS_MODULES
 
 
-def test_import_npsrcnn_leaves_what_is_heavy_for_later():
-    heavy = {"PIL", "av", "dask", "imageio", "matplotlib", "mpi4py", "onnx", "pooch", "scipy.io"}
-    heavy |= {"tifffile", "torch", "tqdm"}
-    code = "import sys, npsrcnn; print(*sys.modules)"
-    loaded = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT)
-    assert heavy & set(loaded.split()) == set()
+def loaded_by(code):
+    """The modules that Python has loaded after ``code``."""
+    code = f"import sys; {code}; print(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).split())
+
+
+def test_import_npsrcnn_leaves_all_for_its_first_use():
+    loaded = loaded_by("import npsrcnn")
+    assert {name for name in loaded if name.startswith("npsrcnn")} == {"npsrcnn"}
+    assert "numpy" not in loaded
+
+
+def test_what_is_heavy_or_for_training_is_left_for_later():
+    heavy = {"PIL", "av", "dask", "imageio", "matplotlib", "mpi4py", "onnx", "pooch"}
+    heavy |= {"npsrcnn.kernels.cpu.training", "scipy.io", "tifffile", "torch", "tqdm"}
+    enlarge = "import numpy, npsrcnn; npsrcnn.upscale(numpy.zeros((8, 8), 'u1'), 2)"
+    assert heavy & loaded_by(enlarge) == set()
 
 
 def test_only_one_module_names_numba_options():

@@ -18,12 +18,10 @@ from typing import TextIO
 from npsrcnn.commands import frame
 from npsrcnn.commands.progress import ClipProgress
 from npsrcnn.errors import UsageError, UserError, describe
-from npsrcnn.pixels.filming import NO_PYAV
 from npsrcnn.runtime.files import check_writable
 from npsrcnn.upscaling.choice import Chosen
 from npsrcnn.upscaling.compiling import compile_kernels
 from npsrcnn.upscaling.jobs import result_name
-from npsrcnn.video import animations
 from npsrcnn.video.kinds import ANIMATIONS, CONTAINERS, is_animation, is_clip, target_suffix
 from npsrcnn.video.restoring import Weights
 
@@ -205,6 +203,8 @@ def _enlarge_clip(
     try:
         import av  # noqa: F401 (or it says what is missing)
     except ImportError as error:
+        from npsrcnn.pixels.filming import NO_PYAV
+
         raise UserError(NO_PYAV) from error
     from npsrcnn.video.clips import look_through
     from npsrcnn.video.cluster import make_on_cluster
@@ -250,6 +250,8 @@ def _enlarge_animation(
     stream: TextIO,
 ) -> tuple[int, str, dict[str, object]]:
     """Enlarge an animated picture; return the same of it."""
+    from npsrcnn.video import animations
+
     for name in (*FOR_CLIPS, "resume", "dask"):
         if getattr(options, name):
             raise UsageError(f"--{name} is for clips, and {source} is an animated picture")

@@ -31,7 +31,7 @@ import numpy as np
 from npsrcnn.datasets.cutting import Rows
 from npsrcnn.errors import DataError, UsageError, UserError, describe
 from npsrcnn.kernels.cpu import training
-from npsrcnn.kernels.cpu.shares import Share
+from npsrcnn.kernels.cpu.shares import Share, fills_groups
 from npsrcnn.kernels.cpu.tiles import HAS_FMA, LANES
 from npsrcnn.layers import Layers
 from npsrcnn.model.network import SRCNN
@@ -135,7 +135,7 @@ class MPIRanks(Ranks):
                 f"--batch {batch} has work for {shares[-1].stop} ranks, not {self.size}: "
                 f"{LANES} sub-images each, and for 64 ranks at most"
             )
-        if l1 and not training.fills_groups(batch):
+        if l1 and not fills_groups(batch):
             raise UsageError(f"--l1 with --mpi takes a --batch that is a multiple of {LANES}")
         return shares[self.rank].rows
 

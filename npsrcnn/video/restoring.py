@@ -24,7 +24,6 @@ from npsrcnn.model.shipped import FAST, clips_for
 from npsrcnn.pixels.jpeg import quality_of_strength, strength_of_quality
 from npsrcnn.upscaling.choice import Automatic, Choice, Chosen, choose
 from npsrcnn.upscaling.source_quality import AUTO, BY_HEADER, CLEAN
-from npsrcnn.video.animations import read_first_frame
 
 CLIP_QUANTIZERS = 19.0, 33.0  # between which weights for clips are ahead of all others
 QUALITIES = {20: 94, 24: 87, 28: 80, 32: 62, 36: 45, 51: 6}
@@ -71,6 +70,8 @@ class Weights:
         choice, scale = self._choose()
         if not isinstance(choice, Automatic):
             return choice, scale
+        from npsrcnn.video.animations import read_first_frame
+
         first, strength = read_first_frame(path), webp.read_strength(path)
         try:
             return choice.chosen(first, strength, BY_HEADER), scale

@@ -55,7 +55,7 @@ def test_what_is_gone_is_named_and_what_to_do():
 from numba.core import caching
 del caching.FunctionCache
 try:
-    import npsrcnn
+    import npsrcnn.runtime.jit
 except ImportError as error:
     print(error)
 """)

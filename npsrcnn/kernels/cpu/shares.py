@@ -17,6 +17,11 @@ SLOTS = 64
 """The most partial sums of the gradients; so many threads, or processes, find work."""
 
 
+def fills_groups(batch: int) -> bool:
+    """Return whether a batch fills its groups of LANES, as a penalty on the maps requires."""
+    return batch % LANES == 0
+
+
 @dataclass(frozen=True)
 class Share:
     """A range of a batch's slots, and the groups and sub-images that belong to them.

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from npsrcnn.kernels.cpu.shares import Share
+from npsrcnn.kernels.cpu.shares import Share, fills_groups
 from npsrcnn.kernels.cpu.tiles import (
     DOT_TAPS,
     GATE,
@@ -37,11 +37,6 @@ from npsrcnn.kernels.cpu.winograd import STEP
 from npsrcnn.layers import Layers
 from npsrcnn.runtime.jit import BOUNDSCHECK, helper, jit
 from npsrcnn.runtime.threads import parallel, work_space
-
-
-def fills_groups(batch: int) -> bool:
-    """Return whether a batch fills its groups of LANES, as a penalty on the maps requires."""
-    return batch % LANES == 0
 
 
 def loss_and_grads(
@@ -64,8 +59,8 @@ def loss_and_grads(
         (N, O, H', W') float32, as much smaller as the filters take away.
     l1
         Adds the sum of all maps but the last layer's, times l1 / N, for a batch that
-        :func:`fills_groups`. What it adds to the gradient of a map that is not zero is a constant:
-        the bias of the convolution that makes that gradient.
+        :func:`~npsrcnn.kernels.cpu.shares.fills_groups`. What it adds to the gradient of a map
+        that is not zero is a constant: the bias of the convolution that makes that gradient.
     use_winograd
         False: all layers by direct convolution.
 
