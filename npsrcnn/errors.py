@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
+from npsrcnn.words import one_line
+
 
 class UserError(ValueError):
     """An error the user can fix: a bad file, a value out of range, a model that does not fit."""
@@ -24,6 +26,10 @@ class DataError(UserError):
 
 def describe(error: BaseException) -> str:
     """Describe an error in one line: what happened, and what to do where that is known."""
+    return one_line(_described(error))
+
+
+def _described(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"out of memory ({error})" if str(error) else "out of memory"
     if isinstance(error, BrokenPipeError):
@@ -37,4 +43,5 @@ def describe(error: BaseException) -> str:
             errno.EROFS: "; choose a folder that can be written to",
         }.get(error.errno, "")
         return f"{place}{os.strerror(error.errno)}{advice}"
-    return " ".join(str(error).split())
+    text = str(error)
+    return text if isinstance(error, UserError) else " ".join(text.split())

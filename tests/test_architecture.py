@@ -28,6 +28,7 @@ FLOORS = (
     {"kernels", "model_files", "pixels"},
     {"runtime"},
     {"errors", "layers", "version"},
+    {"words"},
 )
 FLOOR = {room: -height for height, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))

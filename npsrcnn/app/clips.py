@@ -39,6 +39,7 @@ from npsrcnn.upscaling.source_quality import AUTO
 from npsrcnn.video.animations import enlarge_animation
 from npsrcnn.video.kinds import is_animation, target_suffix
 from npsrcnn.video.restoring import Weights
+from npsrcnn.words import counted
 
 PREVIEW_SECONDS = 3
 PREVIEW = ".webm"  # in VP9, which every browser plays, and which has odd sizes
@@ -125,7 +126,7 @@ class EnlargedClip:
         """Return it in words."""
         line = (
             f"{self.target.name}: {self.size[0]} x {self.size[1]} → "
-            f"{self.enlarged[0]} x {self.enlarged[1]}, {self.frames} frames in "
+            f"{self.enlarged[0]} x {self.enlarged[1]}, {counted(self.frames, 'frame')} in "
             f"{self.seconds:.2f} s, {self.frames / self.seconds:.2f} a second"
         )
         return "; ".join([line, *self.notes])
@@ -312,8 +313,8 @@ def _enlarged(source: Path, target: Path, wanted: Wanted) -> dict[str, Any]:
     _compile(choice.nets)
     made = make_clip(plan, report=_Told(len(plan.pts)).more)
     notes = [comment, *plan.notes] if comment else [*plan.notes]
-    if made.damaged:
-        notes.append(f"{made.damaged} packets were damaged, and their frames are left out")
+    if made.lost:
+        notes.append(made.lost)
     size, enlarged = clip.first.size, plan.encoding.size
     return {"size": size, "enlarged": enlarged, "frames": made.frames, "notes": notes}
 

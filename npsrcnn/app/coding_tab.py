@@ -23,6 +23,7 @@ from npsrcnn.report.trained import atlas
 from npsrcnn.sparse_coding import as_srcnn
 from npsrcnn.sparse_coding.fitting import fit_dictionaries
 from npsrcnn.sparse_coding.one_pixel import code_pixel
+from npsrcnn.words import counted
 
 KINDS = {
     "cosines (DCT)": "dct",
@@ -95,7 +96,7 @@ def pixel_view(image: EvaluationImage, kind: str, lam: float, steps: int, x: int
     peak = float(np.abs(coded.patch).max()) or 1.0
     pictures = {
         "the patch, less its mean": views.grey(0.5 + 0.5 * coded.patch / peak),
-        f"made of {used} atoms": views.grey(0.5 + 0.5 * coded.reconstruction / peak),
+        f"made of {counted(used, 'atom')}": views.grey(0.5 + 0.5 * coded.reconstruction / peak),
         "what is left over": views.signed(coded.patch - coded.reconstruction),
         "the detail that is added": views.signed(coded.detail),
     }

@@ -19,6 +19,7 @@ from npsrcnn.images import SUFFIXES
 from npsrcnn.images.compression import strength_of_file
 from npsrcnn.pixels.jpeg import quality_of_strength
 from npsrcnn.video.kinds import ANIMATIONS, CONTAINERS, READ_ONLY
+from npsrcnn.words import counted
 
 ADDRESS = "/gradio_api/file="
 SCALES = {"x2": 2, "x3": 3, "x4": 4, "x1.5": 1.5, "x6": 6, "x8": 8, "x1, restore only": 1}
@@ -174,7 +175,7 @@ def _words(files: list[str], moving: int) -> str:
     """Say how many pictures and clips were sent, or how a picture was compressed, by its file."""
     if len(files) != 1 or moving:
         counts = {"picture": len(files) - moving, "clip": moving}
-        return " and ".join(f"{n} {name}{'s' * (n > 1)}" for name, n in counts.items() if n)
+        return " and ".join(counted(n, name) for name, n in counts.items() if n)
     check_picture(Path(files[0]))
     strength = strength_of_file(files[0])
     if strength is None:

@@ -138,7 +138,7 @@ def pixel_view(now: Opened, x: int, y: int) -> str:
         parts.append(
             bars(
                 responses[order],
-                title=f"{i + 1}. layer {i}: {active} of {len(responses)} maps respond",
+                title=f"{i + 1}. layer {i}: maps that respond: {active} of {len(responses)}",
                 labels=[f"map {m + 1}" for m in order],
             )
         )

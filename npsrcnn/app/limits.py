@@ -10,6 +10,7 @@ from pathlib import Path
 from npsrcnn import images
 from npsrcnn.errors import UserError, describe
 from npsrcnn.video.kinds import is_animation, is_clip
+from npsrcnn.words import counted
 
 MOST_FILES = 200
 MOST_FILE_BYTES = 200 * 10**6
@@ -103,7 +104,7 @@ def check_moving(
     """
     width, height = size
     pixels = width * height * (frames if at_once else 1)
-    what = f"{path}: {frames} frames of {width} x {height}"
+    what = f"{path}: {counted(frames, 'frame')} of {width} x {height}"
     if frames > MOST_FRAMES:
         raise UserError(
             f"{what}: at most {MOST_FRAMES} here; the command npsrcnn upscale takes more"

@@ -24,6 +24,7 @@ from npsrcnn.upscaling.compiling import compile_kernels
 from npsrcnn.upscaling.jobs import result_name
 from npsrcnn.video.kinds import ANIMATIONS, CONTAINERS, is_animation, is_clip, target_suffix
 from npsrcnn.video.restoring import Weights
+from npsrcnn.words import counted
 
 FOR_CLIPS = ("codec", "crf", "preset", "drop", "deinterlace", "frames", "preview", "compare")
 FOR_PICTURES = (
@@ -159,7 +160,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _compile(choice: Chosen, stream: TextIO) -> None:
     if (done := compile_kernels(choice.nets)).seconds:
-        print(done, file=stream)
+        frame.say(str(done), stream)
 
 
 def _one(
@@ -171,7 +172,7 @@ def _one(
 ) -> Result:
     """Enlarge a clip, and print what became of it."""
     if options.skip_existing and target.exists():
-        print(f"{target} is there, skipped", file=stream)
+        frame.say(f"{target} is there, skipped", stream)
         return Result(source, target, skipped=True)
     started = time.perf_counter()
     try:
@@ -183,11 +184,11 @@ def _one(
     except (UserError, OSError, MemoryError) as error:
         if options.debug:
             traceback.print_exception(error)
-        print(f"npsrcnn upscale: {describe(error)}", file=sys.stderr, flush=True)
+        frame.say(f"npsrcnn upscale: {describe(error)}", sys.stderr)
         return Result(source, target, error=describe(error))
     seconds = time.perf_counter() - started
-    speed = f"{frames} frames, {frames / seconds:.2f} a second"
-    print(f"{target}  {words}  {speed}", file=stream, flush=True)
+    speed = f"{counted(frames, 'frame')}, {frames / seconds:.2f} a second"
+    frame.say(f"{target}  {words}  {speed}", stream)
     return Result(source, target.resolve(), frames, seconds, restored=restored)
 
 
@@ -231,13 +232,12 @@ def _enlarge_clip(
     plan = make_plan(clip, target, choice.nets, scale, wishes)
     _compile(choice, stream)
     for note in (comment, *plan.notes) if comment else plan.notes:
-        print(f"{source}: {note}", file=stream, flush=True)
+        frame.say(f"{source}: {note}", stream)
     make = partial(make_on_cluster, address=options.dask) if options.dask else make_clip
     with ClipProgress(len(plan.pts), plan.encoding.rate) as progress, _parts_told(plan.parts):
         made = make(plan, resume=options.resume, report=progress.frames)
-    if made.damaged:
-        lost = f"{source}: {made.damaged} packets were damaged, and their frames are left out"
-        print(lost, file=stream)
+    if made.lost:
+        frame.say(f"{source}: {made.lost}", stream)
     (width, height), (columns, rows) = plan.clip.first.size, plan.encoding.size
     return made.frames, f"{width} x {height} -> {columns} x {rows}", restored
 
@@ -256,11 +256,11 @@ def _enlarge_animation(
         if getattr(options, name):
             raise UsageError(f"--{name} is for clips, and {source} is an animated picture")
     if target.suffix.lower() == ".gif":
-        print(f"{source}: {animations.FEW_COLORS}", file=stream, flush=True)
+        frame.say(f"{source}: {animations.FEW_COLORS}", stream)
     choice, scale = weights.for_animation(source)
     _compile(choice, stream)
     if choice.comment:
-        print(f"{source}: {choice.comment}", file=stream, flush=True)
+        frame.say(f"{source}: {choice.comment}", stream)
     made = animations.enlarge_animation(source, target, choice.nets, scale)
     (width, height), (columns, rows) = made.size, made.enlarged
     restored: dict[str, object] = {}
@@ -278,7 +278,7 @@ def _parts_told(parts: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         kept = f"{parts} keeps the segments that are done: go on with --resume"
-        print(f"npsrcnn upscale: {kept}", file=sys.stderr, flush=True)
+        frame.say(f"npsrcnn upscale: {kept}", sys.stderr)
         raise
 
 

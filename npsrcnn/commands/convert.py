@@ -16,6 +16,7 @@ from npsrcnn.commands import frame
 from npsrcnn.errors import UserError
 from npsrcnn.kernels import PADDINGS
 from npsrcnn.model import load
+from npsrcnn.words import counted
 
 COLORS = {1: ("y",), 3: ("rgb", "ycbcr")}
 
@@ -62,7 +63,7 @@ def convert(options: argparse.Namespace) -> None:
     if options.color is not None:
         if options.color not in COLORS[net.channels]:
             raise UserError(
-                f"{options.source} has {net.channels} channel(s): "
+                f"{options.source} has {counted(net.channels, 'channel')}: "
                 f"--color {' or '.join(COLORS[net.channels])}"
             )
         net.metadata["color"] = options.color

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from npsrcnn.commands import frame
+from npsrcnn.words import counted
 
 EXAMPLES = """\
 examples:
@@ -137,11 +138,13 @@ def _prepare(options: argparse.Namespace) -> None:
         )
     compressed = f" --jpeg {in_words(options.jpeg)}" if options.jpeg else ""
     compressed += f" --crf {in_words(options.crf)}" if options.crf else ""
+    count = sum(shard["count"] for shard in shards)
+    images = sum(len(shard["images"]) - len(shard["skipped"]) for shard in shards)
     nbytes = sum((options.out / shard["file"]).stat().st_size for shard in shards)
     print(
-        f"{options.out.resolve()}: {sum(shard['count'] for shard in shards):,} sub-images of "
-        f"{sum(len(shard['images']) - len(shard['skipped']) for shard in shards):,} images, "
-        f"{nbytes / 1e6:,.0f} MB in {len(shards)} shards, complete\n"
+        f"{options.out.resolve()}: {counted(count, 'sub-image', ',')} of "
+        f"{counted(images, 'image', ',')}, {nbytes / 1e6:,.0f} MB in "
+        f"{counted(len(shards), 'shard')}, complete\n"
         f"train on it: npsrcnn train --data {quoted(options.out)} "
         f"--scale {options.scale}{compressed}"
     )
@@ -159,7 +162,7 @@ def _reduce(options: argparse.Namespace) -> None:
     from npsrcnn.datasets.reducing import write_reduced
 
     count = write_reduced(paths_of_all(options.data), options.out, options.factor)
-    print(f"{options.out.resolve()}: {count} images, reduced by {options.factor:g}")
+    print(f"{options.out.resolve()}: {counted(count, 'image')}, reduced by {options.factor:g}")
 
 
 def _dead_leaves(options: argparse.Namespace) -> None:
@@ -167,5 +170,6 @@ def _dead_leaves(options: argparse.Namespace) -> None:
 
     write_dead_leaves(options.out, options.count, (options.size, options.size), options.seed)
     print(
-        f"{options.out.resolve()}: {options.count} images of {options.size} x {options.size} pixels"
+        f"{options.out.resolve()}: {counted(options.count, 'image')} of {options.size} x "
+        f"{options.size} pixels"
     )

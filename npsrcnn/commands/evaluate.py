@@ -31,6 +31,7 @@ from npsrcnn.evaluation.scores import score, summary
 from npsrcnn.kernels import DEVICES, PADDINGS
 from npsrcnn.runtime.files import check_writable
 from npsrcnn.sparse_coding.methods import TITLES
+from npsrcnn.words import counted
 
 COLOR_KEYS = ("cb", "cr", "ycbcr", "rgb")
 
@@ -214,7 +215,8 @@ def run(options: argparse.Namespace) -> int:
             if options.save:
                 comparison.save(files[quality][path], options.method, image, restored, rows[-1])
         if not rows:
-            raise UserError(f"{options.data}: none of its {len(paths)} images can be measured")
+            count = counted(len(paths), "image")
+            raise UserError(f"{options.data}: none of its {count} can be measured")
         readable = read
         results.append(summary(scale, options.edge, rows, quality, options.crf))
         table.row({"name": "mean", **results[-1]["mean"]})
@@ -238,7 +240,7 @@ def run(options: argparse.Namespace) -> int:
     if options.save:
         print(f"\nimages in {options.save.resolve()}", file=text)
     if failed:
-        print(f"{failed} of {len(paths)} images could not be measured", file=sys.stderr)
+        print(f"{failed} of {counted(len(paths), 'image')} could not be measured", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -13,11 +13,12 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from npsrcnn.errors import UsageError, UserError, describe
 from npsrcnn.runtime.files import write_atomically
 from npsrcnn.runtime.lean_blas import import_blas_alone
+from npsrcnn.words import one_line
 
 COMMANDS = {  # name: what it does, and the arguments of an example
     "upscale": ("Enlarge pictures and clips", "photo.jpg --scale 3"),
@@ -183,8 +184,13 @@ def add_device(
     )
 
 
+def say(line: str, stream: TextIO) -> None:
+    """Print a line, at once, which no name in it breaks."""
+    print(one_line(line), file=stream, flush=True)
+
+
 def _fail(prog: str, message: str, exit_code: int) -> int:
-    print(f"{prog}: {message}", file=sys.stderr)
+    say(f"{prog}: {message}", sys.stderr)
     return exit_code
 
 

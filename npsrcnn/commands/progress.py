@@ -10,6 +10,7 @@ from typing import NoReturn, TextIO
 from tqdm import tqdm
 
 from npsrcnn.upscaling.files import Job
+from npsrcnn.words import one_line
 
 LOG_INTERVAL = 60  # seconds between updates of a bar that goes to a log
 
@@ -90,6 +91,7 @@ class Progress:
 
     def write(self, line: str) -> None:
         """Print a line of its own."""
+        line = one_line(line)
         if sys.stderr.isatty():
             tqdm.write(line, file=self.stream)
         else:  # where tqdm.write would show bars that are not due yet, and never clear them

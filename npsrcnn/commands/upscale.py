@@ -229,9 +229,9 @@ def _run(options: argparse.Namespace, stream: TextIO) -> int:
         is_clip=lambda path: has_name_of_clip(path) or is_animation(path),
     )
     for line in found.lines():
-        print(line, file=stream)
+        frame.say(line, stream)
     if len(steps) > 1 and not isinstance(scale, Size):
-        print(_steps_line(likely, steps, scale), file=stream)
+        frame.say(_steps_line(likely, steps, scale), stream)
     how = EnlargeOptions(
         choice,
         scale,
@@ -251,7 +251,7 @@ def _run(options: argparse.Namespace, stream: TextIO) -> int:
     for failure in failed:
         if options.debug:
             traceback.print_exception(failure.error)
-        print(f"npsrcnn upscale: {failure.message}", file=sys.stderr, flush=True)
+        frame.say(f"npsrcnn upscale: {failure.message}", sys.stderr)
     not_begun = len(jobs) - len(done)
     if len(outcomes) + not_begun > 1:
         _sum_up(outcomes, not_begun, seconds, stream)
@@ -267,7 +267,7 @@ def _run(options: argparse.Namespace, stream: TextIO) -> int:
         from npsrcnn.report.enlarged import write_upscale_report
 
         write_upscale_report(outcomes, scale, options.command_line, options.report)
-        print(f"report in {options.report.resolve()}", file=stream)
+        frame.say(f"report in {options.report.resolve()}", stream)
     return 1 if failed or not_begun else 0
 
 
@@ -315,7 +315,7 @@ def _enlarge(
     for job in jobs if options.skip_existing else ():
         if target := job.finished():
             outcomes[job] = Skipped(job.source, target)
-            print(f"{target} is there, skipped", file=stream)
+            frame.say(f"{target} is there, skipped", stream)
     left = [job for job in jobs if job not in outcomes]
     with Progress(len(left), stream) as progress:
         results = enlarge_all(
@@ -329,7 +329,7 @@ def _enlarge(
                         progress.write(_line(outcome, options.called or str(outcome.target)))
                     progress.picture(job, failed=isinstance(outcome, Failed))
         except ClusterError as error:  # all workers have gone: what is done is done
-            print(f"npsrcnn upscale: {error}", file=sys.stderr, flush=True)
+            frame.say(f"npsrcnn upscale: {error}", sys.stderr)
     return outcomes
 
 

@@ -28,6 +28,7 @@ from npsrcnn.runtime.jit import cache_folders, compilations
 from npsrcnn.training.soap import SOAP
 from npsrcnn.upscaling import compiling
 from npsrcnn.upscaling.arrays import upscale
+from npsrcnn.words import counted
 
 DTYPES = (np.uint8, np.uint16, np.float32, np.float64)
 SHAPES = ((16, 15), (16, 15, 2), (16, 15, 3), (16, 15, 4))  # grey, RGB; with alpha
@@ -120,7 +121,7 @@ def _run(options: argparse.Namespace) -> int:
             JOBS[name]()
         all_compiled += compiled
         seconds = time.perf_counter() - start
-        print(f"{name}: {len(compiled)} functions compiled, {seconds:.1f} s", flush=True)
+        print(f"{name}: {counted(len(compiled), 'function')} compiled, {seconds:.1f} s", flush=True)
     if not all_compiled:
         print("All kernels had been compiled before.")
         return 0

@@ -23,6 +23,7 @@ from npsrcnn.datasets.filming import Filming
 from npsrcnn.errors import UserError
 from npsrcnn.pixels.color import as_native, luma, peak, rgb2ycbcr
 from npsrcnn.pixels.resize import degrade, imresize, modcrop
+from npsrcnn.words import counted
 
 COLORS = {"y": 1, "rgb": 3, "ycbcr": 3}  # kinds of sub-images, and the channels of each
 
@@ -58,8 +59,9 @@ class Cut:
         margin = self.size - self.label_size
         if self.label_size < 1 or margin < 0 or margin % 2:
             raise UserError(
-                f"a label of {self.label_size} pixels cannot lie at the centre of a sub-image of "
-                f"{self.size}: it must be smaller by an even number of pixels, or as large"
+                f"a label of {counted(self.label_size, 'pixel')} cannot lie at the centre of a "
+                f"sub-image of {self.size}: it must be smaller by an even number of pixels, or as "
+                "large"
             )
         if self.scale < 1 or self.stride < 1:
             raise UserError(f"scale {self.scale} and stride {self.stride} must both be at least 1")
@@ -168,6 +170,6 @@ def check_batch_size(available: int, batch_size: int) -> None:
     """Raise UserError unless a batch can be filled."""
     if not 1 <= batch_size <= available:
         raise UserError(
-            f"a batch of {batch_size} cannot be drawn from {available} sub-images; "
+            f"a batch of {batch_size} cannot be drawn from {counted(available, 'sub-image')}; "
             "use more or larger images, or a smaller batch"
         )

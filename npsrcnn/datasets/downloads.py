@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from npsrcnn.errors import UserError
+from npsrcnn.words import counted
 
 SRCNN_COPY = (
     "https://raw.githubusercontent.com/tegg89/SRCNN-Tensorflow/"
@@ -75,7 +76,8 @@ def fetch(
         executor.shutdown(cancel_futures=True)
         left = len(sums) - len(list(_present(folder / local, sums)))
         raise UserError(
-            f"{_explained(error, f'{base}/{file}')} ({left} of {len(sums)} files are missing; "
+            f"{_explained(error, f'{base}/{file}')} (missing: {left} of "
+            f"{counted(len(sums), 'file')}; "
             "the same command goes on from there)"
         ) from error
     finally:

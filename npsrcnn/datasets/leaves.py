@@ -22,6 +22,7 @@ from npsrcnn.errors import UserError
 from npsrcnn.runtime.files import write_atomically
 from npsrcnn.runtime.jit import jit
 from npsrcnn.runtime.threads import parallel
+from npsrcnn.words import counted
 
 RADIUS_STEPS = 256  # from the smallest to the largest radius, in equal ratios
 IMAGES_IN_MEMORY = 32  # while they are written to files
@@ -142,7 +143,7 @@ def dead_leaves(
     style = style or Style()
     if count < 1 or min(shape) < 1 or seed < 0:
         raise UserError(
-            f"cannot make {count} images of {shape[0]} x {shape[1]} pixels, seed {seed}"
+            f"cannot make {counted(count, 'image')} of {shape[0]} x {shape[1]} pixels, seed {seed}"
         )
     images = np.empty((count, *shape, 3), np.uint8)
     parallel(_render, count, first, seed, style, images)

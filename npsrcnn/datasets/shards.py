@@ -39,6 +39,7 @@ from npsrcnn.datasets.in_memory import gather, shuffled
 from npsrcnn.datasets.protocols import Source
 from npsrcnn.errors import DataError, UserError
 from npsrcnn.runtime.files import write_atomically
+from npsrcnn.words import counted
 
 INDEX = "shards.json"
 FORMAT = "npsrcnn sub-images, version 1"
@@ -169,8 +170,8 @@ class Shards(Source):
         missing = sum("sha256" not in shard for shard in shards)
         if missing:
             raise UserError(
-                f"{self.folder}: half prepared, {missing} of {len(shards)} shards are still to "
-                "be made: repeat the command that prepares it"
+                f"{self.folder}: half prepared, {missing} of {counted(len(shards), 'shard')} "
+                "still to be made: repeat the command that prepares it"
             )
         self._record = record(self.channels, self.size)
         self._paths = [self.folder / shard["file"] for shard in shards]
@@ -180,7 +181,8 @@ class Shards(Source):
                 have, need = os.fstat(file.fileno()).st_size, shard["count"] * self._record.itemsize
                 if have != need:
                     raise DataError(
-                        f"{file.name}: {have:,} bytes where {need:,} should be: {HOW_TO_REPAIR}"
+                        f"{file.name}: {counted(have, 'byte', ',')} where {need:,} should be: "
+                        f"{HOW_TO_REPAIR}"
                     )
 
     def __len__(self) -> int:

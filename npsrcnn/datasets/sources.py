@@ -17,6 +17,7 @@ from npsrcnn.datasets.in_memory import NoSubImages, SubImages
 from npsrcnn.datasets.protocols import Source
 from npsrcnn.errors import DataError, UserError
 from npsrcnn.images import read_array, read_size
+from npsrcnn.words import counted
 
 MEMORY_BYTES = 1 << 30  # T91 with its copies takes 140 MB, in three channels 420 MB
 RESCALED = (1.0, 0.9, 0.8, 0.7, 0.6)  # an image and its smaller copies, as FSRCNN (2016) has them
@@ -160,8 +161,8 @@ class UsableImages:
     def none_left(self) -> DataError:
         """Return the error to raise where no image can be used."""
         return DataError(
-            f"none of the {self._given} images can be used for sub-images of {self.cut.size} x "
-            f"{self.cut.size} pixels"
+            f"none of the {counted(self._given, 'image')} can be used for sub-images of "
+            f"{self.cut.size} x {self.cut.size} pixels"
             + "".join(f"; the first, {path.name}: {why}" for path, why in self.skipped[:1])
         )
 

@@ -24,6 +24,7 @@ from npsrcnn.layers import Layers
 from npsrcnn.model.kept import Kept
 from npsrcnn.model_files import Facts, shape_of
 from npsrcnn.version import __version__
+from npsrcnn.words import counted
 
 WIDTHS = (64, 32, 16)  # n1, n2 and, in the paper's deeper networks, n22 (TPAMI section 4.3.3)
 INITS = ("he", "bicubic", "paper")
@@ -91,8 +92,8 @@ class SRCNN:
         least = channels if init == "bicubic" else 1
         if len(n) != len(sizes) - 1 or min(n, default=least) < least:
             raise UserError(
-                f"n must give {len(sizes) - 1} filter counts of at least {least} for {name}, "
-                f"not {n}"
+                f"n must give {counted(len(sizes) - 1, 'filter count')} of at least {least} for "
+                f"{name}, not {n}"
             )
         rng = np.random.default_rng(seed)
         widths = [channels, *n, channels]
@@ -391,7 +392,7 @@ def _checked(layers: Sequence[tuple[np.ndarray, np.ndarray]], dtype: DTypeLike) 
             raise UserError(f"layer {i} has filters {w.shape[2]} pixels wide: {ODD}")
         if result and w.shape[1] != len(result[-1][1]):
             raise UserError(
-                f"layer {i} takes {w.shape[1]} channels, but layer {i - 1} "
+                f"layer {i} takes {counted(w.shape[1], 'channel')}, but layer {i - 1} "
                 f"makes {len(result[-1][1])}"
             )
         if not (np.isfinite(w).all() and np.isfinite(b).all()):
@@ -399,7 +400,8 @@ def _checked(layers: Sequence[tuple[np.ndarray, np.ndarray]], dtype: DTypeLike) 
         result.append((w, b))
     if result[0][0].shape[1] != len(result[-1][1]):
         raise UserError(
-            f"a network from {result[0][0].shape[1]} to {len(result[-1][1])} channels: "
+            f"a network from {result[0][0].shape[1]} to "
+            f"{counted(len(result[-1][1]), 'channel')}: "
             "expected the same number"
         )
     return result

@@ -9,6 +9,7 @@ import numpy as np
 
 from npsrcnn.errors import UserError
 from npsrcnn.layers import Layers
+from npsrcnn.words import counted
 
 Facts = dict[str, Any]
 """What is known of weights, whatever JSON can hold: "scale", "color", "padding", "recipe", ..."""
@@ -83,5 +84,6 @@ def from_text(text: str, layers: Layers) -> Facts:
     if scale is not None and (type(scale) not in (int, float) or not 1 <= scale <= 16):
         raise UserError(f"says scale {scale!r}: expected a number from 1 to 16")
     if color not in ("y", "rgb", "ycbcr") or (color == "y") != (shape["channels"] == 1):
-        raise UserError(f"says color {color!r}, which {shape['channels']} channels cannot be")
+        channels = counted(shape["channels"], "channel")
+        raise UserError(f"says color {color!r}, which {channels} cannot be")
     return facts

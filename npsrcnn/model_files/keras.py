@@ -24,6 +24,7 @@ from npsrcnn.model_files.common import MISSING, check_size, open_archive, readin
 from npsrcnn.model_files.facts import Facts
 from npsrcnn.model_files.state_dicts import in_order
 from npsrcnn.runtime.apart import call_apart
+from npsrcnn.words import counted
 
 if TYPE_CHECKING:
     import h5py
@@ -163,7 +164,8 @@ def _steps(config: Any, kernels: list[Kernel]) -> Iterator[Convolution | None]:
         else:
             raise refusal(name, kind)
     if convolutions < len(kernels):
-        raise UserError(f"has {convolutions} convolutions, but weights of {len(kernels)}")
+        count = counted(convolutions, "convolution")
+        raise UserError(f"has {count}, but weights of {len(kernels)}")
 
 
 def _convolution(

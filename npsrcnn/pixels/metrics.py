@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from npsrcnn.words import counted
+
 WINDOW = 11  # Wang et al. 2004: an 11 x 11 Gaussian
 SIGMA = 1.5
 K1, K2 = 0.01, 0.03
@@ -114,7 +116,8 @@ def shave(image: np.ndarray, border: int) -> np.ndarray:
     """
     height, width = image.shape[:2]
     if border < 0 or min(height, width) <= 2 * border:
-        raise ValueError(f"cannot shave {border} pixels from every side of {height} x {width}")
+        shaved = counted(border, "pixel")
+        raise ValueError(f"cannot shave {shaved} from every side of {height} x {width}")
     return image[border : height - border, border : width - border]
 
 

@@ -19,6 +19,7 @@ from npsrcnn.report.page import Page
 from npsrcnn.upscaling.outcomes import Enlarged, Failed, Outcome
 from npsrcnn.upscaling.sizes import Size, fit
 from npsrcnn.upscaling.strips import enlarge
+from npsrcnn.words import counted
 
 
 def write_upscale_report(
@@ -49,7 +50,7 @@ def write_upscale_report(
     else:
         title = f"Enlarged x{scale:g} by SRCNN" if scale > 1 else "Restored by SRCNN"
     page = Page(title, compare.STYLE)
-    count = f"{len(done)} picture{'s' * (len(done) != 1)}"
+    count = counted(len(done), "picture")
     page.text(f"{count} in {sum(outcome.seconds for outcome in done):.1f} s of work.", "lead")
     page.text("Drag the border; 4:1 shows single pixels.", "note")
     page.html(gallery.html())

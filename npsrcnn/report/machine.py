@@ -9,6 +9,7 @@ from pathlib import Path
 
 from npsrcnn.runtime.threads import get_num_threads
 from npsrcnn.version import __version__
+from npsrcnn.words import counted
 
 
 def machine_facts() -> dict[str, str]:
@@ -16,7 +17,7 @@ def machine_facts() -> dict[str, str]:
     libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba"))
     return {
         "npsrcnn": __version__,
-        "processor": f"{_processor()}, {get_num_threads()} threads",
+        "processor": f"{_processor()}, {counted(get_num_threads(), 'thread')}",
         "system": f"{platform.system()} {platform.machine()}",
         "Python": f"{platform.python_version()}, {libraries}",
         "date": datetime.datetime.now().isoformat(" ", "minutes"),

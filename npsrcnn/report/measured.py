@@ -14,6 +14,7 @@ from npsrcnn.report import compare
 from npsrcnn.report.compare import LARGEST_SIDE, Gallery, Panel, embedded, slider
 from npsrcnn.report.machine import machine_facts
 from npsrcnn.report.page import Page
+from npsrcnn.words import counted
 
 WORST_FIRST = "The smallest gain comes first. Drag the border; 4:1 shows single pixels."
 
@@ -118,7 +119,7 @@ class EvaluationReport:
                 page.heading(f"JPEG of quality {result['jpeg']}")
             page.text(
                 f"{now:.2f} dB instead of {was:.2f}: {_gain(was, now):+.2f} dB, the mean over "
-                f"{len(result['images'])} images at x{scale}.",
+                f"{counted(len(result['images']), 'image')} at x{scale}.",
                 "lead",
             )
             page.text(method)

@@ -22,6 +22,7 @@ from npsrcnn.report.machine import machine_facts
 from npsrcnn.report.measured import WORST_FIRST, compared, gain_of, score_table
 from npsrcnn.report.page import Page
 from npsrcnn.report.photograph import CREDIT, photograph
+from npsrcnn.words import counted
 
 REPORT = "report.html"
 IMAGES_SHOWN = 6
@@ -67,7 +68,7 @@ def write_training_report(training: Training, path: Path) -> None:
     page = Page(f"SRCNN {net.name} at x{scale}, trained", compare.STYLE)
     page.text(
         f"{result['mean']['psnr']:.2f} dB instead of {was:.2f}: {gain_of(result['mean']):+.2f} dB, "
-        f"the mean over {len(images)} images that it was not trained on.",
+        f"the mean over {counted(len(images), 'image')} that it was not trained on.",
         "lead",
     )
     page.html(photograph_compared(net, scale, jpeg, crf))
@@ -75,7 +76,7 @@ def write_training_report(training: Training, path: Path) -> None:
     page.heading("How it learned")
     page.html(f'<div class="side-by-side">{"".join(learning_curves(training.log))}</div>')
     page.text(
-        f"{last['sub_images']:,} sub-images in {last['seconds'] / 60:.1f} minutes; "
+        f"{counted(last['sub_images'], 'sub-image', ',')} in {last['seconds'] / 60:.1f} minutes; "
         "weights are those with the best PSNR.",
         "note",
     )

@@ -17,6 +17,7 @@ from collections.abc import Collection, Hashable, Iterator
 from pathlib import Path
 
 from npsrcnn.errors import UserError
+from npsrcnn.words import CONTROLS
 
 HELD = {5, 32}  # Windows: access denied, sharing violation
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between tries; scanners take less than one
@@ -132,7 +133,16 @@ def _ignores_case(folder: Path) -> bool:
 def quoted(path: str | Path) -> str:
     """Return a path as it is typed in a shell, or at Windows' prompt: quoted where it must be."""
     text = str(path)
-    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
+    if os.name == "nt":
+        return subprocess.list2cmdline([text])
+    if not CONTROLS.search(text):
+        return shlex.quote(text)
+    text = text.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + CONTROLS.sub(lambda found: _bytes_typed(found[0]), text) + "'"
+
+
+def _bytes_typed(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in character.encode())
 
 
 def beside(path: Path, ending: str) -> Path:

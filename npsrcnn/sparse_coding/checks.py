@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from npsrcnn.errors import UserError
+from npsrcnn.words import counted
 
 NORM_TOLERANCE = 1e-4  # of an atom's norm of 1: float32 keeps it within 1e-6
 
@@ -44,7 +45,7 @@ def dictionary(d: np.ndarray, length: int | None = None, unit: bool = True) -> n
     if d.dtype not in (np.float32, np.float64) or not np.isfinite(d).all():
         raise UserError("expected a dictionary of finite float32 or float64 values")
     if length is not None and len(d) != length:
-        raise UserError(f"atoms of {len(d)} values cannot represent vectors of {length}")
+        raise UserError(f"atoms of {counted(len(d), 'value')} cannot represent vectors of {length}")
     if unit:
         norms = np.linalg.norm(d, axis=0)
         worst = int(np.abs(norms - 1).argmax())

@@ -15,6 +15,7 @@ from npsrcnn.runtime.jit import helper, jit
 from npsrcnn.runtime.threads import parallel
 from npsrcnn.sparse_coding import checks
 from npsrcnn.sparse_coding.pursuit import lasso, omp_pairs
+from npsrcnn.words import counted
 
 PATCHES_PER_PRODUCT = 4096
 
@@ -45,7 +46,8 @@ def dct(size: int, atoms: int | None = None) -> np.ndarray:
     size = checks.count(size, "size")
     per_axis = size if atoms is None else checks.side(atoms, "a DCT dictionary")
     if per_axis < size:
-        raise UserError(f"{atoms} atoms do not span patches of {size} x {size}")
+        few = counted(per_axis**2, "atom")
+        raise UserError(f"{few}: too few to span patches of {size} x {size}")
     position, frequency = np.arange(size)[:, None] + 0.5, np.arange(per_axis)
     axis = np.cos(np.pi * position * frequency / per_axis)
     axis[:, 1:] -= axis[:, 1:].mean(axis=0)
@@ -111,7 +113,8 @@ def samples(patches: np.ndarray, atoms: int, seed: int = 0) -> np.ndarray:
     norms = np.linalg.norm(patches, axis=1)
     usable = np.flatnonzero(norms > 1e-3 * norms.max())
     if len(usable) < checks.count(atoms, "atoms"):
-        raise UserError(f"{len(usable)} patches that are not zero are too few for {atoms} atoms")
+        few = f"too few patches that are not zero, {len(usable)}"
+        raise UserError(f"{few}, for {counted(atoms, 'atom')}")
     chosen = np.random.default_rng(seed).choice(usable, atoms, replace=False)
     return np.ascontiguousarray(patches[chosen].T / norms[chosen])
 
@@ -225,7 +228,7 @@ def high_resolution(codes: np.ndarray, high: np.ndarray, ridge: float = 1e-6) ->
     """
     codes, high = checks.rows(codes, "codes"), checks.rows(high, "high")
     if len(codes) != len(high):
-        raise UserError(f"{len(codes)} codes for {len(high)} patches")
+        raise UserError(f"codes and patches are not as many: {len(codes)} and {len(high)}")
     return solve_high(codes.T @ codes, codes.T @ high, ridge)
 
 

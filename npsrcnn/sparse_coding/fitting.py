@@ -12,6 +12,7 @@ from npsrcnn.pixels.resize import degrade
 from npsrcnn.sparse_coding import checks, dictionaries, pursuit
 from npsrcnn.sparse_coding.as_network import as_srcnn
 from npsrcnn.sparse_coding.patches import extract, remove_mean
+from npsrcnn.words import counted
 
 KINDS = ("learned", "pca", "dct", "haar")
 F1, F3 = 9, 5  # of 9-1-5
@@ -62,7 +63,9 @@ def fit_dictionaries(
     else:
         most = 2 * (F1 * F1 - 1)
         if atoms % 2 or not 2 <= atoms <= most:
-            raise UserError(f"{atoms} atoms: a basis with both signs has 2, 4, ..., {most}")
+            raise UserError(
+                f"{counted(atoms, 'atom')}: a basis with both signs has 2, 4, ..., {most}"
+            )
         basis = {
             "pca": lambda: dictionaries.pca(blurred, atoms // 2),
             "dct": lambda: dictionaries.dct(F1)[:, 1 : atoms // 2 + 1].astype(np.float32),
@@ -97,7 +100,8 @@ def fit_srcnn(
 def _learned(blurred: np.ndarray, atoms: int, lam: float, seed: int) -> np.ndarray:
     busy = blurred[np.linalg.norm(blurred, axis=1) > 4 * lam]  # flat patches teach nothing
     if len(busy) < atoms:
-        raise UserError(f"{len(busy)} patches that are not flat are too few for {atoms} atoms")
+        few = f"too few patches that are not flat, {len(busy)}"
+        raise UserError(f"{few}, for {counted(atoms, 'atom')}")
     return dictionaries.online(busy, atoms, lam, epochs=2, signed=False, seed=seed)
 
 

@@ -30,6 +30,7 @@ from npsrcnn.training.runs import CHECKPOINT, Run, sample_of
 from npsrcnn.training.settings import DEAD_LEAVES, DEFAULT_MINUTES, Length, RunSettings, label_of
 from npsrcnn.training.soap import SOAP
 from npsrcnn.training.trainer import Trainer, load_checkpoint
+from npsrcnn.words import counted
 
 SUB_IMAGE = 33  # pixels, f_sub of the paper
 DEAD_LEAVES_TRAINED = 400  # images
@@ -233,7 +234,7 @@ def _check_maps(settings: RunSettings, least: int) -> None:
     if settings.maps and (len(settings.maps) != inner or min(settings.maps) < least):
         raise UsageError(
             f"--maps {_listed(settings.maps)}: {settings.network} takes "
-            f"{inner} number{'s' if inner > 1 else ''} of at least {least}"
+            f"{counted(inner, 'number')} of at least {least}"
         )
 
 
@@ -247,7 +248,8 @@ def optimizer_of(net: SRCNN, recipe: Recipe, lr_factors: Sequence[float] | None)
     factors = paper_factors(depth)
     if lr_factors is not None:
         if len(lr_factors) != depth:
-            raise UsageError(f"--lr-factors: {net.name} has {depth} layers, not {len(lr_factors)}")
+            layers = counted(depth, "layer")
+            raise UsageError(f"--lr-factors: {net.name} has {layers}, not {len(lr_factors)}")
         factors = [(f, b) for f, (_, b) in zip(lr_factors, factors, strict=True)]
     if recipe.optimizer == "sgd":
         return SGD(net.layers, factors, recipe.momentum)
@@ -267,7 +269,8 @@ def images_of(settings: RunSettings) -> tuple[list[np.ndarray | Path], list[Eval
     if settings.hold_out:
         if settings.hold_out >= len(paths):
             raise UsageError(
-                f"--hold-out {settings.hold_out} leaves nothing of {len(paths)} images of --data"
+                f"--hold-out {settings.hold_out} leaves nothing of "
+                f"{counted(len(paths), 'image')} of --data"
             )
         order = np.random.default_rng(seed).permutation(len(paths))
         measured += [paths[i] for i in np.sort(order[: settings.hold_out])]
@@ -312,7 +315,8 @@ def source_of(
         side = settings.sub_image or SUB_IMAGE
         if side <= margin:
             raise UsageError(
-                f"--sub-image {side}: {settings.network} takes {margin} pixels of each side, "
+                f"--sub-image {side}: {settings.network} takes {counted(margin, 'pixel')} of each "
+                "side, "
                 f"so it must be {margin + 1} or more"
             )
         return datasets.sub_images(

@@ -40,6 +40,7 @@ from npsrcnn.runtime.threads import get_num_threads, set_num_threads
 from npsrcnn.training.optimizers import parameters
 from npsrcnn.training.ranks import FIXABLE, Ranks, TrainingStopped
 from npsrcnn.version import __version__
+from npsrcnn.words import counted
 
 try:
     from mpi4py import MPI
@@ -132,8 +133,8 @@ class MPIRanks(Ranks):
         shares = Partition.of(batch, self.size).shares
         if shares[-1].stop < self.size:
             raise UsageError(
-                f"--batch {batch} has work for {shares[-1].stop} ranks, not {self.size}: "
-                f"{LANES} sub-images each, and for 64 ranks at most"
+                f"--batch {batch} has work for {counted(shares[-1].stop, 'rank')}, not "
+                f"{self.size}: {LANES} sub-images each, and for 64 ranks at most"
             )
         if l1 and not fills_groups(batch):
             raise UsageError(f"--l1 with --mpi takes a --batch that is a multiple of {LANES}")
@@ -155,7 +156,7 @@ class MPIRanks(Ranks):
             self.raise_if_any_failed(failed)
         if most != -least:
             raise UserError(
-                f"after {step} steps the ranks have not the same weights: "
+                f"after {counted(step, 'step')} the ranks have not the same weights: "
                 "train on machines of one kind"
             )
         return progress
@@ -223,7 +224,8 @@ class MPIRanks(Ranks):
     def announcement(self, folder: Path) -> list[str]:
         """Return how many ranks train, and how to go on should one die."""
         return [
-            f"{self.size} ranks, this one with {get_num_threads()} threads; should one die, "
+            f"{counted(self.size, 'rank')}, this one with "
+            f"{counted(get_num_threads(), 'thread')}; should one die, "
             f"go on from the last checkpoint: --resume {quoted(folder.resolve())}"
         ]
 

@@ -25,6 +25,7 @@ from npsrcnn.model.dead_maps import count_dead_maps
 from npsrcnn.runtime.files import quoted, write_atomically
 from npsrcnn.training.settings import Length, RunSettings, label_of
 from npsrcnn.training.trainer import Trainer, save_checkpoint
+from npsrcnn.words import counted
 
 MEASURE_EVERY, LEAST_PAUSE = 30.0, 2.0  # seconds: where an epoch takes longer; between any two
 CHECKPOINT, LOG, BEST, LAST = "checkpoint.npz", "log.csv", "best.npz", "last.npz"
@@ -77,7 +78,8 @@ class Run:
         return "\n".join(
             [
                 *self.trainer.ranks.announcement(self.folder),
-                f"{settings.network} at x{settings.scale} from {len(source):,} sub-images of "
+                f"{settings.network} at x{settings.scale} from "
+                f"{counted(len(source), 'sub-image', ',')} of "
                 f"{', '.join(map(label_of, settings.data))}, {compressed}"
                 f"recipe {settings.recipe}, for {self.length}",
             ]
@@ -113,7 +115,7 @@ class Run:
             if not self.log:
                 raise
             raise DataError(
-                f"{error}; {self.trainer.step:,} steps are saved: then "
+                f"{error}; saved after {counted(self.trainer.step, 'step', ',')}: then "
                 f"--resume {quoted(self.folder)}"
             ) from error
         self.measure()
@@ -198,7 +200,8 @@ class Run:
             [
                 f"PSNR        {row['psnr_bicubic']:.2f} dB {input_name(settings.scale)}, "
                 f"{row['psnr']:.2f} dB now: "
-                f"{row['psnr'] - row['psnr_bicubic']:+.2f} dB, on {len(self.images)} images"
+                f"{row['psnr'] - row['psnr_bicubic']:+.2f} dB, "
+                f"on {counted(len(self.images), 'image')}"
                 + ("" if settings.eval or settings.hold_out else " of dead leaves"),
                 *self._dead_maps(),
                 f"best model  {best}",
@@ -215,7 +218,7 @@ class Run:
         net = self.trainer.averaged()
         counts = count_dead_maps(net, sample_of(self.trainer.source, self.settings.seed))
         found = [
-            f"{dead} of {maps} maps of layer {layer}"
+            f"{dead} of {counted(maps, 'map')} of layer {layer}"
             for layer, (dead, maps) in enumerate(zip(counts, net.n, strict=True), 1)
             if dead > MOST_DEAD * maps
         ]

@@ -10,6 +10,7 @@ from typing import Any
 
 from npsrcnn.datasets.drawing import in_words
 from npsrcnn.errors import UsageError
+from npsrcnn.words import counted
 
 DEAD_LEAVES = "dead-leaves"
 DEFAULT_MINUTES = 3.0
@@ -33,9 +34,9 @@ class Length:
 
     def __str__(self) -> str:
         if self.epochs is not None:
-            return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+            return counted(self.epochs, "epoch")
         minutes = self.minutes or DEFAULT_MINUTES
-        return f"{minutes:g} minute{'s' if minutes != 1 else ''}"
+        return counted(minutes, "minute", "g")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from npsrcnn.model.network import SRCNN
 from npsrcnn.runtime.files import write_atomically
 from npsrcnn.training.optimizers import Optimizer, State, WeightAverage, clip_norm, parameters
 from npsrcnn.training.ranks import ALONE, FIXABLE, Ranks, TrainingStopped
+from npsrcnn.words import counted
 
 T = TypeVar("T")
 Rate = Callable[[int, float], float]
@@ -32,7 +33,7 @@ SUB_IMAGES_AHEAD = 2048
 def divergence_error(step: int, rate: float) -> UserError:
     """Return the error to raise where the loss or a gradient is not finite."""
     return UserError(
-        f"the loss is not finite after {step} steps (learning rate {rate:.3g}): "
+        f"the loss is not finite after {counted(step, 'step')} (learning rate {rate:.3g}): "
         "training has diverged; try a smaller --lr, or --clip"
     )
 

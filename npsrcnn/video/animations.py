@@ -23,6 +23,7 @@ from npsrcnn.runtime.files import write_atomically
 from npsrcnn.runtime.memory import physical_bytes
 from npsrcnn.upscaling.strips import enlarge
 from npsrcnn.video.kinds import ANIMATIONS
+from npsrcnn.words import counted
 
 FEW_COLORS = (
     "GIF has 256 colours a frame, which are few for what is enlarged: --format webp, apng or avif "
@@ -179,8 +180,8 @@ def _check_memory(source: Path, frames: int, size: tuple[int, int], scale: float
     needed = WRITER_COPIES * frames * 4 * scale**2 * size[0] * size[1]
     if needed > physical_bytes():
         raise UserError(
-            f"{source}: {frames} frames take about {needed / 1e9:.1f} GB of memory, and this "
-            "machine has less: as a clip (MP4, MKV) it goes frame by frame"
+            f"{source}: about {needed / 1e9:.1f} GB of memory for {counted(frames, 'frame')}, and "
+            "this machine has less: as a clip (MP4, MKV) it goes frame by frame"
         )
 
 

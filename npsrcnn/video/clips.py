@@ -28,6 +28,7 @@ from npsrcnn.errors import UserError, describe
 from npsrcnn.runtime.files import quoted
 from npsrcnn.video.opening import open_clip
 from npsrcnn.video.quantizers import read_quantizer
+from npsrcnn.words import counted
 
 RAW = {"h264", "hevc", "m4v", "mpegvideo", "obu", "vvc", "avs2", "avs3"}
 """FFmpeg's names of streams without a container, and so without times."""
@@ -163,8 +164,8 @@ def look_through(path: Path) -> Clip:
             raise UserError(f"{path}: cannot be read ({describe(error)})") from error
         if found.timeless:
             raise UserError(
-                f"{path}: {found.timeless} packets of the picture have no time: repair it first "
-                f"(ffmpeg -fflags +genpts -i {quoted(path.name)} -c copy "
+                f"{path}: no time in {counted(found.timeless, 'packet')} of the picture: repair it "
+                f"first (ffmpeg -fflags +genpts -i {quoted(path.name)} -c copy "
                 f"{quoted(f'{path.stem}_times.mkv')})"
             )
         if found.back_at is not None:

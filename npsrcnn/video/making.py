@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from npsrcnn.video.joining import join
 from npsrcnn.video.plan import Plan
 from npsrcnn.video.segments import Parts, write_segments
+from npsrcnn.words import counted
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,13 @@ class Made:
 
     frames: int
     damaged: int
+
+    @property
+    def lost(self) -> str:
+        """What the result lacks, or nothing, for who made it to read."""
+        if not self.damaged:
+            return ""
+        return f"the frames of {counted(self.damaged, 'damaged packet')} are left out"
 
 
 def make_clip(

@@ -39,6 +39,7 @@ from npsrcnn.video.kinds import container_of
 from npsrcnn.video.notes import notes_on
 from npsrcnn.video.opening import open_clip, video_stream
 from npsrcnn.video.planes import bits_of, has_half_planes, planar
+from npsrcnn.words import counted
 
 SEGMENT_FRAMES = 240
 DROPPABLE = ("audio", "subtitles", "attachments", "cover", "video", "alpha", "dolby-vision")
@@ -273,8 +274,8 @@ def _chosen_frames(clip: Clip, wishes: Wishes) -> tuple[tuple[int, ...], int | N
     if first >= stop:
         asked = ":".join("" if end is None else str(end) for end in wishes.frames or ())
         raise UsageError(
-            f"--frames {asked}: {clip.path} has {total} frames, 0 to {total - 1}, and B must be "
-            "above A"
+            f"--frames {asked}: {clip.path} has {counted(total, 'frame')}, 0 to {total - 1}, and B "
+            "must be above A"
         )
     return clip.pts[first:stop], clip.pts[stop] if stop < total else None
 

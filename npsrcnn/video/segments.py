@@ -26,6 +26,7 @@ from npsrcnn.video.enlarging import FrameEnlarger
 from npsrcnn.video.overlap import run_ahead
 from npsrcnn.video.plan import Plan
 from npsrcnn.video.reading import DamageCount, read_frames
+from npsrcnn.words import counted
 
 JOB = "job.json"
 
@@ -67,8 +68,8 @@ class Parts:
         job = json.loads(json.dumps(self.plan.job()))
         if finished and not resume:
             raise UserError(
-                f"{self.folder} holds {len(finished)} of {self.plan.segments} segments of a run "
-                "that was interrupted: go on with --resume, or delete it"
+                f"{self.folder} holds {len(finished)} of {counted(self.plan.segments, 'segment')} "
+                "of a run that was interrupted: go on with --resume, or delete it"
             )
         if finished and (differing := self._differing(job)):
             raise UserError(

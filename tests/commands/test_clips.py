@@ -39,6 +39,23 @@ def test_a_clip_goes_beside_its_source(folder, capsys):
     assert sorted(path.name for path in folder.iterdir()) == ["a.mp4", "a_x2.mp4", "model.npz"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such names")
+def test_what_a_file_names_breaks_no_line(folder, capsys):
+    """Newlines and escape codes, in the name of a file and in the language of a stream."""
+    path = make_clip(folder / "plain.mkv", 1, sound=1)
+    odd = path.rename("a\n\x1b[2J.mkv")
+    odd.write_bytes(odd.read_bytes().replace(b"eng", b"\x1b\ng"))
+    assert command(str(odd), "none\n\x1b.mkv") == 1
+    out, err = capsys.readouterr()
+    assert err == "npsrcnn upscale: none\\n\\x1b.mkv: No such file or directory\n"
+    line = out.splitlines()[-1]
+    assert line.startswith(r"a\n\x1b[2J_x2.mkv  48 x 32 -> 96 x 64  1 frame, ")
+    assert (folder / "a\n\x1b[2J_x2.mkv").is_file()
+    assert command(str(odd), "-o", "b.webm") == 1
+    err = capsys.readouterr().err
+    assert r"a\n\x1b[2J.mkv: stream 1 (audio, aac, \x1b\ng)" in err and err.count("\n") == 1
+
+
 def test_it_says_what_restores_a_clip_and_why(folder, capsys):
     make_clip(folder / "b.mkv", 3, codec="libx265", options={"crf": "33"}, size=(80, 72))
     arguments = ["b.mkv", "--scale", "2", "--fast", "--json", "r.json"]
@@ -199,6 +216,6 @@ def test_a_run_goes_on_with_resume(folder, capsys):
     (folder / "a_x2.mp4.parts").mkdir()
     (folder / "a_x2.mp4.parts" / "00000.json").write_text("{}")
     assert command("a.mp4") == 1
-    assert "holds 1 of 1 segments of a run that was interrupted" in capsys.readouterr().err
+    assert "holds 1 of 1 segment of a run that was interrupted" in capsys.readouterr().err
     (folder / "a_x2.mp4.parts" / "00000.json").unlink()
     assert command("a.mp4", "--resume") == 0

@@ -54,7 +54,7 @@ def test_run_returns_what_the_body_does_or_0(returned, code):
     ("error", "code", "line"),
     [
         (UserError("a.png: not an image"), 1, "a.png: not an image"),
-        (UserError("in two\n  lines"), 1, "in two lines"),
+        (UserError("a\n  b.png: not an image"), 1, r"a\n  b.png: not an image"),
         (UsageError("give --scale"), 2, "give --scale"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (MemoryError(), 1, "out of memory"),

@@ -89,7 +89,7 @@ def test_warmup_says_what_it_compiled_and_where_it_is(
     monkeypatch.setattr(warmup, "JOBS", {"a job": lambda: jit.jit(fresh_function)(1)})
     assert warmup.main([]) == 0
     out = capsys.readouterr().out
-    assert "a job: 1 functions compiled" in out
+    assert "a job: 1 function compiled" in out
     assert str(tmp_path) in out
     assert warmup.main([]) == 0
     assert "compiled before" in capsys.readouterr().out

@@ -91,7 +91,7 @@ def test_trouble_is_told_in_one_line_and_the_next_try_goes_on(server, tmp_path, 
     server.trouble["T91/7.bmp"] = trouble
     with pytest.raises(UserError, match=message) as caught:
         fetch("t91", tmp_path, server.url, retries=0)
-    assert "of 12 files are missing; the same command goes on from there" in str(caught.value)
+    assert "of 12 files; the same command goes on from there" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "T91" / "7.bmp").exists()
     here = {path.name for path in (tmp_path / "T91").iterdir()}
@@ -128,7 +128,7 @@ def test_no_network(tmp_path, monkeypatch, capsys):
     (line,) = capsys.readouterr().err.strip().split("\r")[-1].strip().splitlines()
     assert code == 1
     assert f"cannot reach 127.0.0.1:{port}" in line
-    assert "check the network, or use --mirror (5 of 5 files are missing" in line
+    assert "check the network, or use --mirror (missing: 5 of 5 files" in line
 
 
 def test_a_mirror_that_is_no_address(tmp_path):

@@ -202,5 +202,5 @@ def test_small_images_give_none_and_none_at_all_is_an_error(rng):
 def test_a_batch_that_cannot_be_filled(rng, batch_size):
     source = sub_images(random_images(rng, (47, 47)), 2)
     assert len(source) == 1
-    with pytest.raises(UserError, match="cannot be drawn from 1 sub-images"):
+    with pytest.raises(UserError, match="cannot be drawn from 1 sub-image;"):
         next(source.batches(0, 0, batch_size))

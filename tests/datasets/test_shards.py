@@ -391,7 +391,7 @@ def test_the_command(files, tmp_path, capsys, refusal):
         assert command.main([str(a) for a in [*argv, "--rescale", "0.8"]]) == 0
         first, second = capsys.readouterr().out.splitlines()
         assert first.startswith(f"{out}: {len(opened(out))} sub-images of 7 images, ")
-        assert first.endswith(" in 1 shards, complete")
+        assert first.endswith(" in 1 shard, complete")
         assert second == f"train on it: npsrcnn train --data '{out}' --scale 3"
     assert opened(out).cut.rescale == (1.0, 0.8)
     assert "holds another set" in refusal(command.main, argv, 1)

@@ -217,12 +217,12 @@ def test_a_stream_survives_the_loss_of_a_group_but_not_of_all(files):
 def test_none_usable_is_an_error(tmp_path):
     path = tmp_path / "text.png"
     path.write_text("this is no image")
-    with pytest.raises(UserError, match=r"none of the 1 images can be used.*first, text.png: "):
+    with pytest.raises(UserError, match=r"none of the 1 image can be used.*first, text.png: "):
         sub_images([path], **CUT)
     Image.new("L", (90, 90)).save(tmp_path / "short.bmp")
     data = (tmp_path / "short.bmp").read_bytes()
     (tmp_path / "short.bmp").write_bytes(data[: len(data) // 2])
-    with pytest.raises(UserError, match=r"none of the 1 images can be used.*first, short.bmp: "):
+    with pytest.raises(UserError, match=r"none of the 1 image can be used.*first, short.bmp: "):
         sub_images([tmp_path / "short.bmp"], **CUT)
     with pytest.raises(UserError, match="none of the 0 images"):
         sub_images([], **CUT)

@@ -164,7 +164,7 @@ def test_npz_whose_arrays_are_no_network(changes, says, rng, tmp_path):
         ({"scale": -3}, "scale -3"),
         ({"scale": True}, "scale True"),
         ({"scale": float("nan")}, "scale nan"),
-        ({"color": "rgb"}, "color 'rgb', which 1 channels cannot be"),
+        ({"color": "rgb"}, "color 'rgb', which 1 channel cannot be"),
         ({"color": ["y"]}, "color"),
         ({"padding": "mirror"}, "no padding 'mirror'"),
         ({"padding": [1]}, "no padding"),

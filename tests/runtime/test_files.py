@@ -6,6 +6,7 @@ import errno
 import glob
 import os
 import shlex
+import shutil
 import stat
 import subprocess
 import sys
@@ -164,6 +165,15 @@ def test_a_quoted_name_is_one_word_of_a_shell(name):
     assert shlex.split(quoted(Path(name))) == [name]
     if os.name != "nt":
         assert subprocess.check_output(["sh", "-c", f"printf %s {quoted(name)}"]) == name.encode()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.skipif(WINDOWS, reason="has no such names")
+@pytest.mark.parametrize("name", ["a\nb.png", "\x1b[2J's \\1.png", "\x85\u2028é.png"])
+def test_a_quoted_name_stays_one_line(name):
+    typed = quoted(Path(name))
+    assert typed.isprintable()
+    assert subprocess.check_output(["bash", "-c", f"printf %s {typed}"]) == name.encode()
 
 
 def test_windows_has_quotes_of_its_own(monkeypatch):

@@ -279,11 +279,11 @@ IMAGE, D, Y = np.zeros((8, 9)), np.eye(4), np.ones((3, 4))
         (lambda: pursuit.omp(D, np.ones(4), 1), "one a row"),
         (lambda: dictionaries.unit(D * 0), "atom 0 of the dictionary is zero"),
         (lambda: dictionaries.dct(8, 63), "square"),
-        (lambda: dictionaries.dct(8, 49), "do not span"),
-        (lambda: dictionaries.ksvd(Y, 4, 1), "too few for 4 atoms"),
+        (lambda: dictionaries.dct(8, 49), "too few to span"),
+        (lambda: dictionaries.ksvd(Y, 4, 1), "too few patches .*, 3, for 4 atoms"),
         (lambda: dictionaries.pca(Y, energy=2), "energy"),
         (lambda: dictionaries.coupled(Y, Y[:2], 1, 0.1), "not the same"),
-        (lambda: dictionaries.high_resolution(Y, Y[:2]), "3 codes for 2"),
+        (lambda: dictionaries.high_resolution(Y, Y[:2]), "not as many: 3 and 2"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(call, message):

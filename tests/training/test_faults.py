@@ -164,7 +164,7 @@ def test_a_damaged_sub_image_ends_the_run_with_all_its_steps_saved(
     line = one_line(capsys, f"{path}: the checksum of sub-image 32 is wrong: repeat the command")
     steps = last_step(out)
     assert 0 < steps < 9  # of the first epoch
-    assert f"{steps} steps are saved: then --resume {out}" in line
+    assert f"saved after {steps} steps: then --resume {out}" in line
     assert train.main(["--resume", str(out)]) == 1
     write_set(leaves, shards)
     assert path.read_bytes() == good
@@ -185,7 +185,7 @@ def test_a_set_that_is_removed_while_training(shards, straight, tmp_path, capsys
     monkeypatch.setattr(Run, "measure", spy)
     capsys.readouterr()
     assert train.main(arguments(shards, out)) == 1
-    one_line(capsys, f"{shards / '00000.bin'}: no such file", "steps are saved")
+    one_line(capsys, f"{shards / '00000.bin'}: no such file", "saved after")
     assert 0 < last_step(out) < STEPS
     assert train.main(["--resume", str(out)]) == 1
     one_line(capsys, f"{shards}: ")

@@ -126,7 +126,7 @@ def test_ranks_that_do_not_fit_together_are_found_out(result):
     )
     assert said[1:] == ["SystemExit: 1"] * 3
     assert all("differ in lanes (8, 9)" in line for line in result["unlike"].tolist())
-    assert all("work for 1 ranks, not 4" in line for line in result["too many"].tolist())
+    assert all("work for 1 rank, not 4" in line for line in result["too many"].tolist())
 
 
 @pytest.fixture(scope="module")

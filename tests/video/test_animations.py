@@ -121,7 +121,7 @@ def test_one_that_memory_does_not_hold_is_refused_before(tmp_path, monkeypatch):
     path = save(tmp_path / "a.gif", False)
     monkeypatch.setattr(animations, "physical_bytes", lambda: 1000.0)
     assert memory.physical_bytes() > 1000
-    with pytest.raises(UserError, match=r"4 frames take about 0\.0 GB.*as a clip"):
+    with pytest.raises(UserError, match=r"about 0\.0 GB of memory for 4 frames.*as a clip"):
         enlarge_animation(path, tmp_path / "b.gif", [identity(scale=2)], 2)
 
 

@@ -25,6 +25,7 @@ from npsrcnn.kernels.cpu.winograd import STEP
 from npsrcnn.layers import Layers
 from npsrcnn.runtime.jit import helper, inlined, jit
 from npsrcnn.runtime.threads import get_num_threads, parallel, work_space
+from npsrcnn.words import counted
 
 KEPT_JOBS = 8
 """Layouts that a network keeps, for as many shapes: of 1080p one has some 100 kB."""
@@ -90,8 +91,8 @@ class Prepared:
         plan = self._plan
         images = np.ascontiguousarray(images, np.float32)
         if images.shape[1] != plan.stages[0].channels:
-            wanted = plan.stages[0].channels
-            raise ValueError(f"images have {images.shape[1]} channels, the first layer {wanted}")
+            has, wanted = counted(images.shape[1], "channel"), plan.stages[0].channels
+            raise ValueError(f"images have {has}, the first layer {wanted}")
         out = np.empty((len(images), plan.outputs, *images.shape[2:]), np.float32)
         if not out.size:
             return out
