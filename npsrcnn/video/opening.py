@@ -46,11 +46,11 @@ def open_clip(path: Path) -> InputContainer:
     raise UserError(f"{path}: {reason}")
 
 
-def video_stream(container: InputContainer, index: int) -> VideoStream:
-    """Return the stream of the picture, which decodes on all cores."""
+def video_stream(container: InputContainer, index: int, ahead: bool = True) -> VideoStream:
+    """Return the stream of the picture, which decodes on all cores, several frames ahead."""
     stream = container.streams[index]
     assert isinstance(stream, VideoStream)
-    stream.thread_type = "AUTO"
+    stream.thread_type = "AUTO" if ahead else "SLICE"
     return stream
 
 

@@ -19,19 +19,27 @@ FRAMES_BEFORE = 2  # of the first one, that a deinterlacer wants to see
 DEINTERLACER = "mode=send_frame:deint=interlaced"  # a frame for each, and progressive ones as is
 
 
-class DamageCount:
-    """How many packets could not be decoded."""
+class Damage:
+    """The times of packets that could not be decoded; of several threads nearly their times."""
 
-    packets = 0
+    def __init__(self) -> None:
+        self.times: list[int] = []
 
 
 def read_frames(
-    clip: Clip, start: int, end: int | None, deinterlace: bool, damage: DamageCount
+    clip: Clip,
+    start: int,
+    end: int | None,
+    deinterlace: bool,
+    damage: Damage,
+    *,
+    ahead: bool = True,
 ) -> Generator[VideoFrame, None, None]:
     """Yield the frames with ``start <= pts < end``, in the order in which they are shown.
 
-    What cannot be decoded is left out, and counted. A file that cannot be entered in the middle is
-    decoded from its first frame on: the frames are the same.
+    What cannot be decoded is left out, and noted in ``damage``. A file that cannot be entered in
+    the middle is decoded from its first frame on: the frames are the same. Several cores decode
+    frames ahead; without ``ahead`` one after the other.
 
     Raises
     ------
@@ -41,16 +49,16 @@ def read_frames(
     place = bisect.bisect_left(clip.pts, start) - FRAMES_BEFORE
     if place > 0:
         with open_clip(clip.path) as container:
-            stream = video_stream(container, clip.index)
+            stream = video_stream(container, clip.index, ahead)
             container.seek(clip.pts[place], stream=stream)
-            frames = _frames(clip, container, stream, deinterlace, damage)
+            frames = _frames(clip, container, stream, deinterlace, damage, ahead)
             first = next(frames, None)
             if first is not None and _time(first) <= clip.pts[place]:
                 yield from _between(clip, frames, start, end)
                 return
     with open_clip(clip.path) as container:
-        stream = video_stream(container, clip.index)
-        frames = _frames(clip, container, stream, deinterlace, damage)
+        stream = video_stream(container, clip.index, ahead)
+        frames = _frames(clip, container, stream, deinterlace, damage, ahead)
         yield from _between(clip, frames, start, end)
 
 
@@ -59,9 +67,10 @@ def _frames(
     container: InputContainer,
     stream: VideoStream,
     deinterlace: bool,
-    damage: DamageCount,
+    damage: Damage,
+    ahead: bool,
 ) -> Iterator[VideoFrame]:
-    frames = _decoded(container, stream, damage)
+    frames = _decoded(clip, container, stream, damage, ahead)
     return _deinterlaced(frames, stream, clip) if deinterlace else frames
 
 
@@ -89,15 +98,25 @@ def _time(frame: VideoFrame) -> int:
 
 
 def _decoded(
-    container: InputContainer, stream: VideoStream, damage: DamageCount
+    clip: Clip, container: InputContainer, stream: VideoStream, damage: Damage, ahead: bool
 ) -> Iterator[VideoFrame]:
+    time, latest = clip.pts[0], clip.pts[0] - 1
     for packet in container.demux(stream):
+        time = time if packet.pts is None else packet.pts  # the last has none
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
-            damage.packets += 1
+            damage.times.append(time)
             continue
-        yield from frames
+        for frame in frames:
+            latest = max(latest, _time(frame))
+            yield frame
+    if ahead and latest < clip.pts[-1]:
+        # Of the frames that a decoder holds at the end, PyAV drops those after a damaged one.
+        again = Damage()
+        yield from read_frames(clip, latest + 1, None, False, again, ahead=False)
+        times = [time for time in damage.times if time <= latest]
+        damage.times = times + [time for time in again.times if time > latest]
 
 
 def _deinterlaced(

@@ -25,7 +25,7 @@ from npsrcnn.video.encoders import add_video
 from npsrcnn.video.enlarging import FrameEnlarger
 from npsrcnn.video.overlap import run_ahead
 from npsrcnn.video.plan import Plan
-from npsrcnn.video.reading import DamageCount, read_frames
+from npsrcnn.video.reading import Damage, read_frames
 from npsrcnn.words import counted
 
 JOB = "job.json"
@@ -140,7 +140,7 @@ def write_segments(
     UserError, OSError
         A frame of another size, a full disk, a folder that is gone.
     """
-    parts, damage = Parts(plan), DamageCount()
+    parts, damage = Parts(plan), Damage()
     enlarge = FrameEnlarger(
         plan.nets,
         plan.scale,
@@ -149,6 +149,12 @@ def write_segments(
         plan.clip.first.full_range,
         plan.compare,
     )
+
+    def damaged_in(number: int) -> int:
+        # By their times: decoding begins before the first frame, and is ahead of what is written
+        start, end = plan.span([number])
+        return sum(start <= time and (end is None or time < end) for time in damage.times)
+
     left = list(numbers)
     with contextlib.ExitStack() as steps:
         decoded = run_ahead(read_frames(plan.clip, *plan.span(numbers), plan.deinterlace, damage))
@@ -156,21 +162,19 @@ def write_segments(
         enlarged = run_ahead(enlarge(frame) for frame in decoded)
         steps.callback(enlarged.close)
         for number, frames in itertools.groupby(enlarged, lambda f: plan.segment_of(f.pts or 0)):
-            _write_segment(parts, number, frames, damage, report)
+            packets = _write_segment(parts, number, frames, report)
+            _mark(parts, Done(number, len(packets), damaged_in(number), packets))
             left.remove(number)
     for number in left:  # in which nothing could be decoded
-        _mark(parts, Done(number, 0, damage.packets, []))
+        _mark(parts, Done(number, 0, damaged_in(number), []))
     return list(numbers)
 
 
 def _write_segment(
-    parts: Parts,
-    number: int,
-    frames: Iterator[VideoFrame],
-    damage: DamageCount,
-    report: Callable[[int], None],
-) -> None:
-    path, before = parts.video(number), damage.packets
+    parts: Parts, number: int, frames: Iterator[VideoFrame], report: Callable[[int], None]
+) -> list[tuple[int, int]]:
+    """Write a segment; return time and duration of its packets, in the order of the file."""
+    path = parts.video(number)
     durations: dict[int, int] = {}
     order: list[int] = []
     with (
@@ -192,8 +196,7 @@ def _write_segment(
             mux(frame)
             report(1)
         mux(None)
-    packets = [(pts, durations[pts]) for pts in order]
-    _mark(parts, Done(number, len(durations), damage.packets - before, packets))
+    return [(pts, durations[pts]) for pts in order]
 
 
 def _mark(parts: Parts, done: Done) -> None:

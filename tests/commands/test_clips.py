@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compressed import clean_picture
-from moving import frames_of, make_clip, times_of
+from moving import frames_of, make_clip, packets_of, times_of
 from PIL import Image
 from random_inputs import random_net
 
@@ -54,6 +54,17 @@ def test_what_a_file_names_breaks_no_line(folder, capsys):
     assert command(str(odd), "-o", "b.webm") == 1
     err = capsys.readouterr().err
     assert r"a\n\x1b[2J.mkv: stream 1 (audio, aac, \x1b\ng)" in err and err.count("\n") == 1
+
+
+def test_it_says_what_could_not_be_decoded(folder, capsys):
+    path = make_clip(folder / "b.mkv", 4, codec="mjpeg", pixel_format="yuvj420p",
+                     options={"strict": "-1"})  # fmt: skip
+    _, broken = packets_of(path, 0)[2]
+    path.write_bytes(path.read_bytes().replace(broken, bytes(len(broken))))
+    assert command("b.mkv") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "b.mkv: the frames of 1 damaged packet are left out" in lines
+    assert "  3 frames, " in lines[-1]
 
 
 def test_it_says_what_restores_a_clip_and_why(folder, capsys):

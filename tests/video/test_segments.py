@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from moving import frames_of, make_clip, planes_of
+from moving import frames_of, make_clip, packets_of, planes_of
 from networks import identity
 
 from npsrcnn.errors import UserError
@@ -44,6 +44,26 @@ def test_segments_that_are_done_play_and_are_marked(source):
     assert (done.frames, done.damaged) == (6, 0)
     assert [pts for pts, _ in done.packets] == list(plan.pts[12:18])
     assert {duration for _, duration in done.packets} == {512}
+
+
+def test_damage_is_counted_once_and_in_its_segment(tmp_path):
+    """Decoding is ahead of what is written, and begins at key frames before a segment."""
+    path = make_clip(tmp_path / "a.mkv", 20, codec="mjpeg", pixel_format="yuvj420p",
+                     options={"strict": "-1"})  # fmt: skip
+    data = path.read_bytes()
+    for i in (2, 7, *range(12, 18)):
+        packet = packets_of(path, 0)[i][1]
+        data = data.replace(packet, bytes(len(packet)))
+    path.write_bytes(data)
+    plan = plan_of(path)
+    for runs in ([[0, 1, 2, 3]], [[0], [1], [2, 3]], [[3], [2], [1], [0]]):
+        Parts(plan).begin(resume=False)
+        for run in runs:
+            write_segments(run, plan)
+        done = [Parts(plan).read_mark(number) for number in range(4)]
+        assert [(d.frames, d.damaged) for d in done] == [(5, 1), (5, 1), (0, 6), (2, 0)]
+        shutil.rmtree(plan.parts)
+    assert make_from(plan_of(path, frames=(8, 12))).damaged == 0
 
 
 def test_a_run_goes_on_and_the_result_is_that_of_one_that_never_stopped(source):
