@@ -64,6 +64,7 @@ def make_clip(
     chapters: bool = False,
     tags: dict[str, str] | None = None,
     last_duration: int = STEP,
+    rate: Fraction = Fraction(25),
 ) -> Path:
     """Write a clip; ``sound`` is the number of audio tracks."""
     quiet = {"preset": "ultrafast"} if codec in ("libx264", "libx265") else {}
@@ -71,7 +72,7 @@ def make_clip(
     own = any(key.startswith("com.") for key in tags or {})
     flags = {"movflags": "use_metadata_tags"} if own else {}
     with av.open(str(path), "w", format=container, options=flags) as out:
-        video = out.add_stream(codec, rate=25, options={**quiet, **(options or {})})
+        video = out.add_stream(codec, rate=rate, options={**quiet, **(options or {})})
         context = video.codec_context
         context.width, context.height, context.pix_fmt = *size, pixel_format
         context.time_base = video.time_base = time_base

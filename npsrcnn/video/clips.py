@@ -26,6 +26,7 @@ from av.video.stream import VideoStream
 
 from npsrcnn.errors import UserError, describe
 from npsrcnn.runtime.files import quoted
+from npsrcnn.video.holes import MATROSKA, Hole, find_holes
 from npsrcnn.video.opening import open_clip
 from npsrcnn.video.quantizers import read_quantizer
 from npsrcnn.words import counted
@@ -101,6 +102,8 @@ class Clip:
         How long the picture lasts.
     cut_off : float
         Seconds that the file's header says there were after its end; 0 if it is less than one.
+    holes : tuple of Hole
+        Where a damaged Matroska file lacks frames, see :mod:`npsrcnn.video.holes`.
     data_bytes : int
         Of the packets of the picture.
     display_matrix : tuple of int
@@ -129,6 +132,7 @@ class Clip:
     start: Fraction
     seconds: Fraction
     cut_off: float
+    holes: tuple[Hole, ...]
     data_bytes: int
     display_matrix: tuple[int, ...]
     hdr: str
@@ -184,6 +188,7 @@ class _Findings:
     def __init__(self, stream: VideoStream) -> None:
         self.stream = stream
         self.pts: list[int] = []
+        self.positions: list[int] = []
         self.timeless = self.data_bytes = self.last_duration = 0
         self.looks: list[tuple[float, Look]] = []
         self.first: VideoFrame | None = None
@@ -209,6 +214,7 @@ class _Findings:
             return
         before = self._latest
         self.pts.append(packet.pts)
+        self.positions.append(packet.pos or 0)
         self.data_bytes += packet.size
         if packet.pts >= self._latest:
             self._latest = packet.pts
@@ -275,6 +281,11 @@ def _clip(path: Path, container: InputContainer, stream: VideoStream, found: _Fi
             f"first (ffmpeg -i {quoted(path.name)} -fps_mode cfr "
             f"{quoted(f'{path.stem}_times.mkv')})"
         )
+    rate = Fraction(stream.guessed_rate or stream.average_rate or 25)
+    holes: tuple[Hole, ...] = ()
+    if container.format.name == MATROSKA:
+        packets = list(zip(found.positions, found.pts, strict=True))
+        holes = find_holes(path, packets, stream.time_base, rate)
     return Clip(
         path=path,
         container=container.format.name,
@@ -286,10 +297,11 @@ def _clip(path: Path, container: InputContainer, stream: VideoStream, found: _Fi
         interlaced=any(look.interlaced for _, look in found.looks),
         pts=pts,
         time_base=stream.time_base,
-        rate=Fraction(stream.guessed_rate or stream.average_rate or 25),
+        rate=rate,
         start=start,
         seconds=(pts[-1] - pts[0] + found.last_duration) * stream.time_base,
         cut_off=cut_off if cut_off > LEAST_CUT_OFF else 0.0,
+        holes=holes,
         data_bytes=found.data_bytes,
         display_matrix=_display_matrix(found.first),
         hdr=_hdr_words(found.first),

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from npsrcnn.runtime.files import quoted
 from npsrcnn.video.clips import OWN_CLOCK, Clip
 from npsrcnn.video.encoders import Encoding
+from npsrcnn.words import counted
 
+PLACES_NAMED = 5
 LONGEST_GAP = 10  # seconds, from which on ffmpeg closes gaps of clocks of no meaning
 
 
@@ -19,6 +21,11 @@ def notes_on(clip: Clip, encoding: Encoding) -> Iterator[str]:
             f"it ends {clip.cut_off:.1f} s before its own header says: the recording was cut off, "
             "or the copy"
         )
+    if clip.holes:
+        shown = [f"{hole.seconds - float(clip.start):.1f} s" for hole in clip.holes[:PLACES_NAMED]]
+        places = ", ".join(shown) + (" and later" if len(clip.holes) > PLACES_NAMED else "")
+        missing = counted(sum(hole.frames for hole in clip.holes), "frame")
+        yield f"its file is damaged, and has lost {missing} at {places}, by the times around"
     gap, at = max(((b - a, a) for a, b in itertools.pairwise(clip.pts)), default=(0, 0))
     if clip.container in OWN_CLOCK and gap * clip.time_base > LONGEST_GAP:
         repaired = quoted(f"{clip.path.stem}_times.mkv")
