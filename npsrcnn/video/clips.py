@@ -25,14 +25,12 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from npsrcnn.errors import UserError, describe
-from npsrcnn.runtime.files import quoted
+from npsrcnn.video import advice
 from npsrcnn.video.holes import MATROSKA, Hole, find_holes
 from npsrcnn.video.opening import open_clip
 from npsrcnn.video.quantizers import read_quantizer
 from npsrcnn.words import counted
 
-RAW = {"h264", "hevc", "m4v", "mpegvideo", "obu", "vvc", "avs2", "avs3"}
-"""FFmpeg's names of streams without a container, and so without times."""
 OWN_CLOCK = {"mpegts", "mpeg", "flv", "asf"}
 """Containers whose first frame may have any time, of no meaning to who watches."""
 DOLBY_VISION_DATA = {Type.DOVI_RPU_BUFFER, Type.DOVI_METADATA}
@@ -153,10 +151,10 @@ def look_through(path: Path) -> Clip:
     """
     with open_clip(path) as container:
         stream = _picture(container, path)
-        if container.format.name in RAW:
+        if container.format.name in advice.RAW:
             raise UserError(
                 f"{path}: a raw stream says no times: give it a container, and its rate "
-                f"(ffmpeg -r 25 -i {quoted(path.name)} -c copy {quoted(f'{path.stem}.mkv')})"
+                f"({advice.contained(path, container.format.name)})"
             )
         try:
             found = _Findings(stream)
@@ -169,13 +167,12 @@ def look_through(path: Path) -> Clip:
         if found.timeless:
             raise UserError(
                 f"{path}: no time in {counted(found.timeless, 'packet')} of the picture: repair it "
-                f"first (ffmpeg -fflags +genpts -i {quoted(path.name)} -c copy "
-                f"{quoted(f'{path.stem}_times.mkv')})"
+                f"first ({advice.with_even_times(path, container.format.name)})"
             )
         if found.back_at is not None:
             raise UserError(
                 f"{path}: its clock goes back at {found.back_at:.2f} s: repair it first "
-                f"(ffmpeg -i {quoted(path.name)} -c copy {quoted(f'{path.stem}_times.mkv')})"
+                f"({advice.copied(path, container.format.name)})"
             )
         if not found.looks:
             raise UserError(f"{path}: no frame of stream {stream.index} can be decoded")
@@ -278,8 +275,7 @@ def _clip(path: Path, container: InputContainer, stream: VideoStream, found: _Fi
         twice = next(a for a, b in itertools.pairwise(pts) if a == b)
         raise UserError(
             f"{path}: two frames have the time {float(twice * stream.time_base):.3f} s: repair it "
-            f"first (ffmpeg -i {quoted(path.name)} -fps_mode cfr "
-            f"{quoted(f'{path.stem}_times.mkv')})"
+            f"first ({advice.with_even_times(path, container.format.name)})"
         )
     rate = Fraction(stream.guessed_rate or stream.average_rate or 25)
     holes: tuple[Hole, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from npsrcnn.runtime.files import quoted
+from npsrcnn.video import advice
 from npsrcnn.video.clips import OWN_CLOCK, Clip
 from npsrcnn.video.encoders import Encoding
 from npsrcnn.words import counted
@@ -28,11 +28,10 @@ def notes_on(clip: Clip, encoding: Encoding) -> Iterator[str]:
         yield f"its file is damaged, and has lost {missing} at {places}, by the times around"
     gap, at = max(((b - a, a) for a, b in itertools.pairwise(clip.pts)), default=(0, 0))
     if clip.container in OWN_CLOCK and gap * clip.time_base > LONGEST_GAP:
-        repaired = quoted(f"{clip.path.stem}_times.mkv")
         yield (
             f"its clock jumps by {float(gap * clip.time_base):.0f} s at "
             f"{float(at * clip.time_base - clip.start):.1f} s, as the result's will: "
-            f"ffmpeg -i {quoted(clip.path.name)} -c copy {repaired} closes the gap"
+            f"{advice.copied(clip.path, clip.container)} closes the gap"
         )
     if clip.has_dynamic_hdr:
         yield "HDR10+ changes from scene to scene, and is lost; HDR10 is kept"

@@ -23,6 +23,7 @@ from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.resize import Resizer
 from npsrcnn.runtime.files import beside, quoted
 from npsrcnn.version import __version__
+from npsrcnn.video import advice
 from npsrcnn.video.clips import OWN_CLOCK, Clip
 from npsrcnn.video.encoders import (
     CODECS,
@@ -225,8 +226,7 @@ def _check_picture(clip: Clip, wishes: Wishes) -> None:
     if clip.changes is not None:
         raise UserError(
             f"{stream} (video) changes its size, shape of pixels, format or range at "
-            f"{clip.changes:.2f} s: cut it there (ffmpeg -i {quoted(path.name)} -c copy "
-            f"-t {clip.changes:.2f} {quoted(f'{path.stem}_1.mkv')})"
+            f"{clip.changes:.2f} s: cut it there ({advice.cut_off(path, clip.changes)})"
         )
     if planar(first.pixel_format) is None:
         kind = VideoFormat(first.pixel_format)
@@ -234,8 +234,7 @@ def _check_picture(clip: Clip, wishes: Wishes) -> None:
         bits = "10le" if bits_of(kind.name) > 8 else ""
         raise UserError(
             f"{stream} (video) is {kind.name}, and taken are Y'CbCr and grey: convert it "
-            f"(ffmpeg -i {quoted(path.name)} -pix_fmt yuv{alpha}444p{bits} -c:v ffv1 -c:a copy "
-            f"{quoted(f'{path.stem}.mkv')})"
+            f"({advice.as_ycbcr(path, f'yuv{alpha}444p{bits}')})"
         )
     if clip.interlaced and not wishes.deinterlace:
         raise UserError(f"{stream} (video) is interlaced: give --deinterlace")

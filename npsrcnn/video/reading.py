@@ -12,6 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from npsrcnn.errors import UserError
+from npsrcnn.video import advice
 from npsrcnn.video.clips import Clip
 from npsrcnn.video.opening import open_clip, video_stream
 
@@ -44,7 +45,7 @@ def read_frames(
     Raises
     ------
     UserError
-        A frame of another size or format than the first.
+        A frame of another size or format than the first, or with the time of one before it.
     """
     place = bisect.bisect_left(clip.pts, start) - FRAMES_BEFORE
     if place > 0:
@@ -77,10 +78,17 @@ def _frames(
 def _between(
     clip: Clip, frames: Iterable[VideoFrame], start: int, end: int | None
 ) -> Iterator[VideoFrame]:
+    latest: int | None = None
     for frame in frames:
-        if end is not None and _time(frame) >= end:
+        if latest is not None and _time(frame) <= latest:  # as of H.264 with B-frames in AVI
+            raise UserError(
+                f"{clip.path}: its frames are out of order at {frame.time:.2f} s: repair it first "
+                f"({advice.with_even_times(clip.path, clip.container)})"
+            )
+        latest = _time(frame)
+        if end is not None and latest >= end:
             return
-        if _time(frame) < start:
+        if latest < start:
             continue
         look = (frame.width, frame.height), frame.format.name
         if look != (clip.first.size, clip.first.pixel_format):

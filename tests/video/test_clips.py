@@ -112,7 +112,7 @@ def test_a_change_of_the_shape_of_pixels_is_seen(tmp_path):
 def test_a_clock_that_goes_back_is_seen(tmp_path, start):
     """As where recordings were put one after the other by their bytes."""
     path = ts_pieces(tmp_path, 900000, start)
-    with pytest.raises(UserError, match=r"back at 10\.44 s.*-i all\.ts -c copy all_times\.mkv"):
+    with pytest.raises(UserError, match=r"back at 10\.44 s.*-i all\.ts .* -c copy all_times\.ts"):
         look_through(path)
 
 
@@ -217,5 +217,7 @@ def test_sound_alone_is_no_clip(tmp_path):
 
 def test_a_raw_stream_has_no_times(tmp_path):
     path = make_clip(tmp_path / "a.h264")
-    with pytest.raises(UserError, match=r"raw stream says no times.*ffmpeg -r 25 -i a\.h264"):
+    with pytest.raises(
+        UserError, match=r"raw stream says no times.*mkvmerge -o a\.mkv .* a\.h264"
+    ):
         look_through(path)

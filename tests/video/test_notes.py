@@ -22,7 +22,7 @@ def test_odd_things_are_said_a_line_each(tmp_path):
     (jump,) = notes_on(clip, encoding)
     assert jump == (
         "its clock jumps by 90 s at 0.1 s, as the result's will: "
-        "ffmpeg -i a.ts -c copy a_times.mkv closes the gap"
+        "ffmpeg -i a.ts -map 0 -ignore_unknown -c copy a_times.ts closes the gap"
     )
     assert list(notes_on(dataclasses.replace(clip, container="matroska"), encoding)) == []
     holes = (Hole(10.5, 1),)
