@@ -36,7 +36,7 @@ from npsrcnn.images.formats import DAMAGE, READABLE, suffix_of_name
 from npsrcnn.images.layout import Layout, read_tiff_layout
 from npsrcnn.images.metadata import Metadata, metadata_of
 from npsrcnn.images.picture import Companion, Picture
-from npsrcnn.images.quiet import warnings_ignored
+from npsrcnn.images.quiet import keep_libtiff_quiet, warnings_ignored
 from npsrcnn.images.tiff_pages import HEADERS, TiffPages
 from npsrcnn.pixels.transparency import fill
 from npsrcnn.pixels.values import IN_NETWORK
@@ -300,6 +300,7 @@ def _decode_page(data: bytes, pages: TiffPages, number: int, keep_cmyk: bool) ->
         reader = tiff.TiffReader(io.BytesIO(data), number, pages)
         samples = tiff.whole(reader)
     except tiff.PillowOnly as refusal:
+        keep_libtiff_quiet()
         try:
             image = _image(io.BytesIO(data))
         except UnidentifiedImageError as error:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import functools
 import threading
 import warnings
+
+from PIL import _imaging
 
 
 class _WarningsIgnored:
@@ -32,3 +37,17 @@ class _WarningsIgnored:
 
 
 warnings_ignored = _WarningsIgnored()
+
+
+@functools.cache
+def keep_libtiff_quiet() -> None:
+    """Let Pillow's libtiff print nothing of damaged files, for which Pillow raises errors.
+
+    Its warnings Pillow itself keeps off stderr, and as there it is for the whole process: handlers
+    that came and went would be in the way of other threads. Where libtiff is a part of Pillow's own
+    module (on Windows), and its functions cannot be found, it prints.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)

@@ -46,6 +46,8 @@ from npsrcnn.words import counted
 TAKEN = "grey and RGB of 8, 16 and 32 bits and floats, with or without alpha"
 SUFFIXES = (".tif", ".tiff")
 BATCH_BYTES = 1 << 24  # that Pillow decompresses at a time, of a file of small strips or tiles
+TILE_PIXELS = 1 << 24  # of a tile, which may be larger than a small picture: 4096 x 4096
+TILE_TIMES = 4  # as many pixels as the picture, where that is more
 
 
 class PillowOnly(UserError):
@@ -117,6 +119,7 @@ class TiffReader:
             if place is None:
                 raise self._error("no such mask")
             self._page, self._shift = place.page, place.shift
+            self._check_tiles()
             self.kind = self._checked_kind(as_mask)
             self._directory = self._pages.directory(place)
             self._find_samples()
@@ -162,6 +165,14 @@ class TiffReader:
 
     def _error(self, text: str, kind: type[UserError] = UserError) -> UserError:
         return kind(f"{self.source}: {text}" if isinstance(self.source, Path) else text)
+
+    def _check_tiles(self) -> None:
+        """Refuse tiles so large that no memory holds one, of a picture that is not."""
+        page = self._page
+        length, width = int(page.tilelength), int(page.tilewidth)  # damaged ones are several
+        pixels = int(page.imagelength) * int(page.imagewidth)
+        if page.is_tiled and length * width > max(TILE_PIXELS, TILE_TIMES * pixels):
+            raise self._error(f"a damaged TIFF, of tiles of {width} x {length} pixels")
 
     def _checked_kind(self, as_mask: bool) -> Kind:
         page = self._page

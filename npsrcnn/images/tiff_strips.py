@@ -11,6 +11,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from npsrcnn.images import ifd
 from npsrcnn.images.limits import pixel_limit
+from npsrcnn.images.quiet import keep_libtiff_quiet
 from npsrcnn.images.tiff_layout import (
     BITS,
     COMPRESSION,
@@ -86,6 +87,7 @@ def decompressed(
         shorts[SAMPLES], shorts[BITS], shorts[PHOTOMETRIC] = [1], [8], [GREY]
     for kind, entries in ((ifd.SHORT, shorts), (ifd.LONG, longs)):
         tables |= {tag: ifd.entry(kind, values) for tag, values in entries.items()}
+    keep_libtiff_quiet()
     # Pillow, from 13 on while it decodes, counts these bytes for pixels and would refuse them as
     # too many, and warn of half of that; whole() has counted the pixels. Image.open would look at
     # them once more.

@@ -92,6 +92,21 @@ def test_a_flipped_byte_does_no_harm(tmp_path, rng):
                 assert "\n" not in str(error)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there libtiff is a part of Pillow's own module")
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])  # read strip by strip, and by Pillow
+def test_libtiff_prints_nothing_of_a_damaged_file(tmp_path, capfd, mode):
+    path = tmp_path / "a.tif"
+    Image.new(mode, (60, 60), "red").save(path, compression="tiff_lzw")
+    with Image.open(path) as image:
+        place = image.tag_v2[273][0]
+    data = bytearray(path.read_bytes())
+    data[place + 8 : place + 30] = bytes(22)
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged or truncated"):
+        read(path)
+    assert capfd.readouterr().err == ""
+
+
 def test_what_is_no_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "missing.png")

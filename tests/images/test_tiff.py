@@ -16,6 +16,7 @@ from processes import run_python
 from random_inputs import random_image, smooth_samples
 from tiff_files import tiff_of
 
+from npsrcnn.errors import UserError
 from npsrcnn.images import Picture, read, tiff, write
 
 NONE, LZW, DEFLATE, PACKBITS = 1, 5, 8, 32773
@@ -296,6 +297,26 @@ def test_more_pixels_than_pillow_takes_are_refused(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 112)  # of which Pillow refuses twice as many
     with pytest.raises(Image.DecompressionBombError):
         tiff.decode(data)
+
+
+@pytest.mark.parametrize("tag", [322, 323])
+@pytest.mark.parametrize("side", [2**20, 2**31])
+@pytest.mark.parametrize("photometric", ["rgb", "separated"])  # read here, and by Pillow
+def test_tiles_much_larger_than_the_picture_are_refused(tmp_path, tag, side, photometric):
+    path, samples = tmp_path / "a.tif", np.zeros((40, 50, 3 + (photometric != "rgb")), np.uint8)
+    tifffile.imwrite(path, samples, photometric=photometric, tile=(48, 64), metadata=None)
+    data, usual = path.read_bytes(), 64 if tag == 322 else 48
+    entries = [struct.pack("<HHII", tag, 4, 1, n) for n in (usual, side)]
+    assert data.count(entries[0]) == 1
+    path.write_bytes(data.replace(*entries))
+    with pytest.raises(UserError, match=f"a damaged TIFF, of tiles of .*{side}"):
+        read(path)
+
+
+def test_a_tile_may_be_larger_than_the_picture(tmp_path):
+    samples = random_image(np.random.default_rng(0), (40, 50), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", samples, tile=(1024, 4096), compression="zlib")
+    np.testing.assert_array_equal(read(tmp_path / "a.tif").pixels, samples)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "packbits"])
