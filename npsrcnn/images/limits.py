@@ -1,12 +1,38 @@
-"""Let Pillow take larger pictures, where whoever asks has memory for them."""
+"""Bound the memory that a file may ask for: by its pixels, and by sizes that are damaged.
+
+Pillow may take larger pictures, where whoever asks has memory for them.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 from PIL import Image
+
+LARGE_READ = 1 << 20  # bytes
+
+
+class BoundedFile(io.BufferedReader):
+    """An opened file that takes no memory for more bytes than it has.
+
+    Python takes it for as many as are asked for, and Pillow asks for what sizes in JPEG 2000 and
+    Photoshop files say.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(io.FileIO(path))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read so many bytes, fewer where the file ends."""
+        if size is not None and size > LARGE_READ:
+            place = self.tell()
+            size = min(size, max(0, self.seek(0, io.SEEK_END) - place))
+            self.seek(place)
+        return super().read(size)
 
 
 def check_pixels(height: int, width: int) -> None:

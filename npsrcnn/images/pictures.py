@@ -13,6 +13,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
@@ -34,6 +35,7 @@ from npsrcnn.images import (
 from npsrcnn.images.exif import UPRIGHT
 from npsrcnn.images.formats import DAMAGE, READABLE, suffix_of_name
 from npsrcnn.images.layout import Layout, read_tiff_layout
+from npsrcnn.images.limits import BoundedFile
 from npsrcnn.images.metadata import Metadata, metadata_of
 from npsrcnn.images.picture import Companion, Picture
 from npsrcnn.images.quiet import keep_libtiff_quiet, warnings_ignored
@@ -169,7 +171,7 @@ def read_layout(path: str | Path) -> Layout:
                 return heif.read_layout(Path(path).read_bytes())
             if jxl.is_jxl(begin):
                 return jxl.read_layout(Path(path).read_bytes())
-            with warnings_ignored, _image(path) as image:
+            with warnings_ignored, BoundedFile(path) as file, _image(file) as image:
                 size = {"F": 4, "I": 2}.get(image.mode[:1], 1)
                 if image.format == "PNG":
                     size = 2 if png.is_16_bit(begin) else 1
@@ -339,7 +341,7 @@ def _inks(image: Image.Image, orientation: int, metadata: Metadata) -> Picture:
     return Picture.from_inks(np.ascontiguousarray(inks), metadata)
 
 
-def _image(file: str | Path | io.BytesIO) -> Image.Image:
+def _image(file: BinaryIO) -> Image.Image:
     """Open a file with Pillow, which reads the headers."""
     Image.preinit()  # the commonest formats; loading all takes a tenth of a second
     try:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import logging
 import threading
 import warnings
 
 from PIL import _imaging
+
+# What Pillow and tifffile log of odd files would otherwise go to stderr where no program has set up
+# logging.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 class _WarningsIgnored:

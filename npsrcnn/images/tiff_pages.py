@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import lzma
 import math
 import re
@@ -31,9 +30,6 @@ DAMAGED = (
 OLD_SUBFILE, OLD_REDUCED = 255, 2  # the tag of TIFF before 6.0, and its value of a smaller copy
 SUB_DIRECTORIES = 330
 UNCOMPRESSED = 1
-
-# What tifffile logs of odd files would otherwise go to stderr where no program has set up logging.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 class Place(NamedTuple):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import threading
+import tracemalloc
 import warnings
 import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
+from processes import run_python
 from random_inputs import random_samples
 from tiff_files import tiff_of
 
@@ -18,6 +22,7 @@ from npsrcnn.errors import UserError
 from npsrcnn.images import (
     png,
     read,
+    read_layout,
 )
 
 
@@ -105,6 +110,46 @@ def test_libtiff_prints_nothing_of_a_damaged_file(tmp_path, capfd, mode):
     with pytest.raises(UserError, match="damaged or truncated"):
         read(path)
     assert capfd.readouterr().err == ""
+
+
+def test_what_pillow_logs_is_not_printed(tmp_path):
+    """Where no program has set up logging it goes to stderr."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((8, 9, 3), np.uint8), photometric="rgb", metadata=None)
+    entries = [struct.pack("<HHIH", 277, 3, 1, count) for count in (3, 40)]
+    assert entries[0] in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(*entries))
+    code = f"""
+import sys
+from npsrcnn import images
+from npsrcnn.errors import UserError
+sys.stderr = sys.stdout
+try:
+    images.read({str(path)!r})
+except UserError as error:
+    print(error)
+"""
+    said = run_python(code)
+    assert "40 channels" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("suffix", [".jp2", ".psd"])
+def test_no_memory_is_taken_for_what_a_file_says_it_holds(tmp_path, suffix):
+    path, size = tmp_path / f"a{suffix}", (2**32 - 16).to_bytes(4, "big")
+    if suffix == ".jp2":
+        data = encoded(suffix)
+        place = data.index(b"jp2h") - 4
+        path.write_bytes(data[:place] + size + data[place + 4 :])
+    else:  # of many colours
+        head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, 8, 9, 8, 3)
+        path.write_bytes(head + size + bytes(500))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="damaged or truncated"):
+            read_layout(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_no_file_is_named(tmp_path):
