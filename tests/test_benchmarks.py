@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +17,10 @@ from PIL import Image
 from random_inputs import random_net
 
 import benchmarks
-from benchmarks import video
+from benchmarks import fuzzing, video
 from benchmarks.__main__ import main
 from benchmarks.peers import PEERS, Peer
+from npsrcnn.errors import UserError
 
 MODULES = sorted(path.stem for path in Path(benchmarks.__path__[0]).glob("[!_]*.py"))
 
@@ -80,6 +84,40 @@ def test_an_engine_that_fails_behind_a_clip_says_so_and_ends_nothing(
     assert "whole, by npsrcnn" in here and here.endswith("%")
     assert ort.endswith("whole, by ONNX Runtime: not measured (no such instruction)")
     assert openvino.endswith("whole, by OpenVINO: not measured (list index out of range)")
+
+
+def read_as_named(path, way):
+    """Do with a file what its name says."""
+    kind = path.stem.partition("_")[2]
+    if path.stem.startswith("good"):
+        return
+    if kind == "refuse":
+        raise UserError("not taken")
+    if kind == "lines":
+        raise UserError("two\nlines")
+    if kind == "memory":
+        bytes(2 * fuzzing.MORE_BYTES)
+    if kind == "print":
+        os.write(2, b"what a library says")
+    if kind == "crash":
+        os.abort()
+    while kind == "hang":
+        time.sleep(1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems set no limit of memory")
+def test_whatever_escapes_a_reader_is_told_and_can_be_repeated(capsys, monkeypatch):
+    monkeypatch.setattr(fuzzing, "HANGS", 5.0)
+    kinds = ("crash", "hang", "lines", "memory", "print", "read", "refuse")
+    seeds = {f"{kind}.x": b"some bytes" for kind in kinds}
+    assert fuzzing.run("a.module", "", lambda folder: seeds, read_as_named, ["14"]) == 1
+    *said, counted = capsys.readouterr().out.splitlines()
+    once = {"crashed": 2, "hung": 2, "escaped": 4, "printed": 2, "read": 2, "refused": 2}
+    assert ast.literal_eval(counted.rpartition(" ")[0]) == once
+    assert "what a library says" in "".join(said) and "MemoryError" in "".join(said)
+    assert said[1].endswith("-m a.module 1 --seed=0 --first=0")
+    few = ["2", "--suffix", ".x", "--first", "5"]
+    assert fuzzing.run("a.module", "", lambda folder: seeds, read_as_named, few) == 0
 
 
 def test_asv_finds_nothing_wrong_with_its_benchmarks():

@@ -7,15 +7,14 @@ run a ``random.py`` that happens to lie among somebody's pictures.
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from npsrcnn.errors import UserError
+from npsrcnn.runtime.memory import limit_memory
 
 LONGEST = 60  # seconds
 MOST_BYTES = 1 << 30  # of memory, beyond what the process has when it begins; on Linux
@@ -67,16 +66,11 @@ def call_apart(function: Callable[..., Any], *arguments: Any) -> Any:
 def main() -> None:
     """Read a function and its arguments from standard input, and write what it makes of them."""
     function, arguments = pickle.loads(sys.stdin.buffer.read())
-    with contextlib.suppress(ImportError, OSError):  # not on Windows; on Linux alone
+    with contextlib.suppress(ImportError, OSError):  # not on Windows
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no file of a crash
-        size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        limit = (
-            size + MOST_BYTES if hard == resource.RLIM_INFINITY else min(size + MOST_BYTES, hard)
-        )
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    limit_memory(MOST_BYTES)
     try:
         result = function(*arguments)
     except UserError as error:

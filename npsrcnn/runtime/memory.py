@@ -55,6 +55,18 @@ def peak_resident_bytes() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes
 
 
+def limit_memory(more_bytes: int) -> None:
+    """Let this process take no more than so many bytes beyond what it has; on Linux alone."""
+    with contextlib.suppress(ImportError, OSError):  # not on Windows; not on macOS
+        import resource
+
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limit = size + more_bytes
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep up to ``KEEP_BYTES`` of freed memory per thread for later use.
 
