@@ -28,7 +28,7 @@ from npsrcnn.errors import UserError, describe
 from npsrcnn.video import advice
 from npsrcnn.video.holes import MATROSKA, Hole, find_holes
 from npsrcnn.video.opening import open_clip
-from npsrcnn.video.quantizers import read_quantizer
+from npsrcnn.video.quantizers import mean_quantizer, read_quantizer
 from npsrcnn.words import counted
 
 OWN_CLOCK = {"mpegts", "mpeg", "flv", "asf"}
@@ -242,7 +242,8 @@ class _Findings:
             kinds = _side_data(frame).keys()
             if Type.VIDEO_ENC_PARAMS in kinds and frame.format.components[0].bits == 8:
                 told = cast(SideDataContainer, frame.side_data)[Type.VIDEO_ENC_PARAMS]
-                self.quantizers.append(float(cast(VideoEncParams, told).qp_map().mean()))
+                size = frame.width, frame.height
+                self.quantizers.append(mean_quantizer(cast(VideoEncParams, told), size))
             self.has_dolby_vision |= not kinds.isdisjoint(DOLBY_VISION_DATA)
             self.has_dynamic_hdr |= Type.DYNAMIC_HDR_PLUS in kinds
             aspect = Fraction(self.stream.codec_context.sample_aspect_ratio or 1)

@@ -13,10 +13,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from typing import cast
 
 import av
 import numpy as np
 from av.bitstream import BitStreamFilterContext
+from av.sidedata.encparams import VideoEncParams
 from av.video.stream import VideoStream
 
 OFFSETS = {"hevc": -11.0, "vp9": -1.5, "av1": -1.0}
@@ -26,6 +28,7 @@ STEP_OF_QP_4 = 8  # of the tables of VP9 and AV1
 INDICES = [0, 1, 95, 120, 137, 150, 160, 169, 176, 188, 198, 206, 210, 255]
 AC_STEPS = [4, 8, 102, 152, 203, 255, 305, 359, 408, 510, 615, 715, 771, 1828]
 """Steps of some indices, of 8 bits: straight lines between them, and from 210 on of logarithms."""
+BLOCK_FIELDS = 5  # of FFmpeg's AVVideoBlockParams, 32 bits each: x, y, width, height, delta of QP
 FIELD = re.compile(r"(init_qp_minus26|slice_qp_delta|base_q_idx)\s.*= (-?\d+)\s*$")
 
 
@@ -51,6 +54,25 @@ def read_quantizer(packet: av.Packet[VideoStream], stream: VideoStream) -> float
     if "base_q_idx" in found:
         return quantizer_of_index(found["base_q_idx"]) + OFFSETS[codec]
     return None
+
+
+def mean_quantizer(told: VideoEncParams, size: tuple[int, int]) -> float:
+    """Return the mean QP of the blocks of a decoded frame of H.264 that lie in the picture.
+
+    PyAV's ``qp_map`` takes no frame that has more blocks than its picture needs, as interlaced
+    ones of an odd number of rows of them, and cropped ones.
+
+    Parameters
+    ----------
+    told : VideoEncParams
+        What lies beside the frame.
+    size : (width, height)
+    """
+    start, length = told.blocks_offset, told.block_size
+    data = np.frombuffer(cast(bytes, told), np.uint8)[start : start + told.nb_blocks * length]
+    blocks = np.ascontiguousarray(data.reshape(-1, length)[:, : 4 * BLOCK_FIELDS]).view(np.int32)
+    shown = (blocks[:, 0] < size[0]) & (blocks[:, 1] < size[1])
+    return told.qp + float(blocks[shown, -1].mean())
 
 
 def quantizer_of_index(index: int) -> float:

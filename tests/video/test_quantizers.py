@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from moving import make_clip
+from moving import INTERLACED, make_clip
 
 from npsrcnn.video.clips import look_through
 from npsrcnn.video.opening import open_clip
-from npsrcnn.video.quantizers import OFFSETS, quantizer_of_index, read_quantizer
+from npsrcnn.video.quantizers import OFFSETS, mean_quantizer, quantizer_of_index, read_quantizer
 
 av = pytest.importorskip("av", reason="needs the extra video")
 
@@ -46,6 +46,24 @@ def test_vp9_and_av1_say_an_index(tmp_path, codec, name, options):
         found.append(look_through(path).quantizer - OFFSETS[name])
     assert found[0] + 3 < found[1] < found[2] - 3
     assert 8 < found[0] < found[2] < 45
+
+
+@pytest.mark.parametrize("options", [{"qp": "30"}, {"crf": "30", "preset": "medium"}])
+def test_h264_says_it_in_each_block(tmp_path, options):
+    path = make_clip(tmp_path / "a.mp4", 1, SIZE, options=options)
+    with open_clip(path) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.options = {"export_side_data": "venc_params"}
+        (frame,) = container.decode(stream)
+    told = frame.side_data["VIDEO_ENC_PARAMS"]
+    assert mean_quantizer(told, SIZE) == told.qp_map().mean()
+    assert look_through(path).quantizer == mean_quantizer(told, SIZE)
+
+
+def test_h264_may_have_more_blocks_than_its_picture(tmp_path):
+    """Interlaced rows of blocks come in pairs: three become four."""
+    path = make_clip(tmp_path / "a.mp4", 2, (64, 48), options={**INTERLACED, "qp": "30"})
+    assert look_through(path).quantizer == 30 - 3  # a key frame
 
 
 def test_the_index_is_that_of_a_step():
