@@ -194,7 +194,8 @@ def make_plan(
     container = container_of(target)
     pts, end = _chosen_frames(clip, wishes)
     encoding = _encoding(clip, target, container, nets, scale, wishes)
-    copied, notes = _copied_streams(clip, target, container, encoding, wishes)
+    elsewhere = "" if container == "matroska" else f"-o {_matroska(clip, target, scale)}, or "
+    copied, notes = _copied_streams(clip, target, container, encoding, wishes.drop, elsewhere)
     offset = Fraction(0)
     if clip.container in OWN_CLOCK and container != "mpegts":
         offset = clip.start
@@ -300,7 +301,7 @@ def _encoding(
     rows, columns = Resizer((height, width), scale).shape
     columns *= 2 if wishes.compare == SIDE else 1
     pixel_format = pixel_format_for(name, clip.first.pixel_format)
-    lossless = quoted(f"{target.stem}.mkv")
+    lossless = _matroska(clip, target, scale)
     if pixel_format is None:
         raise UserError(
             f"{clip.path}: {CODECS[name].encoder} takes no {clip.first.pixel_format}: "
@@ -344,15 +345,30 @@ def _encoding(
     return encoding
 
 
+def _matroska(clip: Clip, target: Path, scale: float) -> str:
+    """Return a Matroska file in place of a target, as it is typed; it is not the source."""
+    other = target.with_suffix(".mkv")
+    if other.resolve() == clip.path.resolve():
+        other = other.with_stem(f"{other.stem}_x{scale:g}")
+    return quoted(other)
+
+
 def _told(options: dict[str, str]) -> str:
     told = (f", {key} {value}" for key, value in options.items() if key in ("crf", "preset"))
     return "".join(told)
 
 
 def _copied_streams(
-    clip: Clip, target: Path, container: str, encoding: Encoding, wishes: Wishes
+    clip: Clip,
+    target: Path,
+    container: str,
+    encoding: Encoding,
+    drop: frozenset[str],
+    elsewhere: str,
 ) -> tuple[tuple[int, ...], list[str]]:
     """Return the streams that the target holds, and notes on those that it does not need to.
+
+    ``elsewhere`` says what to give, if anything, for a target that holds more.
 
     Raises
     ------
@@ -362,15 +378,13 @@ def _copied_streams(
     copied, notes = [], []
     with open_clip(clip.path) as source:
         for companion in clip.companions:
-            if companion.kind in wishes.drop:
+            if companion.kind in drop:
                 continue
             if companion.kind in ("data", "unknown"):
                 notes.append(f"{companion.words} is not copied: no container keeps it as it is")
                 continue
             attached = companion.kind == "cover" and container == "matroska"
             if not attached and not _fits(source.streams[companion.index], container, encoding):
-                matroska = quoted(f"{target.stem}.mkv")
-                elsewhere = "" if container == "matroska" else f"-o {matroska}, or "
                 raise UserError(
                     f"{clip.path}: {companion.words} does not go into {target.suffix}: "
                     f"give {elsewhere}--drop {companion.kind}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compressed import clean_picture
-from moving import frames_of, make_clip, packets_of, times_of
+from moving import INTERLACED, frames_of, make_clip, packets_of, times_of
 from PIL import Image
 from random_inputs import random_net
 
@@ -195,6 +195,29 @@ def test_a_command_that_is_wrong_says_so_in_one_line(folder, capsys, words, line
     error = capsys.readouterr().err
     assert error.startswith("npsrcnn upscale: ") and line in error and error.count("\n") == 1
     assert sorted(path.name for path in folder.iterdir()) == ["a.mp4", "model.npz"]
+
+
+@pytest.mark.parametrize(
+    ("clip", "name", "words", "ways"),
+    [
+        ({"subtitles": True}, "b.mkv", "-o b.mp4", ["-o b_x2.mkv", "--drop subtitles"]),
+        ({"subtitles": True}, "b.mkv", "-o out/c.mp4", [f"-o {Path('out/c.mkv')}", "--drop subtitles"]),
+        ({"options": INTERLACED}, "b.mp4", "", ["--deinterlace"]),
+        ({"pixel_format": "yuv444p"}, "b.mp4", "--codec av1", ["--codec ffv1 -o b_x2.mkv"]),
+        ({}, "b.mp4", "--codec prores", ["-o b_x2.mkv", "--codec h264"]),
+        ({"pixel_format": "yuv420p10le", "size": (20, 16)}, "b.mp4", "", ["--codec h264"]),
+        ({"codec": "libvpx-vp9", "pixel_format": "yuva420p", "options": {"auto-alt-ref": "0"}},
+         "b.webm", "", ["--drop alpha"]),
+    ],
+)  # fmt: skip
+def test_each_way_out_that_is_printed_is_one(folder, capsys, clip, name, words, ways):
+    (folder / "out").mkdir()
+    make_clip(folder / name, 2, **clip)
+    for way in ways:
+        assert command(name, *words.split()) == 1
+        printed = capsys.readouterr().err
+        assert way in printed
+        assert command(name, *words.split(), *way.split()) == 0
 
 
 def test_of_clips_at_their_size_the_quality_is_said(folder, capsys):

@@ -217,7 +217,5 @@ def test_sound_alone_is_no_clip(tmp_path):
 
 def test_a_raw_stream_has_no_times(tmp_path):
     path = make_clip(tmp_path / "a.h264")
-    with pytest.raises(
-        UserError, match=r"raw stream says no times.*mkvmerge -o a\.mkv .* a\.h264"
-    ):
+    with pytest.raises(UserError, match=r"raw stream says no times.*mkvmerge -o a\.mkv .* a\.h264"):
         look_through(path)

@@ -44,10 +44,10 @@ def plan_of(folder, name, target, wishes=None, scale=2.0, **changes):
     ("name", "target", "wishes", "changes", "words"),
     [
         ("srt.mkv", "o.mp4", {}, {}, r"stream 2 \(subtitles, srt, eng\) does not go into \.mp4: "
-         r"give -o o\.mkv, or --drop subtitles"),
+         r"give -o \S*o\.mkv, or --drop subtitles"),
         ("srt.mkv", "o.mp4", {"drop": {"subtitles"}}, {}, r"stream 4 \(attachments\) .*"
          r"--drop attachments"),
-        ("plain.mp4", "o.webm", {}, {}, r"stream 1 \(audio, aac, eng\).*-o o\.mkv, or --drop a"),
+        ("plain.mp4", "o.webm", {}, {}, r"stream 1 \(audio, aac, eng\).*o\.mkv, or --drop a"),
         ("srt.mkv", "o.ts", {}, {}, r"subtitles, srt, eng\) does not go into \.ts"),
         ("odd.mkv", "o.mkv", {"codec": "h264"}, {"scale": 3}, r"147 x 99 is odd, which h264 "),
         ("odd.mkv", "o.mkv", {"codec": "hevc"}, {"size": (20, 20)}, "too small for x265"),
