@@ -201,7 +201,7 @@ def test_a_command_that_is_wrong_says_so_in_one_line(folder, capsys, words, line
     ("clip", "name", "words", "ways"),
     [
         ({"subtitles": True}, "b.mkv", "-o b.mp4", ["-o b_x2.mkv", "--drop subtitles"]),
-        ({"subtitles": True}, "b.mkv", "-o out/c.mp4", [f"-o {Path('out/c.mkv')}", "--drop subtitles"]),
+        ({"subtitles": True}, "b.mkv", "-o out/c.mp4", [f"-o {Path('out/c.mkv')}"]),
         ({"options": INTERLACED}, "b.mp4", "", ["--deinterlace"]),
         ({"pixel_format": "yuv444p"}, "b.mp4", "--codec av1", ["--codec ffv1 -o b_x2.mkv"]),
         ({}, "b.mp4", "--codec prores", ["-o b_x2.mkv", "--codec h264"]),
