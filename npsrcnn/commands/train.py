@@ -6,6 +6,7 @@ Without arguments: 9-1-5 at x3 from generated dead-leaves images, in three minut
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,6 +22,8 @@ from npsrcnn.training.recipes import OPTIMIZERS, RECIPES
 from npsrcnn.training.runs import BEST, Run
 from npsrcnn.training.settings import DEFAULT_MINUTES, Length, given_settings
 from npsrcnn.training.trainer import stop_on_signals
+
+OPEN_MPI_SIZE = "OMPI_COMM_WORLD_SIZE"  # how many processes an mpiexec has started
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -219,6 +222,12 @@ def train(options: argparse.Namespace) -> int:
     started = time.monotonic()
     if options.mpi and options.device != "cpu":
         raise UsageError(f"--mpi is for the CPU, not for --device {options.device}")
+    started_together = int(os.environ.get(OPEN_MPI_SIZE, 1))
+    if started_together > 1 and not options.mpi:
+        raise UsageError(
+            f"mpiexec has started {started_together} trainings of one folder: give --mpi, which "
+            "makes them one"
+        )
     given_length = options.epochs is not None or options.minutes is not None
     with join_ranks(options.mpi, options.threads) as ranks:
         run = build_run(

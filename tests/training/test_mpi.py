@@ -195,6 +195,15 @@ def test_frames_of_clips_on_two_ranks_are_those_on_one(pictures, tmp_path):
 
 
 @needs_mpi
+def test_without_mpi_several_trainings_of_one_folder_are_refused(tmp_path):
+    process = mpiexec(2, sys.executable, "-m", "npsrcnn", "train", "--out", tmp_path / "out")
+    _, text = finished(process)
+    assert process.returncode != 0 and "Traceback" not in text
+    assert "has started 2 trainings of one folder: give --mpi" in text
+    assert not (tmp_path / "out").exists()
+
+
+@needs_mpi
 def test_an_error_of_all_is_one_line(tmp_path):
     command = [sys.executable, "-m", "npsrcnn", "train", "--mpi"]
     process = mpiexec(2, *command, "--data", tmp_path / "nowhere", "--out", tmp_path / "out")
