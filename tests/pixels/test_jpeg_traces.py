@@ -89,20 +89,20 @@ def test_a_worse_first_compression_shows_through_a_better_second(leaves, cropped
         assert_found(compress(first, 88), 40, (5, 3) if cropped else (0, 0))
 
 
-@pytest.mark.parametrize("quality", [10, 20, 30])
+@pytest.mark.parametrize("quality", [10, 20])
 @pytest.mark.parametrize("corner", [(0, 0), (3, 5)])
 def test_few_blocks_are_found_by_their_table(leaves, quality, corner):
     """Of such crops frequencies one by one show nothing; of flat ones there is nothing to show."""
     places = [(leaf, top, left) for leaf in leaves for top in (0, 128) for left in (0, 128)]
     found = []
     for leaf, top, left in places:
-        crop = leaf[top : top + 72, left : left + 72]
+        crop = leaf[top : top + 53, left : left + 53]
         trace = find_trace(compress(crop, quality)[corner[0] :, corner[1] :])
         found.append(trace is not None)
         if trace is not None:
             assert trace.strength == pytest.approx(strength_of_quality(quality), rel=0.2)
             assert trace.corner == tuple(-place % 8 for place in corner)
-    assert np.mean(found) > 0.7
+    assert np.mean(found) > 0.8
 
 
 def test_small_crops_that_were_never_compressed_have_no_trace(leaves):
