@@ -290,7 +290,9 @@ def _working_floats(plan: Plan, grids: tuple[Grid, Grid]) -> int:
     (image_phases, image_width), (phases, width) = grids
     most = phases * width  # of the sum of the last layer's rows
     for stage in plan.stages:
-        block = winograd.STEP**2 * BLOCK_TILES if stage.groups else BLOCK_COLUMNS
+        block = BLOCK_COLUMNS
+        if stage.groups:
+            block = winograd.STEP**2 * BLOCK_TILES + CACHE_LINE_FLOATS
         floats = stage.maps_between * block
         if stage.groups:
             lines, taps = stage.groups * POINTS, stage.channels * stage.groups**2

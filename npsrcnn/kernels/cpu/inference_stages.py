@@ -213,13 +213,17 @@ def groups_mapped(d, y, spans, stages, levels, setups, tables, weights, biases, 
     for t in range(0, n, BLOCK_TILES):
         length = BLOCK_TILES if t + BLOCK_TILES < n else n - t
         columns = STEP * length
+        # An odd number of cache lines, so that the 1x1 layer finds the maps in all sets of the
+        # first-level cache: 9-1-5 takes 0.99 of the time, and 0.98 with blocks as wide as AVX-512's
+        # (AMD Zen 3, AVX2).
+        pitch = STEP * columns + CACHE_LINE_FLOATS
         for r in range(STEP):
             off[taps + r] = r * columns
         forward_groups(maps, points + t, plane, off, taps, weights, stage.weights,
-                       biases, stage.biases, maps, free, STEP * columns, None,
+                       biases, stage.biases, maps, free, pitch, None,
                        stage.maps_between, length)  # fmt: skip
         for c in range(stage.maps_between):
-            blocks[c] = c * STEP * columns
+            blocks[c] = c * pitch
         for r in range(STEP):
             if setup.top <= y + r < setup.bottom:
                 target = row_at(above, setup, y + r) + STEP * (t0 + t)
