@@ -90,15 +90,15 @@ def draw(points: Sequence[Point], path: Path) -> None:
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     ax = figure.subplots()
     ax.plot([p.milliseconds for p in front], [p.psnr for p in front], color=OURS, linewidth=1)
-    for place, point in enumerate(points):
+    for point in points:
         color = THEIRS if point.by_authors else OURS
         ax.plot(point.milliseconds, point.psnr, "s" if point.by_authors else "o", color=color)
         label = point.label + " by the authors" * point.by_authors
         ax.annotate(
             label,
             (point.milliseconds, point.psnr),
-            xytext=(8, 7) if place % 2 else (6, -11),  # neighbours' names lie apart
-            ha="center" if place % 2 else "left",
+            xytext=(-6, 5) if point in front[::2] else (6, -11),  # neighbours' names lie apart
+            ha="right" if point in front[::2] else "left",
             textcoords="offset points",
             fontsize=8,
             color=color,
