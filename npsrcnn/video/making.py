@@ -29,7 +29,7 @@ class Made:
 
     @property
     def lost(self) -> str:
-        """What the result lacks, or nothing, for who made it to read."""
+        """Say what the result lacks; empty if nothing."""
         if not self.damaged:
             return ""
         return f"the frames of {counted(self.damaged, 'damaged packet')} are left out"
