@@ -50,7 +50,7 @@ ROW_OVERHEAD = 50_000
 """Fixed cost of a row of a strip, whatever its width, in multiply-adds (1.4 us)."""
 BLOCK_COLUMNS = 48
 """Columns that a 1x1 layer takes at once: 64 maps of them are 12 kB, and its weights 8 kB."""
-BLOCK_TILES = VECTORS * LANES
+BLOCK_TILES = winograd.GROUP_VECTORS * LANES
 """Winograd tiles, of 4 x 4 pixels, that it takes at once after a stage in groups."""
 SIZES_IN_GROUPS = (6, 9)
 """Filter sizes that run as groups of F(4x4, 3x3) in a first stage. Size 3 has too few taps."""

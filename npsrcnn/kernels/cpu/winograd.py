@@ -56,6 +56,13 @@ GROUP = 3
 """Rows and columns of the groups that a large filter of a first layer is cut into."""
 POINTS = GROUP + STEP - 1
 """Points of a group, in each direction."""
+GROUP_VECTORS = 1 if LANES == 16 else VECTORS
+"""The most vectors of a tile in groups, whose sums of all points wait in the first-level cache.
+
+Of 8 maps and 16 lanes one vector is 18 kB; with three, 55 kB, 9-1-5 took 1.04 times as long (AMD
+Zen 4, AVX-512). Of 4 maps and 8 lanes three are 14 kB, and two or one take 1.00 to 1.11 times as
+long, having too few sums to hide a multiply-add's latency (AMD Zen 3, AVX2).
+"""
 UNIT_POINTS = POINTS + 1
 """Index of the point (1, 1), whose sum every output takes with weight 1: a bias is added there."""
 _POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
@@ -325,7 +332,7 @@ def forward_groups(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase
         _check_groups(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n)
     j = 0
     while j < n:
-        vectors = tile_width(n - j)
+        vectors = tile_width(n - j) if GROUP_VECTORS == VECTORS else 1
         at = io + (STEP * j if phase is None else j)
         for m in range(0, maps, ROWS):
             xj, wm, bm, om = ix + j, iw + m * taps * POINTS**2, ib + m, at + m * ldo

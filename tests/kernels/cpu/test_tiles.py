@@ -193,7 +193,7 @@ def test_tiles_in_groups_compile_to_packed_multiply_adds_without_spills(phase):
     run(x, 1, off, x, x, np.zeros((4, ROWS, 4 * LANES), np.float32), 0, phase, LANES)
     (assembly,) = run.inspect_asm().values()
     name = "groups" if phase is None else "groups.phases"
-    check_tile(assembly, ROWS, VECTORS, "%zmm" if LANES == 16 else "%ymm", name)
+    check_tile(assembly, ROWS, winograd.GROUP_VECTORS, "%zmm" if LANES == 16 else "%ymm", name)
 
 
 @pytest.mark.parametrize("in_phases", [False, True])
@@ -267,7 +267,7 @@ check_tile(assembly, 8, 3, "%zmm")
 (assembly,) = test_tiles.run_dots.inspect_asm().values()
 check_tile(assembly, 8, 3, "%zmm", "dot")
 (assembly,) = test_tiles.run_groups.inspect_asm().values()
-check_tile(assembly, 8, 3, "%zmm", "groups")
+check_tile(assembly, 8, 1, "%zmm", "groups")
 """)  # fmt: skip
 
 
