@@ -4,12 +4,12 @@ N batch, C channels in, O channels out, H W height and width, K kernel size. Arr
 
 =======================  ========================================================================
 ``passes``               each operation in plain loops, and the two whole passes: begin here
-``tiles``                two register tiles in explicit SIMD: all fast arithmetic
+``tiles``                register tiles in explicit SIMD: all fast arithmetic
 ``winograd``             short convolutions of fewer products
 ``inference``            whole images, all layers fused, with ``inference_plan``, the layout, and
                          ``inference_stages``, the kernels of each kind of layer
 ``training``             loss and gradients of a batch, with ``training_plan``, the layout, and
-                         ``training_winograd``
+                         ``training_winograd`` and ``training_groups``
 ``shares``               the partition of a batch on which the bits of a training step rest
 ``layout``               records and tables for kernels
 =======================  ========================================================================

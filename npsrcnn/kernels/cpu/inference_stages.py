@@ -188,7 +188,7 @@ def groups(d, y, spans, stages, levels, setups, tables, weights, biases, maps, o
     points, plane, taps, _ = _points(d, y, stages, levels, setups, tables, span, maps, off)
     _rows_written(off, taps, y, above)
     forward_groups(maps, points, plane, off, taps, weights, stage.weights, biases, stage.biases,
-                   maps, STEP * t0, setup.width, None, stage.maps, n)  # fmt: skip
+                   maps, STEP * t0, setup.width, STEP * LANES, None, stage.maps, n)  # fmt: skip
 
 
 @jit
@@ -201,7 +201,7 @@ def groups_in_phases(
     points, plane, taps, _ = _points(d, y, stages, levels, setups, tables, span, maps, off)
     _rows_written(off, taps, y, above)
     forward_groups(maps, points, plane, off, taps, weights, stage.weights, biases, stage.biases,
-                   maps, t0, STEP * setup.width, setup.width, stage.maps, n)  # fmt: skip
+                   maps, t0, STEP * setup.width, LANES, setup.width, stage.maps, n)  # fmt: skip
 
 
 @jit
@@ -220,7 +220,7 @@ def groups_mapped(d, y, spans, stages, levels, setups, tables, weights, biases, 
         for r in range(STEP):
             off[taps + r] = r * columns
         forward_groups(maps, points + t, plane, off, taps, weights, stage.weights,
-                       biases, stage.biases, maps, free, pitch, None,
+                       biases, stage.biases, maps, free, pitch, STEP * LANES, None,
                        stage.maps_between, length)  # fmt: skip
         for c in range(stage.maps_between):
             blocks[c] = c * pitch

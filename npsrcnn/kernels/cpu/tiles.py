@@ -1,4 +1,4 @@
-"""Compute in two register tiles of explicit SIMD, through which all fast arithmetic goes.
+"""Compute in register tiles of explicit SIMD, through which all fast arithmetic goes.
 
 N batch, C channels in, O channels out, H W height and width, K kernel size. A tap is one weight's
 place in a filter: C * K * K of them make an output. Maps are channels as they are stored.
@@ -11,6 +11,11 @@ filters flipped)::
 The dot tile: in training the gradients to the weights::
 
     dw[m, k] += sum over r, j of dy[m, r, j] * x[off[k] + r, j]
+
+The outer tile: the same of a first layer in groups, where the maps lie innermost and no lanes are
+to be summed; the turning tile brings them there::
+
+    out[m, j] += sum over k of a[m, k] * x[k, j]
 
 ``off`` says where each tap of the filter lies, so that 9x9 and 1x1, one channel and 64 are the
 same loop (Dukhan 2019, "The indirect convolution algorithm"). ``j`` runs along memory: over
@@ -159,6 +164,20 @@ class Emitter:
             )
         return self.builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
 
+    def transposed(self, vectors: Values) -> Values:
+        """Bring lane 0 of all vectors together, then lane 1, ...; they are a power of two.
+
+        So four vectors, one of each phase, become four of columns side by side.
+        """
+        order = [lane for k in range(LANES) for lane in (k, LANES + k)]
+        kind = ir.VectorType(ir.IntType(32), LANES)
+        masks = [ir.Constant(kind, part) for part in (order[:LANES], order[LANES:])]
+        half = len(vectors) // 2
+        for _ in range(half.bit_length()):
+            pairs = zip(vectors[:half], vectors[half:], strict=True)
+            vectors = [self.builder.shuffle_vector(a, b, m) for a, b in pairs for m in masks]
+        return vectors
+
     def loop(
         self,
         count: ir.Value,
@@ -268,6 +287,42 @@ def _dot_body(emit: Emitter, rows: int, taps: int, arguments: Values) -> None:
     b.ret_void()
 
 
+def _outer_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> None:
+    """Add to out[m, j] the sum over k < n of a[m, k] * x[k, j], for one tile."""
+    a, lda, x, ldx, n, out, ldo = arguments
+    b = emit.builder
+    starts = [emit.at(a, b.mul(lda, ir.Constant(I64, m))) for m in range(rows)]
+    places = [
+        b.add(b.mul(ldo, ir.Constant(I64, m)), ir.Constant(I64, v * LANES))
+        for m in range(rows)
+        for v in range(vectors)
+    ]
+
+    def term(k: ir.Value, sums: Values) -> Values:
+        there = emit.at(x, b.mul(ldx, k))
+        seen = [emit.load(there, v * LANES) for v in range(vectors)]
+        weights = [emit.splat(emit.scalar(start, k)) for start in starts]
+        return [
+            emit.fma(weights[p // vectors], seen[p % vectors], total)
+            for p, total in enumerate(sums)
+        ]
+
+    sums = emit.loop(n, 1, [emit.load(out, place) for place in places], term)
+    for place, total in zip(places, sums, strict=True):
+        emit.store(total, out, place)
+    b.ret_void()
+
+
+def _turn_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> None:
+    """Compute out[i, m] = x[m, i] of LANES times LANES numbers."""
+    x, ldx, out, ldo = arguments
+    b = emit.builder
+    lines = [emit.load(x, b.mul(ldx, ir.Constant(I64, m))) for m in range(LANES)]
+    for i, line in enumerate(emit.transposed(lines)):
+        emit.store(line, out, b.mul(ldo, ir.Constant(I64, i)))
+    b.ret_void()
+
+
 def call_once(
     builder: ir.IRBuilder, name: str, body: Body, shape: tuple[int, int], values: Values
 ) -> None:
@@ -335,6 +390,22 @@ def dot_tile(typing, rows, taps, dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, 
     check_types("dy x off dw", (dy, x, off, dw))
     arguments = dy, iy, ldy, sy, x, ix, off, ik, sx, lines, n, dw, iw, ldw
     return tile_call("dot", _dot_body, (rows, taps), *arguments)
+
+
+@emitted
+def outer_tile(typing, rows, vectors, a, ia, lda, x, ix, ldx, n, out, io, ldo):
+    """Call the outer tile of rows x vectors (literals); each array comes with its start."""
+    check_types("a x out", (a, x, out))
+    arguments = a, ia, lda, x, ix, ldx, n, out, io, ldo
+    return tile_call("outer", _outer_body, (rows, vectors), *arguments)
+
+
+@emitted
+def turn_tile(typing, rows, vectors, x, ix, ldx, out, io, ldo):
+    """Call the turning tile, of LANES x 1 (literals); each array comes with its start."""
+    check_types("x out", (x, out))
+    arguments = x, ix, ldx, out, io, ldo
+    return tile_call("turn", _turn_body, (rows, vectors), *arguments)
 
 
 @helper

@@ -2,10 +2,11 @@
 
 N batch, C channels in, O channels out, H W height and width, K kernel size.
 
-:mod:`~npsrcnn.kernels.cpu.training_plan` explains the layout. All arithmetic is two register tiles
+:mod:`~npsrcnn.kernels.cpu.training_plan` explains the layout. All arithmetic is register tiles
 (:mod:`~npsrcnn.kernels.cpu.tiles`): layers and gradients to their inputs are the forward tile,
 gradients to weights the dot tile. Layers of many maps run by Winograd's method
-(:mod:`~npsrcnn.kernels.cpu.training_winograd`), the others directly.
+(:mod:`~npsrcnn.kernels.cpu.training_winograd`), a 9x9 first layer in groups of 3x3
+(:mod:`~npsrcnn.kernels.cpu.training_groups`), the others directly.
 
 Rows flow through all layers while they are in cache. Forward, each row is computed as soon as
 the rows of its input are there; backward, a block of rows descends from the loss to the first
@@ -31,9 +32,21 @@ from npsrcnn.kernels.cpu.tiles import (
     forward,
     forward_thin,
 )
-from npsrcnn.kernels.cpu.training_plan import BACKWARD, BLOCK_ROWS, FORWARD, SPREAD, make_plan
+from npsrcnn.kernels.cpu.training_groups import (
+    add_group_grads,
+    add_products,
+    clear_products,
+    convolve_groups,
+)
+from npsrcnn.kernels.cpu.training_plan import (
+    BACKWARD,
+    BLOCK_ROWS,
+    FORWARD,
+    SPREAD,
+    make_plan,
+)
 from npsrcnn.kernels.cpu.training_winograd import add_filter_grads, convolve, transform_filters
-from npsrcnn.kernels.cpu.winograd import STEP
+from npsrcnn.kernels.cpu.winograd import STEP, transform_filter_groups
 from npsrcnn.layers import Layers
 from npsrcnn.runtime.jit import BOUNDSCHECK, helper, jit
 from npsrcnn.runtime.threads import parallel, work_space
@@ -115,6 +128,9 @@ def partial_sums(
     _pack(plan.layers, parameters, weights, biases)
     weights[-plan.constants.size :] = plan.constants
     biases[biases.size - plan.layers["maps"].max() :] = l1 / batch
+    if plan.groups:
+        points = transform_filter_groups(layers[0][0])
+        weights[plan.layers[1]["w"] :][: len(points)] = points
     starts = np.cumsum([0, *(w.size + b.size for w, b in layers)])
     for depth in np.flatnonzero(plan.layers["winograd"]):
         start = starts[depth - 1]
@@ -126,7 +142,7 @@ def partial_sums(
         space = work_space(plan.work)
         _slot(slot, slots, plan.layers, plan.passes, plan.common, plan.offsets, weights, biases,
               inputs, labels, batch, space, sums, losses.reshape(-1), np.float32(l1),
-              plan.winograd)  # fmt: skip
+              plan.winograd, plan.groups)  # fmt: skip
 
     parallel(work, slots)
     return sums, losses
@@ -189,7 +205,7 @@ def _pack(layers, parameters, weights, biases):
         b = w + layer.filters * channels * size * size
         for o in range(layer.filters):
             biases[layer.b + o] = parameters[b + o]
-            if layer.winograd:
+            if layer.winograd or layer.groups:
                 continue
             forward = layer.w + _packed(o, layer.taps, layer.rows)
             for c in range(channels):
@@ -213,17 +229,19 @@ def _packed(m, taps, rows):
 @jit
 def _slot(
     slot, slots, layers, passes, all_common, offsets, weights, biases, inputs, labels, batch, work,
-    sums, losses, l1, winograd,
+    sums, losses, l1, winograd, groups,
 ):  # fmt: skip
     """Compute loss and gradients of groups slot, slot + slots, ..., added up in that order.
 
-    Where ``winograd`` is None, no layer is Winograd's, whose code is then not compiled.
+    Where ``winograd`` is None, no layer is Winograd's, whose code is then not compiled; likewise
+    ``groups``.
     """
     depth, common = len(layers) - 1, all_common[0]
     off = np.empty(common.offsets, np.int64)
     total = sums[slot]
     _fill(total, 0, total.size, np.float32(0))
     _fill(work, common.ones, layers[0].width * LANES, np.float32(1))
+    _fill(work, layers[0].z, layers[0].kept * layers[0].line, np.float32(0))
     for d in range(2, depth + 1):
         _zero_pads(layers[d], work)
     for first in range(slot * LANES, len(inputs), slots * LANES):
@@ -233,6 +251,13 @@ def _slot(
             done[0] = min(done[0] + BLOCK_ROWS, layers[0].height)
             for d in range(1, depth + 1):
                 there = done[d - 1] - layers[d].size + 1
+                if groups is not None:  # noqa: SIM102 (Numba can prune only this)
+                    if layers[d].groups:
+                        while done[d] + STEP <= there or done[d] < there == layers[d].height:
+                            convolve_groups(layers[0], layers[d], done[d] // STEP, weights, biases,
+                                            off, work, common)  # fmt: skip
+                            done[d] = min(done[d] + STEP, layers[d].height)
+                        continue
                 if winograd is not None:  # noqa: SIM102 (Numba can prune only this)
                     if layers[d].winograd:
                         while done[d] + STEP <= there or done[d] < there == layers[d].height:
@@ -248,6 +273,8 @@ def _slot(
             for d in range(1, depth):
                 _add_penalty(first, layers[d], work, losses, l1)
         block = BLOCK_ROWS if winograd is None else layers[1].height
+        if groups is not None:
+            clear_products(layers[1], work, common)
         for row in range(0, layers[1].height, block):
             for d in range(depth, 0, -1):
                 lines = min(row + block, layers[d].height) - row
@@ -260,11 +287,18 @@ def _slot(
                         for t in range(passes[d, BACKWARD].down):
                             convolve(passes[d, BACKWARD], t, weights, biases, off, work, common)
                         continue
+                if groups is not None:  # noqa: SIM102
+                    if layers[d].groups:
+                        for t in range(row // STEP, (row + lines + STEP - 1) // STEP):
+                            add_products(layers[0], layers[d], t, off, work, common)
+                        continue
                 if lines > 0:
                     _weight_grads(layers[d - 1], layers[d], row, lines, offsets, work, total)
                 if d > 1:
                     for r in range(row, min(row + block, layers[d - 1].height)):
                         _input_grad_row(layers[d - 1], layers[d], r, offsets, weights, biases, work)
+        if groups is not None:
+            add_group_grads(layers[1], weights, biases, off, work, common, total)
 
 
 @helper

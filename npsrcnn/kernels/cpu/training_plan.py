@@ -35,7 +35,15 @@ from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
 Shape = tuple[int, int, int, int]
 
-BLOCK_ROWS = 5
+GROUPS = 3
+"""Groups of 3 x 3, in each direction, that a first layer's filters of 9 x 9 are cut into."""
+TAPS = GROUPS * GROUPS
+"""Taps of a channel in groups: rows of an outer tile."""
+PIXEL = LANES * LANES
+"""Floats of a pixel of LANES maps, of all sub-images of a group."""
+TILE_ROW = winograd.STEP * PIXEL
+"""The same of a row of a tile."""
+BLOCK_ROWS = winograd.STEP
 """Rows that go through all layers together."""
 FORWARD, SPREAD, BACKWARD = 0, 1, 2
 """The passes of a layer by Winograd's method: to its output, of gradients to points, and back."""
@@ -57,6 +65,8 @@ LAYER = record(
     "dot_taps", "dot_off", "dw", "db",
     # 1 if it runs by Winograd's method; what makes points of filters, and gradients of points
     "winograd", "to_points", "to_taps",
+    # 1 if it runs in groups of F(4x4, 3x3); its tiles side by side; rows of G^T . G^T, whole tiles
+    "groups", "across", "group_rows",
 )  # fmt: skip
 PASS = record(
     # what is read: K, maps, where they begin, their height and width, zeros around them
@@ -71,8 +81,8 @@ COMMON = record(
     "ones", "scratch",
     # among the weights: 1, and what Winograd's passes need; among the biases: zeros
     "constants", "zeros",
-    # offsets that Winograd's passes use at a time
-    "offsets",
+    # offsets that Winograd's passes use at a time; what a layer in groups sums
+    "offsets", "products",
 )  # fmt: skip
 
 
@@ -94,6 +104,11 @@ class Plan(NamedTuple):
         """Return True if a layer runs by Winograd's method, else None: then it is not compiled."""
         return True if self.layers["winograd"].any() else None
 
+    @property
+    def groups(self) -> bool | None:
+        """Return True if the first layer runs in groups, else None: then it is not compiled."""
+        return True if self.layers["groups"].any() else None
+
 
 @functools.lru_cache(maxsize=16)
 def make_plan(
@@ -108,8 +123,16 @@ def make_plan(
     source = layers[0]
     source["maps"] = source["filters"] = shapes[0][1]
     source["height"], source["width"] = height, width
+    first = layers[1]
+    first["groups"] = use_winograd and len(shapes) > 1 and _takes_groups(shapes[0])
+    if first["groups"]:  # of whole tiles of outputs, with zeros beyond the image
+        margin = shapes[0][2] - 1
+        first["across"] = -(-(width - margin) // winograd.STEP)
+        height = round_up(height - margin, winograd.STEP) + margin
+        width = int(first["across"]) * winograd.STEP + margin
     source["pitch"] = width * LANES
     source["line"] = source["pitch"] * source["maps"]
+    source["kept"] = height
     source["z"] = work.reserve(source["line"] * height)
     for depth, (filters, channels, size, _) in enumerate(shapes):
         source, layer = layers[depth], layers[depth + 1]
@@ -119,6 +142,10 @@ def make_plan(
         layer["maps"] = round_up(filters, layer["rows"])
         layer["winograd"] = pays[depth]
         layer["pad"] = size - 1 if depth > 0 and not pays[depth] else 0
+        rows = layer["height"]
+        if layer["groups"]:
+            layer["pad"] = layer["across"] * winograd.STEP - layer["width"]
+            rows = round_up(int(rows), winograd.STEP)
         layer["pitch"] = (layer["pad"] + layer["width"]) * LANES
         layer["line"] = layer["pitch"] * layer["maps"]
         last = depth == len(shapes) - 1
@@ -128,7 +155,7 @@ def make_plan(
         layer["dz"] = work.reserve(layer["line"] * layer["kept"] + 2 * pad) + pad
         layer["z"] = layer["dz"]
         if not last:
-            layer["z"] = work.reserve(layer["line"] * layer["height"] + 2 * pad) + pad
+            layer["z"] = work.reserve(layer["line"] * rows + 2 * pad) + pad
 
         u, c, v = np.meshgrid(range(size), range(channels), range(size), indexing="ij")
         there = u * source["line"] + c * source["pitch"] + v * LANES
@@ -140,7 +167,10 @@ def make_plan(
         back = -u * layer["line"] + o * layer["pitch"] - v * LANES
         layer["back_off"], layer["back_taps"] = offsets.add(back), back.size
         points = round_up((size + winograd.STEP - 1) ** 2, ROWS) * filters * channels
-        layer["w"] = weights.reserve(points if pays[depth] else layer["maps"] * layer["taps"])
+        taps = layer["taps"]
+        if layer["groups"]:
+            taps = winograd.POINTS**2 * TAPS * channels
+        layer["w"] = weights.reserve(points if pays[depth] else layer["maps"] * taps)
         layer["b"] = biases.reserve(layer["maps"])
         if depth > 0:
             back_size = points if pays[depth] else source["maps"] * layer["back_taps"]
@@ -162,7 +192,14 @@ def make_plan(
         _lay_out_passes(source, layer, passes[depth], biases.size)
         points = (layer["size"] + winograd.STEP - 1) ** 2
         common["offsets"] = max(common["offsets"][0], points, round_up(most, DOT_TAPS))
-    common["scratch"] = work.reserve(max(_scratch(*three) for three in passes))
+    scratch = max(_scratch(*three) for three in passes)
+    if first["groups"]:
+        taps, points = TAPS * shapes[0][1], winograd.POINTS**2
+        constants.append(_group_constants(first, start + sum(map(len, constants))))
+        common["offsets"] = max(common["offsets"][0], points, taps + winograd.STEP)
+        common["products"] = work.reserve(points * taps * first["maps"])
+        scratch = max(scratch, _group_scratch(layers[0], first))
+    common["scratch"] = work.reserve(scratch)
     common["ones"] = work.reserve(width * LANES)
     return Plan(
         layers, passes, common, offsets.joined(), np.concatenate(constants),
@@ -176,6 +213,27 @@ def make_plan(
 def _pays(shape: Shape) -> bool:
     """Return whether a layer runs by Winograd's method: enough maps, in whole tiles."""
     return winograd.winograd_pays(shape) and shape[0] % ROWS == shape[1] % ROWS == 0
+
+
+def _takes_groups(shape: Shape) -> bool:
+    """Return whether a first layer runs in groups: 9 x 9, its maps in whole vectors."""
+    return shape[2] == GROUPS * winograd.GROUP and shape[0] % LANES == shape[0] % ROWS == 0
+
+
+def _group_constants(layer: np.void, start: int) -> np.ndarray:
+    """Pack G^T . G^T of groups as the forward tile reads them, from ``start`` on."""
+    layer["to_taps"], layer["group_rows"] = start, round_up(winograd.GROUP**2, ROWS)
+    return pack(winograd.GROUP_TO_POINTS.T, ROWS)
+
+
+def _group_scratch(source: np.void, layer: np.void) -> int:
+    """Return the floats that a layer in groups needs in turn, as training_groups divides them."""
+    taps = TAPS * int(layer["channels"])
+    lines = winograd.POINTS * (int(source["line"]) + CACHE_LINE_FLOATS)
+    points = winograd.POINTS**2 * (taps * int(layer["across"]) * LANES + CACHE_LINE_FLOATS)
+    spread = winograd.POINTS * (TILE_ROW + CACHE_LINE_FLOATS + PIXEL)
+    grads = int(layer["group_rows"]) * taps * int(layer["maps"])
+    return max(lines + points + winograd.STEP * TILE_ROW + spread, grads)
 
 
 def _constants(layer: np.void, passes: np.ndarray, start: int) -> list[np.ndarray]:

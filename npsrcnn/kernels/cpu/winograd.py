@@ -42,6 +42,7 @@ from npsrcnn.kernels.cpu.tiles import (
     check_range,
     check_types,
     pack,
+    round_up,
     sum_taps,
     tile_call,
     tile_width,
@@ -102,6 +103,11 @@ def _from_roots(roots: list[Fraction]) -> list[Fraction]:
     return coefficients
 
 
+_G = np.array(cook_toom(GROUP)[1], np.float64)
+GROUP_TO_POINTS = np.kron(_G, _G)
+"""Makes the points of a group, (POINTS * POINTS,), of its weights, (GROUP * GROUP,)."""
+
+
 def winograd_pays(shape: tuple[int, ...]) -> bool:
     """Return whether filters (O, C, K, K) run as F(4x4, KxK): K in SIZES, and O and C large."""
     return shape[2] in SIZES and min(shape[:2]) >= 2 * ROWS
@@ -125,12 +131,12 @@ def transform_filter_groups(w: np.ndarray) -> np.ndarray:
     Flat, (maps / ROWS, points, taps, ROWS); the taps of a point are (C, groups down, across).
     """
     o, c, k, _ = w.shape
-    g, groups = np.array(cook_toom(GROUP)[1], np.float64), k // GROUP
-    cut = w.reshape(o, c, groups, GROUP, groups, GROUP).astype(np.float64)
-    across = np.einsum("ocaubv,jv->jocabu", cut, g)
-    points = np.einsum("jocabu,iu->ijocab", across, g).reshape(POINTS**2, o, -1)
-    packed = np.stack([pack(p, ROWS) for p in points])
-    return packed.reshape(len(points), -1, points.shape[2] * ROWS).swapaxes(0, 1).ravel()
+    filled = np.zeros((round_up(o, ROWS), c, k, k))
+    filled[:o] = w
+    cut = filled.reshape(-1, ROWS, c, k // GROUP, GROUP, k // GROUP, GROUP)
+    by_place = cut.transpose(4, 6, 0, 2, 3, 5, 1).reshape(GROUP**2, len(cut), -1)
+    points = np.einsum("pq,qmt->mpt", GROUP_TO_POINTS, by_place)
+    return points.astype(np.float32).ravel()
 
 
 INPUT, OUTPUT, SPREAD = 0, 1, 2
@@ -244,26 +250,12 @@ def spread_output(k, x, ix, sx, off, out, io, so, ldo, n):
         _transform(SPREAD, 5, x, ix, sx, off, out, io, so, ldo, n)
 
 
-def _zipped(emit: Emitter, a: ir.Value, b: ir.Value) -> Values:
-    """Return two vectors: a[0], b[0], a[1], b[1], ..."""
-    order = [lane for k in range(LANES) for lane in (k, LANES + k)]
-    masks = (order[:LANES], order[LANES:])
-    kind = ir.VectorType(ir.IntType(32), LANES)
-    return [emit.builder.shuffle_vector(a, b, ir.Constant(kind, mask)) for mask in masks]
-
-
-def _interleaved(emit: Emitter, phases: Values) -> Values:
-    """Turn four vectors, one of each phase, into four of columns side by side."""
-    even, odd = (_zipped(emit, phases[p], phases[p + 2]) for p in (0, 1))
-    return [column for pair in zip(even, odd, strict=True) for column in _zipped(emit, *pair)]
-
-
 def _groups_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> None:
     """Compute a tile of F(4x4, 3x3) over groups, from the sums over taps to the outputs' ReLU.
 
     The sums of all points wait in memory for the transform.
     """
-    x, plane, off, taps, w, bias, out, ldo, *phase = arguments
+    x, plane, off, taps, w, bias, out, ldo, step, *phase = arguments
     b = emit.builder
     matrix = _MATRICES[OUTPUT, GROUP]
     size = rows * vectors * LANES
@@ -291,16 +283,15 @@ def _groups_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> N
         ]
         down = [_apply(emit, matrix, list(column)) for column in zip(*across, strict=True)]
         m, v = (div(mv, ir.Constant(I64, vectors)) for div in (b.udiv, b.urem))
-        width = ir.Constant(I64, LANES if phase else STEP * LANES)
-        first = b.add(b.mul(ldo, m), b.mul(width, v))
+        first = b.add(b.mul(ldo, m), b.mul(step, v))
         for r, line in enumerate(zip(*down, strict=True)):
             outputs = [emit.positive(y, y) for y in line]
-            outputs = outputs if phase else _interleaved(emit, outputs)
-            step = phase[0] if phase else ir.Constant(I64, LANES)
+            outputs = outputs if phase else emit.transposed(outputs)
+            beside = phase[0] if phase else ir.Constant(I64, LANES)
             place = b.add(first, emit.scalar(off, b.add(taps, ir.Constant(I64, r))))
             for output in outputs:
                 emit.store(output, out, place)
-                place = b.add(place, step)
+                place = b.add(place, beside)
         return state
 
     emit.loop(ir.Constant(I64, POINTS**2), 1, [], point)
@@ -310,51 +301,53 @@ def _groups_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> N
 
 @emitted
 def _groups_tile(
-    typing, rows, vectors, x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase
+    typing, rows, vectors, x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, step, phase
 ):
     """Call the tile of rows maps and vectors vectors (literals) of 4 x 4 pixels in each lane."""
     check_types("x off w bias out", (x, off, w, bias, out))
     name = "groups.phases" if isinstance(phase, types.Integer) else "groups"
-    arguments = x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase
+    arguments = x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, step, phase
     return tile_call(name, _groups_body, (rows, vectors), *arguments)
 
 
 @helper
-def forward_groups(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n):
+def forward_groups(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, step, phase, maps, n):
     """Compute F(4x4, 3x3) over groups, then ReLU: ``maps`` maps of 4 rows of 4 ``n`` columns.
 
     Point i of the transformed input lies ``plane * i`` after ``x[ix]``. Row r of map m goes to
-    ``out[io + off[taps + r] + m * ldo]``, or, if ``phase`` is not None, its columns 4 t + p to
-    ``out[... + p * phase + t]``. Filters are packed by :func:`transform_filter_groups`. ``maps``
-    is a multiple of ROWS, ``n`` of LANES.
+    ``out[io + off[taps + r] + m * ldo]``, what comes of vector v of tiles ``step * v`` further: if
+    ``phase`` is None, 4 LANES columns of tiles side by side, else a vector of columns p of all
+    its tiles at ``p * phase``, p < 4. Filters are packed by :func:`transform_filter_groups`.
+    ``maps`` is a multiple of ROWS, ``n`` of LANES.
     """
     if BOUNDSCHECK:
-        _check_groups(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n)
+        _check_groups(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, step, phase, maps, n)
     j = 0
     while j < n:
         vectors = tile_width(n - j) if GROUP_VECTORS == VECTORS else 1
-        at = io + (STEP * j if phase is None else j)
+        at = io + j // LANES * step
         for m in range(0, maps, ROWS):
             xj, wm, bm, om = ix + j, iw + m * taps * POINTS**2, ib + m, at + m * ldo
             if vectors == VECTORS:
                 _groups_tile(ROWS, VECTORS, x, xj, plane, off, taps, w, wm, bias, bm,
-                             out, om, ldo, phase)  # fmt: skip
+                             out, om, ldo, step, phase)  # fmt: skip
             elif vectors == 2:
                 _groups_tile(ROWS, 2, x, xj, plane, off, taps, w, wm, bias, bm,
-                             out, om, ldo, phase)  # fmt: skip
+                             out, om, ldo, step, phase)  # fmt: skip
             else:
                 _groups_tile(ROWS, 1, x, xj, plane, off, taps, w, wm, bias, bm,
-                             out, om, ldo, phase)  # fmt: skip
+                             out, om, ldo, step, phase)  # fmt: skip
         j += vectors * LANES
 
 
 @helper
-def _check_groups(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, phase, maps, n):
+def _check_groups(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, step, phase, maps, n):
     for k in range(taps):
         check_range(x.size, ix + off[k], (POINTS**2 - 1) * plane + n)
     check_range(w.size, iw, POINTS**2 * maps * taps)
     check_range(bias.size, ib, maps)
-    length = STEP * n if phase is None else (STEP - 1) * phase + n
+    last = (STEP - 1) * (LANES if phase is None else phase) + LANES
+    length = (n // LANES - 1) * step + last
     for r in range(STEP):
         check_range(out.size, io + off[taps + r], (maps - 1) * ldo + length)
 

@@ -147,6 +147,33 @@ def test_dot_tile_adds_its_formula(rng, thin):
 
 
 @numba.njit
+def run_outer(a, lda, x, ldx, n, out, ldo):
+    tiles.outer_tile(9, 1, a, 0, lda, x, 0, ldx, n, out, 0, ldo)
+
+
+def test_outer_tile_adds_its_formula(rng):
+    n = 5 * LANES
+    a, x = rng.standard_normal((9, n + 3)), rng.standard_normal((n, LANES + 2))
+    before = rng.standard_normal((9, LANES + 1))
+    a, x, out = (array.astype(np.float32) for array in (a, x, before))
+    run_outer(a.ravel(), n + 3, x.ravel(), LANES + 2, n, out.reshape(-1), LANES + 1)
+    exact = before + np.pad(a[:, :n].astype(float) @ x[:, :LANES], ((0, 0), (0, 1)))
+    np.testing.assert_allclose(out, exact, rtol=0, atol=2e-5)
+
+
+@numba.njit
+def run_turn(x, ldx, out, ldo):
+    tiles.turn_tile(LANES, 1, x, 0, ldx, out, 0, ldo)
+
+
+def test_turn_tile_swaps_rows_and_columns(rng):
+    x = rng.standard_normal((LANES, LANES + 3)).astype(np.float32)
+    out = np.zeros((LANES, LANES + 1), np.float32)
+    run_turn(x.ravel(), LANES + 3, out.reshape(-1), LANES + 1)
+    np.testing.assert_array_equal(out, np.pad(x[:, :LANES].T, ((0, 0), (0, 1))))
+
+
+@numba.njit
 def run_thin_forward(x, off, w, bias, out):
     tiles.forward_thin(x, 0, off, off.size, w, 0, bias, 0, out, 0, out.size, LINEAR, out, 0)
 
@@ -178,6 +205,10 @@ def test_tiles_of_training_compile_to_packed_multiply_adds_without_spills(rng):
     run_dots(False, *dot_problem(rng, ROWS, DOT_TAPS))
     (assembly,) = run_dots.inspect_asm().values()
     check_tile(assembly, ROWS, DOT_TAPS, register, "dot")
+    some = np.zeros(9 * LANES, np.float32)
+    run_outer(some, 1, some, LANES, 1, some, LANES)
+    (outer,) = run_outer.inspect_asm().values()
+    check_tile(outer, 9, 1, register, "outer")
     check_tile(assembly, 1, THIN_DOT_TAPS, register, "dot")
     x, off, w, bias, _ = forward_problem(rng, 1, 1, 5, THIN_VECTORS * LANES)
     run_thin_forward(x, off, w.ravel(), bias, x[: THIN_VECTORS * LANES].copy())
@@ -225,7 +256,8 @@ def test_groups_tile_is_the_convolution(rng, vectors, in_phases):
 @numba.njit
 def run_groups(x, plane, off, w, bias, out, maps, phase, n):
     winograd.forward_groups(x, 0, plane, off, off.size - 4, w, 0, bias, 0, out.ravel(), 0,
-                            out.shape[2], phase, maps, n)  # fmt: skip
+                            out.shape[2], 4 * LANES if phase is None else LANES, phase, maps,
+                            n)  # fmt: skip
 
 
 OTHER = """
@@ -277,6 +309,8 @@ for rows, act in ((tiles.ROWS, 0), (tiles.FEW_ROWS, 0), (tiles.ROWS, 2)):
     test_tiles.test_forward_tile_is_its_formula(rng, rows, 7, act)
 for thin in (False, True):
     test_tiles.test_dot_tile_adds_its_formula(rng, thin)
+test_tiles.test_outer_tile_adds_its_formula(rng)
+test_tiles.test_turn_tile_swaps_rows_and_columns(rng)
 for in_phases in (False, True):
     test_tiles.test_groups_tile_is_the_convolution(rng, 4, in_phases)
 """

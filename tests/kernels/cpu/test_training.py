@@ -16,12 +16,11 @@ from npsrcnn.kernels.cpu.training_plan import make_plan
 from npsrcnn.runtime import threads
 from npsrcnn.runtime.threads import set_num_threads
 
+MAPS = max(LANES, ROWS)  # the fewest that are whole vectors and whole tiles
 CASES = {  # sizes, filters, channels, N, H, W
-    "9-1-5": ((9, 1, 5), (64, 32), 1, 8, 33, 33),
-    "9-3-5": ((9, 3, 5), (64, 32), 1, 3, 24, 20),
-    "9-5-5": ((9, 5, 5), (64, 32), 1, 9, 25, 33),
     "9-3-1-5": ((9, 3, 1, 5), (64, 32, 16), 1, 4, 21, 22),
-    "colour": ((9, 1, 5), (64, 32), 3, 5, 17, 19),
+    "9-1-5, of maps that fill no vector": ((9, 1, 5), (LANES + 1, 8), 1, 3, 16, 18),
+    "colour": ((5, 1, 5), (64, 32), 3, 5, 17, 19),
     "odd counts": ((3, 2, 4), (5, 3), 3, 17, 9, 10),
     "even filters": ((4, 2, 6), (6, 7), 1, 2, 14, 12),
     "single filters": ((3, 3, 3), (1, 1), 1, 10, 9, 8),
@@ -39,6 +38,15 @@ WINOGRAD = {  # the same, of layers that run by Winograd's method
     "3x3, then 5x5, then 1x1": ((1, 3, 5, 1, 2), (16, 16, 16, 3), 1, LANES + 1, 13, 12),
     "apart": ((3, 3, 1, 5, 3), (16, 16, 16, 16), 1, 2, 18, 15),
     "last": ((1, 3), (16,), 1, 2, 6, 7),  # of one map: direct
+}
+
+GROUPS = {  # the same, of a first layer in groups, with maps in whole vectors
+    "9-1-5": ((9, 1, 5), (64, 32), 1, 8, 33, 33),
+    "9-3-5": ((9, 3, 5), (64, 32), 1, 3, 24, 20),
+    "9-5-5": ((9, 5, 5), (64, 32), 1, 9, 25, 33),
+    "9-1-5 in whole tiles": ((9, 1, 5), (MAPS, 8), 1, LANES, 20, 24),
+    "9-1 of one pixel": ((9, 1), (MAPS,), 1, 1, 9, 9),
+    "9-1-5, colour": ((9, 1, 5), (2 * LANES, 32), 3, LANES + 1, 17, 19),
 }
 
 
@@ -61,7 +69,7 @@ def check(problem, l1=0.0, **options):
     shapes = tuple(w.shape for w, _ in problem[0])
     plan = make_plan(shapes, *problem[1].shape[2:], *options.values())
     result = training.loss_and_grads(*problem, l1, **options)
-    assert_right(result, *problem, l1, winograd=plan.winograd is not None)
+    assert_right(result, *problem, l1, winograd=bool(plan.winograd or plan.groups))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -78,10 +86,22 @@ def test_with_winograds_method_they_are_too(case):
     check(problem, use_winograd=False)
 
 
+@pytest.mark.parametrize("case", GROUPS)
+def test_with_a_first_layer_in_groups_they_are_too(case):
+    problem = make(*GROUPS[case])
+    shapes = tuple(w.shape for w, _ in problem[0])
+    assert make_plan(shapes, *problem[1].shape[2:]).groups
+    assert not make_plan(shapes, *problem[1].shape[2:], use_winograd=False).groups
+    check(problem)
+    check(problem, use_winograd=False)
+
+
 @pytest.mark.parametrize("seed", range(10, 18))
-@pytest.mark.parametrize("case", ["odd counts", "filters as large as the maps", "3x3, colour"])
+@pytest.mark.parametrize(
+    "case", ["odd counts", "filters as large as the maps", "3x3, colour", "9-1-5, colour"]
+)
 def test_they_are_whatever_the_numbers(case, seed):
-    check(make(*{**CASES, **WINOGRAD}[case], seed=seed))
+    check(make(*{**CASES, **WINOGRAD, **GROUPS}[case], seed=seed))
 
 
 def test_a_single_product_is_seen_missing():
@@ -98,9 +118,9 @@ def test_a_single_product_is_seen_missing():
         assert_right(result, *problem)
 
 
-@pytest.mark.parametrize("case", ["5x5", "3x3, then 5x5, then 1x1"])
+@pytest.mark.parametrize("case", ["5x5", "3x3, then 5x5, then 1x1", "9-3-5", "9-1-5, colour"])
 def test_a_penalty_on_the_maps_with_winograds_method(case):
-    sizes, filters, channels, _, height, width = WINOGRAD[case]
+    sizes, filters, channels, _, height, width = {**WINOGRAD, **GROUPS}[case]
     check(make(sizes, filters, channels, 2 * LANES, height, width), l1=0.3)
 
 
@@ -134,7 +154,9 @@ def train(threads, sizes=(5, 1, 3), filters=(12, 6), steps=50):
     return b"".join(array.tobytes() for pair in layers for array in pair)
 
 
-@pytest.mark.parametrize("network", [((5, 1, 3), (12, 6)), ((3, 5, 3), (16, 16))])
+@pytest.mark.parametrize(
+    "network", [((5, 1, 3), (12, 6)), ((3, 5, 3), (16, 16)), ((9, 1, 3), (16, 6))]
+)
 def test_weights_after_fifty_steps_have_the_same_bits_on_any_number_of_threads(network):
     results = {train(threads, *network) for threads in (1, 2, 3, 4, 1)}
     assert len(results) == 1
