@@ -136,7 +136,8 @@ def transform_filter_groups(w: np.ndarray) -> np.ndarray:
     cut = filled.reshape(-1, ROWS, c, k // GROUP, GROUP, k // GROUP, GROUP)
     by_place = cut.transpose(4, 6, 0, 2, 3, 5, 1).reshape(GROUP**2, len(cut), -1)
     points = np.einsum("pq,qmt->mpt", GROUP_TO_POINTS, by_place)
-    return points.astype(np.float32).ravel()
+    packed: np.ndarray = points.astype(np.float32).ravel()
+    return packed
 
 
 INPUT, OUTPUT, SPREAD = 0, 1, 2
