@@ -458,17 +458,31 @@ def cut(plan: Plan, shape: tuple[int, ...], threads: int) -> tuple[Intervals, In
     """
     images, _, height, width = shape
 
-    def typical(strips: int) -> _Strip:
-        """Return one of them, inside a larger image."""
-        columns = round_up(-(-width // strips), winograd.STEP)
+    def typical(columns: int) -> _Strip:
+        """Return a strip of so many columns, inside a larger image."""
         return _strip(plan, 0, columns + 2 * _FAR_COLUMNS, _FAR_COLUMNS, columns + _FAR_COLUMNS)
 
-    def work(strips: int) -> float:
-        return strips * (_work(plan, typical(strips)) + ROW_OVERHEAD)
+    def equal(strips: int) -> int:
+        """Return the columns of each of so many, up to the last, which may have fewer."""
+        return round_up(-(-width // strips), winograd.STEP)
 
-    fewest = next(n for n in range(1, width + 1) if n == width or _fits(plan, typical(n)))
-    strips = min(range(fewest, min(width, 2 * fewest + 1) + 1), key=work)
-    return _bands(height, strips * images, threads), _edges(width, strips)
+    def filled(columns: int) -> int:
+        """Return how many columns level 1, most of the work, computes in the same vectors."""
+        strip = typical(columns)
+        lanes = sum(n for _, n in _runs(plan, strip, 1))
+        lo, hi = strip.computed[1]
+        return columns + (lanes - (hi - lo)) // winograd.STEP * winograd.STEP
+
+    def work(columns: int) -> float:
+        strips, rest = divmod(width, columns)
+        total = strips * (_work(plan, typical(columns)) + ROW_OVERHEAD)
+        return total + (_work(plan, typical(rest)) + ROW_OVERHEAD if rest else 0)
+
+    fewest = next(n for n in range(1, width + 1) if n == width or _fits(plan, typical(equal(n))))
+    widths = [equal(n) for n in range(fewest, min(width, 2 * fewest + 1) + 1)]
+    columns = min([*widths, *map(filled, widths)], key=work)
+    strips = [(x, min(x + columns, width)) for x in range(0, width, columns)]
+    return _bands(height, len(strips) * images, threads), strips
 
 
 def _work(plan: Plan, strip: _Strip) -> float:

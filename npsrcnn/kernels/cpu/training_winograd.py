@@ -121,21 +121,29 @@ def _row_of_points(
     left, length, across = one.margin * LANES, one.width * LANES, one.across * LANES
     by_map = (stop - first) * across
     by_point = one.channels * by_map + CACHE_LINE_FLOATS
+    # Only the points 0 and infinity have the first coefficient of B^T, or the last; only those of A
+    # have but one.
+    is_last = i == one.size + STEP - 2
+    if is_output:
+        lo, hi = one.taps - 1 if is_last else 0, 1 if i == 0 else one.taps
+    else:
+        lo, hi = 0 if i == 0 else 1, one.taps if is_last else one.taps - 1
     for t in range(first, stop):
         # Rows above and below the map are zeros, and left out.
         top = t * STEP - one.margin
-        skipped = 0 if top >= 0 else -top
-        taps = (one.taps if top + one.taps <= one.height else one.height - top) - skipped
+        skipped = lo if top + lo >= 0 else -top
+        taps = (hi if top + hi <= one.height else one.height - top) - skipped
         for k in range(taps):
             off[k] = one.x + (top + skipped + k) * one.line
         for c in range(one.channels):
             here = line + c * columns
-            forward_thin(work, c * one.pitch, off, taps,
-                         weights, one.coefficients + i * one.taps + skipped, biases, common.zeros,
-                         work, here + left, length, np.int64(LINEAR),
-                         work, here + left)  # fmt: skip
-            _clear(work, here, left)
-            _clear(work, here + left + length, columns - left - length)
+            _clear(work, here, columns if taps <= 0 else left)
+            if taps > 0:
+                forward_thin(work, c * one.pitch, off, taps,
+                             weights, one.coefficients + i * one.taps + skipped,
+                             biases, common.zeros, work, here + left, length, np.int64(LINEAR),
+                             work, here + left)  # fmt: skip
+                _clear(work, here + left + length, columns - left - length)
         for k in range(one.taps):
             off[k] = k * LANES
         for c in range(one.channels):

@@ -25,6 +25,7 @@ by the tile again, and transformed back once: for 9x9 9 * 36 products for 16 out
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import combinations
 
 import numpy as np
 from llvmlite import ir
@@ -164,8 +165,26 @@ def _combine(emit: Emitter, row: list[Fraction], values: Values) -> ir.Value:
     return total
 
 
+def _paired(emit: Emitter, matrix: Matrix, values: Values) -> tuple[Matrix, Values]:
+    """Replace values whose columns are equal but for signs, by their sum and their difference.
+
+    So the points p and -p of A^T: its ten operations were fourteen, and sixteen, for 5 x 5, 24.
+    """
+    columns, values = [list(column) for column in zip(*matrix, strict=True)], list(values)
+    for i, j in combinations(range(len(columns)), 2):
+        one, other = columns[i], columns[j]
+        if [abs(c) for c in one] == [abs(c) for c in other]:
+            pairs = list(zip(one, other, strict=True))
+            columns[i] = [c if c == d else Fraction(0) for c, d in pairs]
+            columns[j] = [c if c != d else Fraction(0) for c, d in pairs]
+            total = emit.builder.fadd(values[i], values[j])
+            values[i], values[j] = total, emit.builder.fsub(values[i], values[j])
+    return [list(row) for row in zip(*columns, strict=True)], values
+
+
 def _apply(emit: Emitter, matrix: Matrix, values: Values) -> Values:
     """Compute matrix @ values. Rows of points p and -p share their even and their odd part."""
+    matrix, values = _paired(emit, matrix, values)
     results: dict[int, ir.Value] = {}
     for i, row in enumerate(matrix):
         if i in results:

@@ -106,11 +106,28 @@ def test_same_bits_on_any_number_of_threads_and_pieces(name, monkeypatch):
     once = run_with(1, layers, x)
     for count in (2, 3, 4, 64):
         np.testing.assert_array_equal(run_with(count, layers, x), once)
-    for cache, strips in ((0, 37), (4_000, 3)):  # strips of four columns, and of more
-        monkeypatch.setattr(plan, "CACHE_FLOATS", cache)
-        monkeypatch.setattr(plan, "WINOGRAD_CACHE_FLOATS", cache)
-        assert len(plan.cut(plan.make_plan(layers), x.shape, 1)[1]) >= strips
+    for columns in (4, 52):
+        strips = [(start, min(start + columns, 149)) for start in range(0, 149, columns)]
+        parts = [(0, 64), (64, 131)], strips
+        monkeypatch.setattr(plan, "cut", lambda *_, parts=parts: parts)
         np.testing.assert_array_equal(run_with(2, layers, x), once)
+
+
+@pytest.mark.parametrize("name", ["9-1-5", "9-5-5", "even sizes, few maps"])
+def test_strips_join_and_compute_no_more_than_equal_ones(name):
+    one = plan.make_plan(network(name))
+    for width in (1, 5, 149, 256, 1000, 1920, 4001):
+        _, strips = plan.cut(one, (1, 1, 64, width), 1)
+        assert [strip[0] for strip in strips] == [0, *(stop for _, stop in strips[:-1])]
+        assert strips[-1][1] == width
+        assert all(start % plan.winograd.STEP == 0 for start, _ in strips)
+        columns = plan.round_up(-(-width // len(strips)), plan.winograd.STEP)
+        equal = [(x, min(x + columns, width)) for x in range(0, width, columns)]
+        work, at_most = (
+            sum(plan._work(one, plan._strip(one, 0, width, *strip)) for strip in some)
+            for some in (strips, equal)
+        )
+        assert work <= at_most
 
 
 @pytest.mark.parametrize("padding", ["replicate", "zeros"])
