@@ -50,7 +50,7 @@ def test_the_penalty_is_the_sum_of_the_maps(rng):
 def test_the_fast_kernels_agree(rng, name, batch):
     net, inputs, labels = problem(rng, name, batch)
     result = net.loss_and_grads(inputs, labels, 0.7)
-    assert_right(result, net.layers, inputs, labels, 0.7, winograd=True)
+    assert_right(result, net.layers, inputs, labels, 0.7, winograd=batch % LANES == 0)
 
 
 def test_same_bits_for_any_number_of_threads(rng):

@@ -38,13 +38,7 @@ from npsrcnn.kernels.cpu.training_groups import (
     clear_products,
     convolve_groups,
 )
-from npsrcnn.kernels.cpu.training_plan import (
-    BACKWARD,
-    BLOCK_ROWS,
-    FORWARD,
-    SPREAD,
-    make_plan,
-)
+from npsrcnn.kernels.cpu.training_plan import BACKWARD, BLOCK_ROWS, FORWARD, SPREAD, make_plan
 from npsrcnn.kernels.cpu.training_winograd import add_filter_grads, convolve, transform_filters
 from npsrcnn.kernels.cpu.winograd import STEP, transform_filter_groups
 from npsrcnn.layers import Layers
@@ -241,6 +235,7 @@ def _slot(
     total = sums[slot]
     _fill(total, 0, total.size, np.float32(0))
     _fill(work, common.ones, layers[0].width * LANES, np.float32(1))
+    # The zeros beyond the image, where there are tiles.
     _fill(work, layers[0].z, layers[0].kept * layers[0].line, np.float32(0))
     for d in range(2, depth + 1):
         _zero_pads(layers[d], work)

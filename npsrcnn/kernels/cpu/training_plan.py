@@ -8,7 +8,8 @@ row, because rows are what is worked on. The gradient to an input is a convoluti
 around: those left and right are stored (``pad`` pixels between a map and the next), those above
 and below are left out.
 
-A layer by Winograd's method has three passes, each a PASS, over tiles of 4 x 4 pixels.
+A layer by Winograd's method has three passes, each a PASS, over tiles of 4 x 4 pixels. Where the
+first layer runs in groups, its input and output are as large as whole tiles take.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ LAYER = record(
     "rows", "maps", "pad", "act",
     # floats from map to map, from row to row; where the output and its gradient begin
     "pitch", "line", "z", "dz",
-    # rows of the gradient that are kept: all, or the first layer's block
+    # rows of the gradient that are kept: all, or the first layer's block; of the input its own
     "kept",
     # the layer: how many taps; where their offsets, weights, biases begin
     "taps", "off", "w", "b",
@@ -142,10 +143,10 @@ def make_plan(
         layer["maps"] = round_up(filters, layer["rows"])
         layer["winograd"] = pays[depth]
         layer["pad"] = size - 1 if depth > 0 and not pays[depth] else 0
-        rows = layer["height"]
-        if layer["groups"]:
+        height = int(layer["height"])
+        if layer["groups"]:  # whole tiles are written
             layer["pad"] = layer["across"] * winograd.STEP - layer["width"]
-            rows = round_up(int(rows), winograd.STEP)
+            height = round_up(height, winograd.STEP)
         layer["pitch"] = (layer["pad"] + layer["width"]) * LANES
         layer["line"] = layer["pitch"] * layer["maps"]
         last = depth == len(shapes) - 1
@@ -155,7 +156,7 @@ def make_plan(
         layer["dz"] = work.reserve(layer["line"] * layer["kept"] + 2 * pad) + pad
         layer["z"] = layer["dz"]
         if not last:
-            layer["z"] = work.reserve(layer["line"] * rows + 2 * pad) + pad
+            layer["z"] = work.reserve(layer["line"] * height + 2 * pad) + pad
 
         u, c, v = np.meshgrid(range(size), range(channels), range(size), indexing="ij")
         there = u * source["line"] + c * source["pitch"] + v * LANES
