@@ -302,8 +302,7 @@ def _working_floats(plan: Plan, grids: tuple[Grid, Grid]) -> int:
         most = max(most, floats)
         if stage.winograd:
             points, step = stage.winograd + winograd.STEP - 1, winograd.STEP
-            rows_in = max(points * stage.channels * step, step * step * stage.maps)
-            floats = rows_in + points * (stage.channels + (1 + step) * stage.maps)
+            floats = points * ((step + 1) * stage.channels + (1 + step) * stage.maps)
             most = max(most, floats * width + 4 * points * CACHE_LINE_FLOATS)
     return most
 

@@ -28,11 +28,12 @@ from npsrcnn.kernels.cpu.inference_plan import (
     Plan,
     Stage,
 )
-from npsrcnn.kernels.cpu.tiles import LANES, RELU, forward, forward_few, forward_thin
+from npsrcnn.kernels.cpu.tiles import LANES, RELU, forward, forward_few
 from npsrcnn.kernels.cpu.winograd import (
     GROUP,
     POINTS,
     STEP,
+    finish_output,
     forward_groups,
     transform_input,
     transform_output,
@@ -247,7 +248,6 @@ def winograd(d, y, spans, stages, levels, setups, tables, weights, biases, maps,
     points_in = rows_in + points * by_row  # (points, channels, n): ... and over columns, of one row
     points_out = points_in + points * by_point  # (points, outs, n): summed over channels
     rows_out = points_out + points * by_sum  # (points, phases, outs, n): A^T over columns
-    pixels = rows_in  # (4, phases, outs, n): ... and over rows, when rows_in is used up
 
     for i in range(points):
         off[i] = row_at(below, setup, y - stage.above + i)
@@ -272,20 +272,12 @@ def winograd(d, y, spans, stages, levels, setups, tables, weights, biases, maps,
                          outs * n)  # fmt: skip
     for i in range(points):
         off[i] = i * by_line
-    transform_output(k, maps, rows_out, LANES, off,
-                     maps, pixels, LANES, STEP * outs * n, STEP * outs * n)  # fmt: skip
-
-    for r in range(STEP):
-        if setup.top <= y + r < setup.bottom:
-            target = row_at(above, setup, y + r) + t0
-            for o in range(outs):
-                for p in range(STEP):
-                    # One tap, of weight 1: what is left to do is the bias and ReLU.
-                    off[0] = pixels + ((r * STEP + p) * outs + o) * n
-                    forward_thin(maps, zero, off, np.int64(1), weights, len(weights) - 1,
-                                 biases, stage.biases + o, maps, target, n, np.int64(RELU),
-                                 maps, target)  # fmt: skip
-                    target += width
+    _rows_written(off, points, y, above)
+    for o in range(outs):
+        for p in range(STEP):
+            target = t0 + (o * STEP + p) * width
+            finish_output(k, maps, rows_out + (p * outs + o) * n, off, biases, stage.biases + o,
+                          maps, target, n, np.int64(RELU), maps, target)  # fmt: skip
 
 
 KERNELS = {

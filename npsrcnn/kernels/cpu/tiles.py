@@ -227,30 +227,44 @@ def sum_taps(emit: Emitter, rows: int, vectors: int, arguments: Values) -> Value
     return emit.loop(taps, 1, [biases[m] for m in range(rows) for _ in range(vectors)], tap)
 
 
+Act = Callable[[ir.Value, ir.Value], ir.Value]
+"""Computes act of a value that goes to a place."""
+
+
+def for_each_act(
+    emit: Emitter, act: ir.Value, gate: ir.Value, write: Callable[[Act], None]
+) -> None:
+    """Emit what ``write`` does and a return, for LINEAR, RELU and GATE, of which ``act`` is one."""
+    b = emit.builder
+    linear, relu, gated = (b.append_basic_block() for _ in range(3))
+    choice = b.switch(act, linear)
+    choice.add_case(ir.Constant(I64, RELU), relu)
+    choice.add_case(ir.Constant(I64, GATE), gated)
+    acts: list[tuple[ir.Block, Act]] = [
+        (linear, lambda value, place: value),
+        (relu, lambda value, place: emit.positive(value, value)),
+        (gated, lambda value, place: emit.positive(emit.load(gate, place), value)),
+    ]
+    for block, result in acts:
+        b.position_at_end(block)
+        write(result)
+        b.ret_void()
+
+
 def _forward_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> None:
     """Compute out[m, j] = act(bias[m] + sum over k of w[k, m] * x[off[k] + j]) for one tile."""
     out, ldo, act, gate = arguments[5:]
     b = emit.builder
     sums = sum_taps(emit, rows, vectors, arguments[:5])
 
-    def write(result: Callable[[ir.Value, ir.Value], ir.Value]) -> None:
+    def write(result: Act) -> None:
         for m in range(rows):
             row = b.mul(ldo, ir.Constant(I64, m))
             for v in range(vectors):
                 place = b.add(row, ir.Constant(I64, v * LANES))
                 emit.store(result(sums[m * vectors + v], place), out, place)
-        b.ret_void()
 
-    linear, relu, gated = (b.append_basic_block() for _ in range(3))
-    choice = b.switch(act, linear)
-    choice.add_case(ir.Constant(I64, RELU), relu)
-    choice.add_case(ir.Constant(I64, GATE), gated)
-    b.position_at_end(linear)
-    write(lambda value, place: value)
-    b.position_at_end(relu)
-    write(lambda value, place: emit.positive(value, value))
-    b.position_at_end(gated)
-    write(lambda value, place: emit.positive(emit.load(gate, place), value))
+    for_each_act(emit, act, gate, write)
 
 
 def _dot_body(emit: Emitter, rows: int, taps: int, arguments: Values) -> None:

@@ -38,7 +38,7 @@ from npsrcnn.kernels.cpu.training_groups import (
     clear_products,
     convolve_groups,
 )
-from npsrcnn.kernels.cpu.training_plan import BACKWARD, BLOCK_ROWS, FORWARD, SPREAD, make_plan
+from npsrcnn.kernels.cpu.training_plan import BACKWARD, BLANK, BLOCK_ROWS, FORWARD, make_plan
 from npsrcnn.kernels.cpu.training_winograd import add_filter_grads, convolve, transform_filters
 from npsrcnn.kernels.cpu.winograd import STEP, transform_filter_groups
 from npsrcnn.layers import Layers
@@ -120,7 +120,7 @@ def partial_sums(
     parameters = np.concatenate([array.ravel() for layer in layers for array in layer])
     weights, biases = np.empty(plan.weights, np.float32), np.empty(plan.biases, np.float32)
     _pack(plan.layers, parameters, weights, biases)
-    weights[-plan.constants.size :] = plan.constants
+    weights[weights.size - plan.constants.size :] = plan.constants
     biases[biases.size - plan.layers["maps"].max() :] = l1 / batch
     if plan.groups:
         points = transform_filter_groups(layers[0][0])
@@ -235,6 +235,7 @@ def _slot(
     total = sums[slot]
     _fill(total, 0, total.size, np.float32(0))
     _fill(work, common.ones, layers[0].width * LANES, np.float32(1))
+    _fill(work, common.blank, BLANK, np.float32(0))
     # The zeros beyond the image, where there are tiles.
     _fill(work, layers[0].z, layers[0].kept * layers[0].line, np.float32(0))
     for d in range(2, depth + 1):
@@ -267,33 +268,45 @@ def _slot(
         if l1 > np.float32(0):
             for d in range(1, depth):
                 _add_penalty(first, layers[d], work, losses, l1)
-        block = BLOCK_ROWS if winograd is None else layers[1].height
         if groups is not None:
             clear_products(layers[1], work, common)
+        block = BLOCK_ROWS if winograd is None else layers[1].height
         for row in range(0, layers[1].height, block):
-            for d in range(depth, 0, -1):
+            for d in range(depth, 1, -1):
                 lines = min(row + block, layers[d].height) - row
                 if lines > 0:
                     _bias_grads(layers[d], row, lines, work, common.ones, total)
                 if winograd is not None:  # noqa: SIM102
                     if layers[d].winograd:
-                        add_filter_grads(layers[d], passes[d, FORWARD], passes[d, SPREAD],
-                                         weights, biases, off, work, common, total)  # fmt: skip
+                        add_filter_grads(layers[d], passes[d, FORWARD], weights, biases, off,
+                                         work, common, total)  # fmt: skip
                         for t in range(passes[d, BACKWARD].down):
                             convolve(passes[d, BACKWARD], t, weights, biases, off, work, common)
-                        continue
-                if groups is not None:  # noqa: SIM102
-                    if layers[d].groups:
-                        for t in range(row // STEP, (row + lines + STEP - 1) // STEP):
-                            add_products(layers[0], layers[d], t, off, work, common)
+                            if d == 2:
+                                _first_grads(layers, STEP * t, STEP, offsets, off, work, common,
+                                             total, groups)  # fmt: skip
                         continue
                 if lines > 0:
                     _weight_grads(layers[d - 1], layers[d], row, lines, offsets, work, total)
-                if d > 1:
-                    for r in range(row, min(row + block, layers[d - 1].height)):
-                        _input_grad_row(layers[d - 1], layers[d], r, offsets, weights, biases, work)
+                for r in range(row, min(row + block, layers[d - 1].height)):
+                    _input_grad_row(layers[d - 1], layers[d], r, offsets, weights, biases, work)
+            if depth < 2 or not layers[2].winograd:
+                _first_grads(layers, row, block, offsets, off, work, common, total, groups)
         if groups is not None:
             add_group_grads(layers[1], weights, biases, off, work, common, total)
+
+
+@helper
+def _first_grads(layers, row, block, offsets, off, work, common, total, groups):
+    """Add the products of ``block`` rows of the first layer's dz, or those that are left, to dw."""
+    lines = min(block, layers[1].height - row)
+    _bias_grads(layers[1], row, lines, work, common.ones, total)
+    if groups is not None:  # noqa: SIM102
+        if layers[1].groups:
+            for t in range(row // STEP, (row + lines + STEP - 1) // STEP):
+                add_products(layers[0], layers[1], t, off, work, common)
+            return
+    _weight_grads(layers[0], layers[1], row, lines, offsets, work, total)
 
 
 @helper

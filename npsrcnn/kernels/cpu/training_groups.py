@@ -19,8 +19,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from npsrcnn.kernels.cpu.tiles import LANES, LINEAR, check_range, forward, outer_tile, turn_tile
-from npsrcnn.kernels.cpu.training_plan import GROUPS, PIXEL, TAPS, TILE_ROW
+from npsrcnn.kernels.cpu.tiles import LANES, LINEAR, check_range, forward, outer_tile
+from npsrcnn.kernels.cpu.training_plan import (
+    GROUPS,
+    MAPS_AT_ONCE,
+    OUTER_VECTORS,
+    PIXEL,
+    TAPS,
+    TILE_ROW,
+)
+from npsrcnn.kernels.cpu.training_winograd import turn
 from npsrcnn.kernels.cpu.winograd import (
     GROUP,
     POINTS,
@@ -74,26 +82,34 @@ def _points(source, layer, t, off, work, common):
 @helper
 def clear_products(layer, work, common):
     """Begin the sums of a group of sub-images."""
-    for k in range(POINTS * POINTS * TAPS * layer.channels * layer.maps):
+    for k in range(POINTS * POINTS * TAPS * layer.channels * layer.group_maps):
         work[common.products + k] = np.float32(0)
 
 
 @helper
 def add_products(source, layer, t, off, work, common):
-    """Add M . V of the tiles ``t`` to the sums, (POINTS, POINTS, taps, maps)."""
+    """Add M . V of the tiles ``t`` to the sums, (POINTS, POINTS, taps, maps).
+
+    What follows the last of the maps, in memory, takes part, in sums that nobody reads.
+    """
     n, taps = layer.across * LANES, TAPS * layer.channels
     points, by_point = _points(source, layer, t, off, work, common)
-    turned = points + POINTS * POINTS * by_point  # (4, 4, sub-images, LANES maps): dy of one tile
+    turned = points + POINTS * POINTS * by_point  # (4, 4, sub-images, MAPS_AT_ONCE): dy of one tile
     lines = turned + STEP * TILE_ROW  # (POINTS, 4, ...): A over rows
     spread = lines + POINTS * (TILE_ROW + CACHE_LINE_FLOATS)  # (POINTS, ...): and over columns
-    length = taps * layer.maps
+    length = taps * layer.group_maps
     if BOUNDSCHECK:
         check_range(work.size, points, POINTS * POINTS * by_point)
         check_range(work.size, spread, POINTS * PIXEL)
         check_range(work.size, common.products, POINTS * POINTS * length)
-    for m in range(0, layer.maps, LANES):
+    for m in range(0, layer.group_maps, MAPS_AT_ONCE):
         for x in range(layer.across):
-            _turn(layer, t, x, m, work, turned)
+            for r in range(STEP):
+                for p in range(STEP):
+                    there = turned + r * TILE_ROW + p * PIXEL
+                    for o in range(0, MAPS_AT_ONCE, LANES):
+                        turn(layer, STEP * t + r, STEP * x + p, m + o, work, there + o,
+                             MAPS_AT_ONCE)  # fmt: skip
             for r in range(STEP):
                 off[r] = turned + r * TILE_ROW
             spread_output(GROUP, work, 0, LANES, off, work, lines, LANES,
@@ -108,32 +124,16 @@ def add_products(source, layer, t, off, work, common):
                     seen = points + (i * POINTS + j) * by_point + x * LANES
                     sums = common.products + (i * POINTS + j) * length + m
                     for k in range(0, taps, TAPS):
-                        outer_tile(TAPS, 1, work, seen + k * n, n,
-                                   work, spread + j * PIXEL, LANES, LANES,
-                                   work, sums + k * layer.maps, layer.maps)  # fmt: skip
-
-
-@helper
-def _turn(layer, t, x, m, work, turned):
-    """Write dz of LANES maps and of tile ``x``, maps innermost, with zeros beyond its edges."""
-    for r in range(STEP):
-        for p in range(STEP):
-            row, column, there = STEP * t + r, STEP * x + p, turned + r * TILE_ROW + p * PIXEL
-            if row < layer.height and column < layer.width:
-                dz = layer.dz + row % layer.kept * layer.line + m * layer.pitch + column * LANES
-                if BOUNDSCHECK:
-                    check_range(work.size, dz, (LANES - 1) * layer.pitch + LANES)
-                turn_tile(LANES, 1, work, dz, layer.pitch, work, there, LANES)
-            else:
-                for k in range(PIXEL):
-                    work[there + k] = np.float32(0)
+                        outer_tile(TAPS, OUTER_VECTORS, work, seen + k * n, n,
+                                   work, spread + j * PIXEL, MAPS_AT_ONCE, LANES,
+                                   work, sums + k * layer.group_maps, layer.group_maps)  # fmt: skip
 
 
 @helper
 def add_group_grads(layer, weights, biases, off, work, common, total):
     """Add G^T of the sums of a group of sub-images to dw."""
     taps, size = TAPS * layer.channels, layer.size
-    length = taps * layer.maps
+    length = taps * layer.group_maps
     for p in range(POINTS * POINTS):
         off[p] = p * length
     grads = common.scratch  # (GROUP * GROUP, in whole tiles, taps, maps)
@@ -145,6 +145,6 @@ def add_group_grads(layer, weights, biases, off, work, common, total):
         for u in range(GROUP):
             for v in range(GROUP):
                 there = layer.dw + (k // TAPS * size + row + u) * size + column + v
-                here = grads + (u * GROUP + v) * length + k * layer.maps
+                here = grads + (u * GROUP + v) * length + k * layer.group_maps
                 for o in range(layer.filters):
                     total[there + o * layer.dot_taps] += work[here + o]

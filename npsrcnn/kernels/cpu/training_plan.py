@@ -26,9 +26,11 @@ from npsrcnn.kernels.cpu.tiles import (
     GATE,
     LANES,
     LINEAR,
+    REGISTERS,
     RELU,
     ROWS,
     THIN_DOT_TAPS,
+    VECTORS,
     pack,
     round_up,
 )
@@ -40,14 +42,20 @@ GROUPS = 3
 """Groups of 3 x 3, in each direction, that a first layer's filters of 9 x 9 are cut into."""
 TAPS = GROUPS * GROUPS
 """Taps of a channel in groups: rows of an outer tile."""
-PIXEL = LANES * LANES
-"""Floats of a pixel of LANES maps, of all sub-images of a group."""
+OUTER_VECTORS = 2 if REGISTERS >= 2 * TAPS + 3 else 1
+"""Vectors of an outer tile of TAPS rows: as many as sums, x and one a fit with."""
+MAPS_AT_ONCE = OUTER_VECTORS * LANES
+"""Maps of such a tile; those of a layer in groups are filled up to a multiple of them."""
+PIXEL = LANES * MAPS_AT_ONCE
+"""Floats of a pixel of so many maps, of all sub-images of a group."""
 TILE_ROW = winograd.STEP * PIXEL
 """The same of a row of a tile."""
 BLOCK_ROWS = winograd.STEP
 """Rows that go through all layers together."""
-FORWARD, SPREAD, BACKWARD = 0, 1, 2
-"""The passes of a layer by Winograd's method: to its output, of gradients to points, and back."""
+BLANK = (winograd.STEP * VECTORS + max(winograd.SIZES) - 1) * LANES
+"""Zeros that stand for the rows above and below a map: as many as the passes read at once."""
+FORWARD, BACKWARD = 0, 1
+"""The passes of a layer by Winograd's method: to its output, and of gradients to its input."""
 
 LAYER = record(
     # C, O, K, and H, W of the output
@@ -66,22 +74,24 @@ LAYER = record(
     "dot_taps", "dot_off", "dw", "db",
     # 1 if it runs by Winograd's method; what makes points of filters, and gradients of points
     "winograd", "to_points", "to_taps",
-    # 1 if it runs in groups of F(4x4, 3x3); its tiles side by side; rows of G^T . G^T, whole tiles
-    "groups", "across", "group_rows",
+    # 1 if it runs in groups of F(4x4, 3x3); its tiles side by side; rows of G^T . G^T, whole tiles;
+    # its maps, in whole outer tiles
+    "groups", "across", "group_rows", "group_maps",
 )  # fmt: skip
 PASS = record(
     # what is read: K, maps, where they begin, their height and width, zeros around them
     "size", "channels", "x", "line", "pitch", "height", "width", "margin",
-    # tiles; taps of the first transform, over rows, and where its coefficients begin
-    "across", "down", "taps", "coefficients",
-    # what is written, of FORWARD and BACKWARD: the same; the filters' points, biases, the gate
-    "maps", "y", "y_line", "y_pitch", "y_height", "y_width", "filters", "bias", "act", "gate",
+    # tiles
+    "across", "down",
+    # what is written: the same, and rows that are kept; the filters' points, biases, the gate
+    "maps", "y", "y_line", "y_pitch", "y_height", "y_width", "y_kept",
+    "filters", "bias", "act", "gate",
 )  # fmt: skip
 COMMON = record(
-    # in the work space: a row of ones, and what Winograd's passes use in between
-    "ones", "scratch",
-    # among the weights: 1, and what Winograd's passes need; among the biases: zeros
-    "constants", "zeros",
+    # in the work space: a row of ones, one of zeros, and what Winograd's passes use in between
+    "ones", "blank", "scratch",
+    # among the biases: zeros
+    "zeros",
     # offsets that Winograd's passes use at a time; what a layer in groups sums
     "offsets", "products",
 )  # fmt: skip
@@ -91,10 +101,10 @@ class Plan(NamedTuple):
     """Layout of a training step: all that follows from the shapes alone."""
 
     layers: np.ndarray  # (depth + 1,) of LAYER; the first stands for the input
-    passes: np.ndarray  # (depth + 1, 3) of PASS: FORWARD, SPREAD, BACKWARD
+    passes: np.ndarray  # (depth + 1, 2) of PASS: FORWARD, BACKWARD
     common: np.ndarray  # (1,) of COMMON
     offsets: np.ndarray  # int64, of every tap
-    constants: np.ndarray  # float32, the last of all weights: 1, and Winograd's matrices
+    constants: np.ndarray  # float32, the last of all weights: Winograd's matrices
     weights: int  # floats of all weights as the tiles read them
     biases: int  # floats of all biases, zeros, and those of gradients: 0, or what l1 adds
     sums: int  # floats of all gradients of a slot
@@ -143,17 +153,18 @@ def make_plan(
         layer["maps"] = round_up(filters, layer["rows"])
         layer["winograd"] = pays[depth]
         layer["pad"] = size - 1 if depth > 0 and not pays[depth] else 0
-        height = int(layer["height"])
         if layer["groups"]:  # whole tiles are written
             layer["pad"] = layer["across"] * winograd.STEP - layer["width"]
-            height = round_up(height, winograd.STEP)
         layer["pitch"] = (layer["pad"] + layer["width"]) * LANES
         layer["line"] = layer["pitch"] * layer["maps"]
         last = depth == len(shapes) - 1
         layer["act"] = LINEAR if last else RELU
-        layer["kept"] = layer["height"] if depth > 0 or last or any(pays) else BLOCK_ROWS
+        streamed = depth == 0 and not last and (pays[1] or not any(pays))
+        layer["kept"] = BLOCK_ROWS if streamed else layer["height"]
         pad = layer["pad"] * LANES
-        layer["dz"] = work.reserve(layer["line"] * layer["kept"] + 2 * pad) + pad
+        # Of both whole tiles are written.
+        height, kept = (round_up(int(layer[key]), winograd.STEP) for key in ("height", "kept"))
+        layer["dz"] = work.reserve(layer["line"] * kept + 2 * pad) + pad
         layer["z"] = layer["dz"]
         if not last:
             layer["z"] = work.reserve(layer["line"] * height + 2 * pad) + pad
@@ -181,27 +192,27 @@ def make_plan(
     layers["back_w"] += weights.size
     start = weights.size + back_weights.size
     most = int(max(layers["maps"]))
-    common, passes = np.zeros(1, COMMON), np.zeros((len(layers), 3), PASS)
-    common["constants"] = start
+    common, passes = np.zeros(1, COMMON), np.zeros((len(layers), 2), PASS)
     points = max(winograd.SIZES) + winograd.STEP - 1
     common["zeros"] = biases.reserve(max(most, round_up(points**2, ROWS)))
     biases.reserve(most)  # of the gradients to inputs
-    constants = [np.ones(1, np.float32)]
+    constants = [np.empty(0, np.float32)]
     for depth in np.flatnonzero(layers["winograd"]).tolist():
         source, layer = layers[depth - 1], layers[depth]
-        constants += _constants(layer, passes[depth], start + sum(map(len, constants)))
+        constants += _constants(layer, start + sum(map(len, constants)))
         _lay_out_passes(source, layer, passes[depth], biases.size)
         points = (layer["size"] + winograd.STEP - 1) ** 2
-        common["offsets"] = max(common["offsets"][0], points, round_up(most, DOT_TAPS))
-    scratch = max(_scratch(*three) for three in passes)
+        common["offsets"] = max(common["offsets"][0], points, most)
+    scratch = max(_scratch(*both) for both in passes)
     if first["groups"]:
         taps, points = TAPS * shapes[0][1], winograd.POINTS**2
         constants.append(_group_constants(first, start + sum(map(len, constants))))
         common["offsets"] = max(common["offsets"][0], points, taps + winograd.STEP)
-        common["products"] = work.reserve(points * taps * first["maps"])
+        common["products"] = work.reserve(points * taps * first["group_maps"])
         scratch = max(scratch, _group_scratch(layers[0], first))
     common["scratch"] = work.reserve(scratch)
     common["ones"] = work.reserve(width * LANES)
+    common["blank"] = work.reserve(BLANK)
     return Plan(
         layers, passes, common, offsets.joined(), np.concatenate(constants),
         weights=start + sum(map(len, constants)),
@@ -217,13 +228,14 @@ def _pays(shape: Shape) -> bool:
 
 
 def _takes_groups(shape: Shape) -> bool:
-    """Return whether a first layer runs in groups: 9 x 9, its maps in whole vectors."""
-    return shape[2] == GROUPS * winograd.GROUP and shape[0] % LANES == shape[0] % ROWS == 0
+    """Return whether a first layer runs in groups: 9 x 9, its maps in whole tiles."""
+    return shape[2] == GROUPS * winograd.GROUP and shape[0] % ROWS == 0
 
 
 def _group_constants(layer: np.void, start: int) -> np.ndarray:
     """Pack G^T . G^T of groups as the forward tile reads them, from ``start`` on."""
     layer["to_taps"], layer["group_rows"] = start, round_up(winograd.GROUP**2, ROWS)
+    layer["group_maps"] = round_up(int(layer["maps"]), MAPS_AT_ONCE)
     return pack(winograd.GROUP_TO_POINTS.T, ROWS)
 
 
@@ -233,32 +245,26 @@ def _group_scratch(source: np.void, layer: np.void) -> int:
     lines = winograd.POINTS * (int(source["line"]) + CACHE_LINE_FLOATS)
     points = winograd.POINTS**2 * (taps * int(layer["across"]) * LANES + CACHE_LINE_FLOATS)
     spread = winograd.POINTS * (TILE_ROW + CACHE_LINE_FLOATS + PIXEL)
-    grads = int(layer["group_rows"]) * taps * int(layer["maps"])
+    grads = int(layer["group_rows"]) * taps * int(layer["group_maps"])
     return max(lines + points + winograd.STEP * TILE_ROW + spread, grads)
 
 
-def _constants(layer: np.void, passes: np.ndarray, start: int) -> list[np.ndarray]:
-    """Pack G . G^T and G^T . G as the forward tile reads them, B^T and A, from ``start`` on."""
-    at, g, bt = (np.array(m, np.float64) for m in winograd.cook_toom(int(layer["size"])))
+def _constants(layer: np.void, start: int) -> list[np.ndarray]:
+    """Pack G . G^T and G^T . G as the forward tile reads them, from ``start`` on."""
+    g = np.array(winograd.cook_toom(int(layer["size"]))[1], np.float64)
     both = np.kron(g, g)
     parts = [pack(m, ROWS) for m in (both, both.T)]
-    parts += [m.astype(np.float32).ravel() for m in (bt, at.T)]
-    places = start + np.cumsum([0, *map(len, parts)])
-    layer["to_points"], layer["to_taps"] = places[:2]
-    passes["coefficients"] = places[[2, 3, 2]]
-    passes["taps"] = len(bt), len(at), len(bt)
+    layer["to_points"], layer["to_taps"] = start, start + len(parts[0])
     return parts
 
 
 def _lay_out_passes(source: np.void, layer: np.void, passes: np.ndarray, biases: int) -> None:
-    """Fill in the three passes of ``layer``: on the output z of ``source``, and on dz."""
+    """Fill in the passes of ``layer``: on the output z of ``source``, and on its own dz."""
     passes["size"] = layer["size"]
-    forward, spread, backward = passes
+    forward, backward = passes
     _read(forward, source, "z", source["maps"], 0)
-    _read(spread, layer, "dz", layer["maps"], 0)
     _read(backward, layer, "dz", layer["maps"], layer["size"] - 1)
     _write(forward, layer, "z", layer["w"], layer["b"], layer["act"], 0)
-    _write(spread, layer, "dz", 0, 0, 0, 0)  # nothing: only to say how many tiles there are
     # One bias for all maps of a gradient: the last floats of all biases, however many maps.
     _write(backward, source, "dz", layer["back_w"], biases - source["maps"], GATE, source["z"])
     passes["across"] = -(-passes["y_width"] // winograd.STEP)
@@ -278,33 +284,27 @@ def _write(
     """Let a pass write the maps "z" or "dz" of ``layer``."""
     one["maps"], one["y"], one["act"], one["gate"] = layer["maps"], layer[maps], act, gate
     one["filters"], one["bias"] = filters, bias
+    one["y_kept"] = layer["kept" if maps == "dz" else "height"]
     for key in ("line", "pitch", "height", "width"):
         one[f"y_{key}"] = layer[key]
 
 
-def _scratch(forward: np.void, spread: np.void, backward: np.void) -> int:
+def _scratch(forward: np.void, backward: np.void) -> int:
     """Return the floats that the passes need in turn, as training_winograd divides them."""
     if not forward["size"]:
         return 0
-    points = int(forward["size"]) + winograd.STEP - 1
-    most = [0]
+    size, step, line = int(forward["size"]), winograd.STEP, CACHE_LINE_FLOATS
+    points = size + step - 1
+    most = 0
     for one in (forward, backward):
-        across = one["across"] * LANES
-        parts = one["channels"], one["maps"], winograd.STEP * one["maps"]
-        sums = points * (sum(parts) * across + len(parts) * CACHE_LINE_FLOATS)
-        pixels = winograd.STEP**2 * one["maps"] * across
-        most.append(_line_of(one) + sums + pixels)
-    c, o = forward["channels"], spread["channels"]
-    tiles = spread["across"] * spread["down"] * LANES
-    of_point = round_up(int(o * round_up(int(c), DOT_TAPS)), LANES)
-    grads = round_up(int(forward["size"]) ** 2, ROWS) * of_point
-    of_row = max(_line_of(forward), _line_of(spread)) + points * (
-        (c + o) * tiles + 2 * CACHE_LINE_FLOATS
-    )
-    most.append(points**2 * of_point + max(of_row, grads))
-    return max(most)
-
-
-def _line_of(one: np.void) -> int:
-    """Return the floats of a row of all maps, with the zeros around it."""
-    return int(one["channels"] * (winograd.STEP * one["across"] + one["size"] - 1)) * LANES
+        n, channels, maps = VECTORS * LANES, int(one["channels"]), int(one["maps"])
+        inputs = points**2 * (channels * n + line)
+        sums = points * ((maps + step * maps) * n + 2 * line)
+        most = max(most, inputs + sums + points * (step * n + (size - 1) * LANES + line))
+        if one is forward:
+            maps = round_up(maps, LANES)
+            products = points**2 * (channels * maps + line)
+            outputs = points * ((maps + step * maps) * n + 2 * line) + step * step * maps * n
+            grads = round_up(size**2, ROWS) * channels * maps
+            most = max(most, products + max(inputs + outputs, grads))
+    return most

@@ -33,15 +33,18 @@ from numba import types
 
 from npsrcnn.kernels.cpu.tiles import (
     F32,
+    GATE,
     I64,
     LANES,
     ROWS,
     VECTOR,
     VECTORS,
+    Act,
     Emitter,
     Values,
     check_range,
     check_types,
+    for_each_act,
     pack,
     round_up,
     sum_taps,
@@ -62,8 +65,9 @@ GROUP_VECTORS = 1 if LANES == 16 else VECTORS
 """The most vectors of a tile in groups, whose sums of all points wait in the first-level cache.
 
 Of 8 maps and 16 lanes one vector is 18 kB; with three, 55 kB, 9-1-5 took 1.04 times as long (AMD
-Zen 4, AVX-512). Of 4 maps and 8 lanes three are 14 kB, and two or one take 1.00 to 1.11 times as
-long, having too few sums to hide a multiply-add's latency (AMD Zen 3, AVX2).
+Zen 4, AVX-512), and with two, where the cache has 48 kB, 0.97 to 1.00 of the time (Intel Emerald
+Rapids). Of 4 maps and 8 lanes three are 14 kB, and two or one take 1.00 to 1.11 times as long,
+having too few sums to hide a multiply-add's latency (AMD Zen 3, AVX2).
 """
 UNIT_POINTS = POINTS + 1
 """Index of the point (1, 1), whose sum every output takes with weight 1: a bias is added there."""
@@ -269,6 +273,58 @@ def spread_output(k, x, ix, sx, off, out, io, so, ldo, n):
         _transform(SPREAD, 3, x, ix, sx, off, out, io, so, ldo, n)
     else:
         _transform(SPREAD, 5, x, ix, sx, off, out, io, so, ldo, n)
+
+
+def _finish_body(emit: Emitter, k: int, _: int, arguments: Values) -> None:
+    """Compute a row of A^T over rows, bias and act, for n floats of each of the four rows."""
+    x, off, bias, out, n, act, gate = arguments
+    b = emit.builder
+    matrix = _MATRICES[OUTPUT, k]
+    points = len(matrix[0])
+    views = [emit.at(x, emit.scalar(off, i)) for i in range(points)]
+    rows = [emit.scalar(off, points + r) for r in range(STEP)]
+    added = emit.splat(emit.scalar(bias, 0))
+
+    def write(result: Act) -> None:
+        def vector(j: ir.Value, state: Values) -> Values:
+            sums = _apply(emit, matrix, [emit.load(view, j) for view in views])
+            for row, total in zip(rows, sums, strict=True):
+                place = b.add(row, j)
+                emit.store(result(b.fadd(added, total), place), out, place)
+            return state
+
+        emit.loop(n, LANES, [], vector)
+
+    for_each_act(emit, act, gate, write)
+
+
+@emitted
+def _finish(typing, k, one, x, ix, off, bias, ib, out, io, n, act, gate, ig):
+    """Call the last transform of filter size k (a literal; ``one`` is 1)."""
+    check_types("x off bias out gate", (x, off, bias, out, gate))
+    arguments = x, ix, off, bias, ib, out, io, n, act, gate, ig
+    return tile_call("finish", _finish_body, (k, one), *arguments)
+
+
+@helper
+def finish_output(k, x, ix, off, bias, ib, out, io, n, act, gate, ig):
+    """Compute four rows of a map: act(bias[ib] + sum over l < k + 3 of A^T[r, l] * x[ix + off[l]]).
+
+    Row r goes to ``out[io + off[k + 3 + r]]``, its gate lies at ``gate[ig + off[k + 3 + r]]`` (any
+    array will do unless ``act`` is GATE); ``n``, the floats of a row, is a multiple of LANES.
+    """
+    if BOUNDSCHECK:
+        for i in range(k + STEP - 1):
+            check_range(x.size, ix + off[i], n)
+        for r in range(k + STEP - 1, k + STEP - 1 + STEP):
+            check_range(out.size, io + off[r], n)
+            if act == GATE:
+                check_range(gate.size, ig + off[r], n)
+        check_range(bias.size, ib, 1)
+    if k == 3:
+        _finish(3, 1, x, ix, off, bias, ib, out, io, n, act, gate, ig)
+    else:
+        _finish(5, 1, x, ix, off, bias, ib, out, io, n, act, gate, ig)
 
 
 def _groups_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> None:
