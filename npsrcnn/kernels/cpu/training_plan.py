@@ -298,7 +298,7 @@ def _scratch(forward: np.void, backward: np.void) -> int:
     most = 0
     for one in (forward, backward):
         n, channels, maps = VECTORS * LANES, int(one["channels"]), int(one["maps"])
-        inputs = points**2 * (channels * n + line)
+        inputs = channels * (points**2 * n + line)
         sums = points * ((maps + step * maps) * n + 2 * line)
         most = max(most, inputs + sums + points * (step * n + (size - 1) * LANES + line))
         if one is forward:
