@@ -12,8 +12,8 @@ The dot tile: in training the gradients to the weights::
 
     dw[m, k] += sum over r, j of dy[m, r, j] * x[off[k] + r, j]
 
-The outer tile: the same of a first layer in groups, where the maps lie innermost and no lanes are
-to be summed; the turning tile brings them there::
+The outer tile: the same by Winograd's method and in groups, where the maps lie innermost and no
+lanes are to be summed; the turning tile brings them there::
 
     out[m, j] += sum over k of a[m, k] * x[k, j]
 

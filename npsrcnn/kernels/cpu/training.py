@@ -10,7 +10,8 @@ gradients to weights the dot tile. Layers of many maps run by Winograd's method
 
 Rows flow through all layers while they are in cache. Forward, each row is computed as soon as
 the rows of its input are there; backward, a block of rows descends from the loss to the first
-layer, or, where a layer is Winograd's, all rows go through layer after layer.
+layer, or, where a layer is Winograd's, all rows go through layer after layer, but the gradient to
+the first layer's output, the largest, is used up row of tiles by row of tiles.
 
 Groups are dealt to partial sums (:mod:`~npsrcnn.kernels.cpu.shares`), and these are added up in one
 order: the bits do not depend on the number of threads, nor of processes.

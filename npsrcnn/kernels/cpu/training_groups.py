@@ -9,10 +9,10 @@ of all channels are the taps, which are summed point by point before they are tr
     dg = G^T [sum over tiles and sub-images of M . V] G,    M = A dy A^T
 
 Both take 36 products of a tap for 16 outputs, where direct convolution takes 9 * 16. In the first
-the sub-images of a group of the batch are the lanes. In the second LANES maps are, so that a sum
-over tiles and sub-images needs no sum over lanes; for that dy is turned, tile by tile, which stays
-in the first-level cache. A step of 9-1-5 takes 0.84 of the time (one thread; two 0.85), of 9-5-5
-0.96 (AMD Zen 4, AVX-512).
+the sub-images of a group of the batch are the lanes. In the second maps are, so that a sum over
+tiles and sub-images needs no sum over lanes; for that dy is turned, tile by tile, which stays in
+the first-level cache. A step of 9-1-5 takes 0.84 of the time (one thread; two 0.85), of 9-5-5 0.96
+(AMD Zen 4, AVX-512).
 """
 
 from __future__ import annotations

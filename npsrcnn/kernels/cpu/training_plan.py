@@ -8,8 +8,9 @@ row, because rows are what is worked on. The gradient to an input is a convoluti
 around: those left and right are stored (``pad`` pixels between a map and the next), those above
 and below are left out.
 
-A layer by Winograd's method has three passes, each a PASS, over tiles of 4 x 4 pixels. Where the
-first layer runs in groups, its input and output are as large as whole tiles take.
+A layer by Winograd's method has two convolutions, each a PASS, over tiles of 4 x 4 pixels: to its
+output, and to the gradient to its input. Maps have room for whole tiles; where the first layer runs
+in groups, its input too.
 """
 
 from __future__ import annotations
