@@ -20,14 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from npsrcnn.kernels.cpu.tiles import LANES, LINEAR, check_range, forward, outer_tile
-from npsrcnn.kernels.cpu.training_plan import (
-    GROUPS,
-    MAPS_AT_ONCE,
-    OUTER_VECTORS,
-    PIXEL,
-    TAPS,
-    TILE_ROW,
-)
+from npsrcnn.kernels.cpu.training_plan import GROUPS, OUTER_VECTORS, TAPS
 from npsrcnn.kernels.cpu.training_winograd import turn
 from npsrcnn.kernels.cpu.winograd import (
     GROUP,
@@ -82,58 +75,61 @@ def _points(source, layer, t, off, work, common):
 @helper
 def clear_products(layer, work, common):
     """Begin the sums of a group of sub-images."""
-    for k in range(POINTS * POINTS * TAPS * layer.channels * layer.group_maps):
+    for k in range(POINTS * POINTS * TAPS * layer.channels * layer.maps):
         work[common.products + k] = np.float32(0)
 
 
 @helper
 def add_products(source, layer, t, off, work, common):
-    """Add M . V of the tiles ``t`` to the sums, (POINTS, POINTS, taps, maps).
-
-    What follows the last of the maps, in memory, takes part, in sums that nobody reads.
-    """
+    """Add M . V of the tiles ``t`` to the sums, (POINTS, POINTS, taps, maps)."""
     n, taps = layer.across * LANES, TAPS * layer.channels
+    pixel = LANES * layer.at_once  # of all sub-images of a group, maps innermost
+    row = STEP * pixel
     points, by_point = _points(source, layer, t, off, work, common)
-    turned = points + POINTS * POINTS * by_point  # (4, 4, sub-images, MAPS_AT_ONCE): dy of one tile
-    lines = turned + STEP * TILE_ROW  # (POINTS, 4, ...): A over rows
-    spread = lines + POINTS * (TILE_ROW + CACHE_LINE_FLOATS)  # (POINTS, ...): and over columns
-    length = taps * layer.group_maps
+    turned = points + POINTS * POINTS * by_point  # (4, 4, sub-images, maps at once): dy of one tile
+    lines = turned + STEP * row  # (POINTS, 4, ...): A over rows
+    spread = lines + POINTS * (row + CACHE_LINE_FLOATS)  # (POINTS, ...): and over columns
+    length = taps * layer.maps
     if BOUNDSCHECK:
         check_range(work.size, points, POINTS * POINTS * by_point)
-        check_range(work.size, spread, POINTS * PIXEL)
+        check_range(work.size, spread, POINTS * pixel)
         check_range(work.size, common.products, POINTS * POINTS * length)
-    for m in range(0, layer.group_maps, MAPS_AT_ONCE):
+    for m in range(0, layer.maps, layer.at_once):
         for x in range(layer.across):
             for r in range(STEP):
                 for p in range(STEP):
-                    there = turned + r * TILE_ROW + p * PIXEL
-                    for o in range(0, MAPS_AT_ONCE, LANES):
+                    there = turned + r * row + p * pixel
+                    for o in range(0, layer.at_once, LANES):
                         turn(layer, STEP * t + r, STEP * x + p, m + o, work, there + o,
-                             MAPS_AT_ONCE)  # fmt: skip
+                             layer.at_once)  # fmt: skip
             for r in range(STEP):
-                off[r] = turned + r * TILE_ROW
-            spread_output(GROUP, work, 0, LANES, off, work, lines, LANES,
-                          TILE_ROW + CACHE_LINE_FLOATS, TILE_ROW)  # fmt: skip
+                off[r] = turned + r * row
+            spread_output(GROUP, work, 0, LANES, off, work, lines, LANES, row + CACHE_LINE_FLOATS,
+                          row)  # fmt: skip
             for p in range(STEP):
-                off[p] = p * PIXEL
+                off[p] = p * pixel
             for i in range(POINTS):
-                line = lines + i * (TILE_ROW + CACHE_LINE_FLOATS)
-                spread_output(GROUP, work, line, LANES, off, work, spread, LANES, PIXEL,
-                              PIXEL)  # fmt: skip
+                line = lines + i * (row + CACHE_LINE_FLOATS)
+                spread_output(GROUP, work, line, LANES, off, work, spread, LANES, pixel,
+                              pixel)  # fmt: skip
                 for j in range(POINTS):
                     seen = points + (i * POINTS + j) * by_point + x * LANES
                     sums = common.products + (i * POINTS + j) * length + m
                     for k in range(0, taps, TAPS):
-                        outer_tile(TAPS, OUTER_VECTORS, work, seen + k * n, n,
-                                   work, spread + j * PIXEL, MAPS_AT_ONCE, LANES,
-                                   work, sums + k * layer.group_maps, layer.group_maps)  # fmt: skip
+                        x_k, out, there = seen + k * n, sums + k * layer.maps, spread + j * pixel
+                        if layer.at_once == LANES:
+                            outer_tile(TAPS, 1, work, x_k, n, work, there, LANES, LANES,
+                                       work, out, layer.maps)  # fmt: skip
+                        else:
+                            outer_tile(TAPS, OUTER_VECTORS, work, x_k, n, work, there,
+                                       layer.at_once, LANES, work, out, layer.maps)  # fmt: skip
 
 
 @helper
 def add_group_grads(layer, weights, biases, off, work, common, total):
     """Add G^T of the sums of a group of sub-images to dw."""
     taps, size = TAPS * layer.channels, layer.size
-    length = taps * layer.group_maps
+    length = taps * layer.maps
     for p in range(POINTS * POINTS):
         off[p] = p * length
     grads = common.scratch  # (GROUP * GROUP, in whole tiles, taps, maps)
@@ -145,6 +141,6 @@ def add_group_grads(layer, weights, biases, off, work, common, total):
         for u in range(GROUP):
             for v in range(GROUP):
                 there = layer.dw + (k // TAPS * size + row + u) * size + column + v
-                here = grads + (u * GROUP + v) * length + k * layer.group_maps
+                here = grads + (u * GROUP + v) * length + k * layer.maps
                 for o in range(layer.filters):
                     total[there + o * layer.dot_taps] += work[here + o]

@@ -45,10 +45,8 @@ TAPS = GROUPS * GROUPS
 """Taps of a channel in groups: rows of an outer tile."""
 OUTER_VECTORS = 2 if REGISTERS >= 2 * TAPS + 3 else 1
 """Vectors of an outer tile of TAPS rows: as many as sums, x and one a fit with."""
-MAPS_AT_ONCE = OUTER_VECTORS * LANES
-"""Maps of such a tile; those of a layer in groups are filled up to a multiple of them."""
-PIXEL = LANES * MAPS_AT_ONCE
-"""Floats of a pixel of so many maps, of all sub-images of a group."""
+PIXEL = LANES * OUTER_VECTORS * LANES
+"""Floats of a pixel of the maps of such a tile, of all sub-images of a group."""
 TILE_ROW = winograd.STEP * PIXEL
 """The same of a row of a tile."""
 BLOCK_ROWS = winograd.STEP
@@ -76,8 +74,8 @@ LAYER = record(
     # 1 if it runs by Winograd's method; what makes points of filters, and gradients of points
     "winograd", "to_points", "to_taps",
     # 1 if it runs in groups of F(4x4, 3x3); its tiles side by side; rows of G^T . G^T, whole tiles;
-    # its maps, in whole outer tiles
-    "groups", "across", "group_rows", "group_maps",
+    # maps of an outer tile
+    "groups", "across", "group_rows", "at_once",
 )  # fmt: skip
 PASS = record(
     # what is read: K, maps, where they begin, their height and width, zeros around them
@@ -209,7 +207,7 @@ def make_plan(
         taps, points = TAPS * shapes[0][1], winograd.POINTS**2
         constants.append(_group_constants(first, start + sum(map(len, constants))))
         common["offsets"] = max(common["offsets"][0], points, taps + winograd.STEP)
-        common["products"] = work.reserve(points * taps * first["group_maps"])
+        common["products"] = work.reserve(points * taps * first["maps"])
         scratch = max(scratch, _group_scratch(layers[0], first))
     common["scratch"] = work.reserve(scratch)
     common["ones"] = work.reserve(width * LANES)
@@ -229,14 +227,14 @@ def _pays(shape: Shape) -> bool:
 
 
 def _takes_groups(shape: Shape) -> bool:
-    """Return whether a first layer runs in groups: 9 x 9, its maps in whole tiles."""
-    return shape[2] == GROUPS * winograd.GROUP and shape[0] % ROWS == 0
+    """Return whether a first layer runs in groups: 9 x 9, its maps in whole vectors."""
+    return shape[2] == GROUPS * winograd.GROUP and shape[0] % LANES == shape[0] % ROWS == 0
 
 
 def _group_constants(layer: np.void, start: int) -> np.ndarray:
     """Pack G^T . G^T of groups as the forward tile reads them, from ``start`` on."""
     layer["to_taps"], layer["group_rows"] = start, round_up(winograd.GROUP**2, ROWS)
-    layer["group_maps"] = round_up(int(layer["maps"]), MAPS_AT_ONCE)
+    layer["at_once"] = LANES if layer["maps"] % (OUTER_VECTORS * LANES) else OUTER_VECTORS * LANES
     return pack(winograd.GROUP_TO_POINTS.T, ROWS)
 
 
@@ -246,7 +244,7 @@ def _group_scratch(source: np.void, layer: np.void) -> int:
     lines = winograd.POINTS * (int(source["line"]) + CACHE_LINE_FLOATS)
     points = winograd.POINTS**2 * (taps * int(layer["across"]) * LANES + CACHE_LINE_FLOATS)
     spread = winograd.POINTS * (TILE_ROW + CACHE_LINE_FLOATS + PIXEL)
-    grads = int(layer["group_rows"]) * taps * int(layer["group_maps"])
+    grads = int(layer["group_rows"]) * taps * int(layer["maps"])
     return max(lines + points + winograd.STEP * TILE_ROW + spread, grads)
 
 

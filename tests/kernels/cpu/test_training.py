@@ -41,14 +41,13 @@ WINOGRAD = {  # the same, of layers that run by Winograd's method
     "last, of many maps": ((1, 5), (16,), 16, 2, 9, 10),
 }
 
-GROUPS = {  # the same, of a first layer in groups
+GROUPS = {  # the same, of a first layer in groups, with maps in whole vectors
     "9-1-5": ((9, 1, 5), (64, 32), 1, 8, 33, 33),
     "9-3-5": ((9, 3, 5), (64, 32), 1, 3, 24, 20),
     "9-5-5": ((9, 5, 5), (64, 32), 1, 9, 25, 33),
     "9-1-5 in whole tiles": ((9, 1, 5), (MAPS, 8), 1, LANES, 20, 24),
     "9-1 of one pixel": ((9, 1), (MAPS,), 1, 1, 9, 9),
     "9-1-5, colour": ((9, 1, 5), (2 * LANES, 32), 3, LANES + 1, 17, 19),
-    "9-5-1, of maps that fill no vector": ((9, 5, 1), (3 * ROWS, 5 * ROWS), 1, 3, 17, 15),
 }
 
 
