@@ -158,6 +158,7 @@ def make_plan(
         layer["line"] = layer["pitch"] * layer["maps"]
         last = depth == len(shapes) - 1
         layer["act"] = LINEAR if last else RELU
+        # The second layer gives the first its gradient block by block, or a row of tiles at a time.
         streamed = depth == 0 and not last and (pays[1] or not any(pays))
         layer["kept"] = BLOCK_ROWS if streamed else layer["height"]
         pad = layer["pad"] * LANES

@@ -245,7 +245,10 @@ def _add_outer(work, a, lda, x, ldx, n, out, maps):
 
 @helper
 def turn(layer, row, column, m, work, target, ldo):
-    """Write dz of LANES maps from ``m`` on of a pixel, maps innermost: zeros beyond its edges."""
+    """Write dz of LANES maps from ``m`` on of a pixel, maps innermost: zeros beyond its edges.
+
+    Past the last map is what follows in memory, in lanes that nobody reads.
+    """
     if row < layer.height and column < layer.width:
         dz = layer.dz + row % layer.kept * layer.line + m * layer.pitch + column * LANES
         if BOUNDSCHECK:
