@@ -116,13 +116,13 @@ def add_products(source, layer, t, off, work, common):
                     seen = points + (i * POINTS + j) * by_point + x * LANES
                     sums = common.products + (i * POINTS + j) * length + m
                     for k in range(0, taps, TAPS):
-                        x_k, out, there = seen + k * n, sums + k * layer.maps, spread + j * pixel
+                        v, dy, out = seen + k * n, spread + j * pixel, sums + k * layer.maps
                         if layer.at_once == LANES:
-                            outer_tile(TAPS, 1, work, x_k, n, work, there, LANES, LANES,
+                            outer_tile(TAPS, 1, work, v, n, work, dy, LANES, LANES,
                                        work, out, layer.maps)  # fmt: skip
                         else:
-                            outer_tile(TAPS, OUTER_VECTORS, work, x_k, n, work, there,
-                                       layer.at_once, LANES, work, out, layer.maps)  # fmt: skip
+                            outer_tile(TAPS, OUTER_VECTORS, work, v, n, work, dy, layer.at_once,
+                                       LANES, work, out, layer.maps)  # fmt: skip
 
 
 @helper

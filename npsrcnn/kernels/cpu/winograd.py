@@ -276,7 +276,7 @@ def spread_output(k, x, ix, sx, off, out, io, so, ldo, n):
 
 
 def _finish_body(emit: Emitter, k: int, _: int, arguments: Values) -> None:
-    """Compute a row of A^T over rows, bias and act, for n floats of each of the four rows."""
+    """Compute four rows of n floats: A^T over rows, bias and act."""
     x, off, bias, out, n, act, gate = arguments
     b = emit.builder
     matrix = _MATRICES[OUTPUT, k]
