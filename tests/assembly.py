@@ -55,11 +55,11 @@ ARM_TILES = [
 
 
 def compiled_tile(assembly: str, rows: int, vectors: int, kind: str) -> str:
-    """The assembly of one tile's function."""
-    name = rf"npsrcnn\.{kind}\.{rows}x{vectors}"
-    found = re.search(rf"^{name}:.*?\n(.*?)^\s*\.size\s+{name}", assembly, re.M | re.S)
+    """The assembly of one tile's function; a tile in groups has its M at the end of its name."""
+    name = rf"npsrcnn\.{kind}\.{rows}x{vectors}(?:x\d)?"
+    found = re.search(rf"^({name}):.*?\n(.*?)^\s*\.size\s+\1", assembly, re.M | re.S)
     assert found, f"no function {name} in the assembly"
-    return found[1]
+    return found[2]
 
 
 def loop_over_taps(code: str, sums: int, language: Language) -> str:

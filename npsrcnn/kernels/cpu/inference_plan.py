@@ -54,7 +54,7 @@ BLOCK_TILES = winograd.GROUP_VECTORS * LANES
 """Winograd tiles, of 4 x 4 pixels, that it takes at once after a stage in groups."""
 SIZES_IN_GROUPS = (6, 9)
 """Filter sizes that run as groups of F(4x4, 3x3) in a first stage. Size 3 has too few taps."""
-POINTS = winograd.POINTS
+POINTS = winograd.points_of(winograd.GROUP, winograd.STEP)
 Intervals = list[tuple[int, int]]
 _FAR_COLUMNS = 1 << 10  # a multiple of Winograd's step, and more than any network reaches
 
@@ -170,9 +170,9 @@ def make_plan(layers: Layers, use_winograd: bool = True) -> Plan:
         biases.append(np.zeros(maps, np.float32))
         biases[-1][:o] = b
         if pays:
-            weights.append(winograd.transform_filters(filters))
+            weights.append(winograd.transform_filters(filters, winograd.STEP))
         elif groups:
-            weights.append(winograd.transform_filter_groups(filters))
+            weights.append(winograd.transform_filter_groups(filters, winograd.STEP))
         else:
             weights.append(pack(filters.reshape(o, -1), ROWS))
     return Plan(

@@ -31,16 +31,25 @@ from npsrcnn.kernels.cpu.inference_plan import (
 from npsrcnn.kernels.cpu.tiles import LANES, RELU, forward, forward_few
 from npsrcnn.kernels.cpu.winograd import (
     GROUP,
-    POINTS,
+    INPUT,
+    OUTPUT,
+    SIZES,
     STEP,
-    finish_output,
-    forward_groups,
-    transform_input,
-    transform_output,
+    finishes,
+    groups_of,
+    points_of,
+    transform,
+    transforms,
 )
 from npsrcnn.runtime.jit import helper, inlined, jit
 from npsrcnn.runtime.numba_inside import address, caller
 from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
+
+POINTS = points_of(GROUP, STEP)
+_STEPS = dict.fromkeys(SIZES, STEP)
+transform_input, transform_output = transforms(INPUT, _STEPS), transforms(OUTPUT, _STEPS)
+finish_output = finishes(_STEPS)
+_group_input, forward_groups = transform(INPUT, GROUP, STEP), groups_of(STEP)
 
 
 def _array(kind: types.Type) -> types.Array:
@@ -150,7 +159,7 @@ def _points(d, y, stages, levels, setups, tables, span, maps, off):
         for i in range(POINTS):
             off[i] = row_at(below, setup, y - stage.above + GROUP * a + i) - margin
         line = lines + a * POINTS * by_row - margin
-        transform_input(GROUP, maps, row - row, LANES, off,
+        _group_input(maps, row - row, LANES, off,
                         maps, line, LANES, by_row, row + margin)  # fmt: skip
     for a in range(groups):
         for i in range(POINTS):
@@ -160,7 +169,7 @@ def _points(d, y, stages, levels, setups, tables, span, maps, off):
                     for j in range(POINTS):
                         off[j] = tables[below.taps + g * POINTS + j]
                     tap = (c * groups + a) * groups + g
-                    transform_input(GROUP, maps, line, LANES, off,
+                    _group_input(maps, line, LANES, off,
                                     maps, points + POINTS * i * by_point + tap * n,
                                     LANES, by_point, n)  # fmt: skip
     for k in range(taps):

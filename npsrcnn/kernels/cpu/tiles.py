@@ -204,8 +204,8 @@ class Emitter:
         return state
 
 
-Body = Callable[[Emitter, int, int, Values], None]
-"""Emits the code of a tile of rows x vectors, given its arguments."""
+Body = Callable[..., None]
+"""Emits the code of a tile: ``body(emit, *shape, arguments)``."""
 
 
 def sum_taps(emit: Emitter, rows: int, vectors: int, arguments: Values) -> Values:
@@ -338,10 +338,10 @@ def _turn_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> Non
 
 
 def call_once(
-    builder: ir.IRBuilder, name: str, body: Body, shape: tuple[int, int], values: Values
+    builder: ir.IRBuilder, name: str, body: Body, shape: tuple[int, ...], values: Values
 ) -> None:
     """Call the function ``name``; write it into the module first if it is not there yet."""
-    name = f"npsrcnn.{name}.{shape[0]}x{shape[1]}"
+    name = f"npsrcnn.{name}.{'x'.join(map(str, shape))}"
     function = builder.module.globals.get(name)
     if function is None:
         kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
@@ -362,12 +362,10 @@ def check_types(names: str, given: tuple[types.Type, ...]) -> None:
             raise TypingError(f"{name} must be a C-contiguous array of {wanted}, not {kind}")
 
 
-def tile_call(
-    name: str, body: Body, shape: tuple[types.Literal[int], types.Literal[int]], *given: types.Type
-):
+def tile_call(name: str, body: Body, shape: tuple[types.Literal[int], ...], *given: types.Type):
     """Return what :func:`~npsrcnn.runtime.jit.emitted` wants: a signature, and code for a call.
 
-    ``shape`` are two literals. The function ``name`` gets a pointer for each float32 array and
+    ``shape`` are literals. The function ``name`` gets a pointer for each float32 array and
     the index after it, one for each array of offsets, and all other numbers as int64; not None.
     """
     kinds = [k if isinstance(k, types.Array | types.NoneType) else types.int64 for k in given]
@@ -381,8 +379,7 @@ def tile_call(
                 passed.append(data if offsets else builder.gep(data, [next(arguments)[1]]))
             elif kind == types.int64:
                 passed.append(value)
-        rows, columns = (k.literal_value for k in shape)
-        call_once(builder, name, body, (rows, columns), passed)
+        call_once(builder, name, body, tuple(k.literal_value for k in shape), passed)
         return context.get_dummy_value()
 
     return types.void(*shape, *kinds), generate

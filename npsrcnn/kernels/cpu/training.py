@@ -39,9 +39,16 @@ from npsrcnn.kernels.cpu.training_groups import (
     clear_products,
     convolve_groups,
 )
-from npsrcnn.kernels.cpu.training_plan import BACKWARD, BLANK, BLOCK_ROWS, FORWARD, make_plan
+from npsrcnn.kernels.cpu.training_plan import (
+    BACKWARD,
+    BLANK,
+    BLOCK_ROWS,
+    FORWARD,
+    GROUP_STEP,
+    make_plan,
+)
 from npsrcnn.kernels.cpu.training_winograd import add_filter_grads, convolve, transform_filters
-from npsrcnn.kernels.cpu.winograd import STEP, transform_filter_groups
+from npsrcnn.kernels.cpu.winograd import transform_filter_groups
 from npsrcnn.layers import Layers
 from npsrcnn.runtime.jit import BOUNDSCHECK, helper, jit
 from npsrcnn.runtime.threads import parallel, work_space
@@ -124,7 +131,7 @@ def partial_sums(
     weights[weights.size - plan.constants.size :] = plan.constants
     biases[biases.size - plan.layers["maps"].max() :] = l1 / batch
     if plan.groups:
-        points = transform_filter_groups(layers[0][0])
+        points = transform_filter_groups(layers[0][0], GROUP_STEP)
         weights[plan.layers[1]["w"] :][: len(points)] = points
     starts = np.cumsum([0, *(w.size + b.size for w, b in layers)])
     for depth in np.flatnonzero(plan.layers["winograd"]):
@@ -247,20 +254,20 @@ def _slot(
         while done[depth] < layers[depth].height:
             done[0] = min(done[0] + BLOCK_ROWS, layers[0].height)
             for d in range(1, depth + 1):
-                there = done[d - 1] - layers[d].size + 1
+                there, step = done[d - 1] - layers[d].size + 1, layers[d].step
                 if groups is not None:  # noqa: SIM102 (Numba can prune only this)
                     if layers[d].groups:
-                        while done[d] + STEP <= there or done[d] < there == layers[d].height:
-                            convolve_groups(layers[0], layers[d], done[d] // STEP, weights, biases,
+                        while done[d] + step <= there or done[d] < there == layers[d].height:
+                            convolve_groups(layers[0], layers[d], done[d] // step, weights, biases,
                                             off, work, common)  # fmt: skip
-                            done[d] = min(done[d] + STEP, layers[d].height)
+                            done[d] = min(done[d] + step, layers[d].height)
                         continue
                 if winograd is not None:  # noqa: SIM102 (Numba can prune only this)
                     if layers[d].winograd:
-                        while done[d] + STEP <= there or done[d] < there == layers[d].height:
-                            convolve(passes[d, FORWARD], done[d] // STEP, weights, biases, off,
+                        while done[d] + step <= there or done[d] < there == layers[d].height:
+                            convolve(passes[d, FORWARD], done[d] // step, weights, biases, off,
                                      work, common)  # fmt: skip
-                            done[d] = min(done[d] + STEP, layers[d].height)
+                            done[d] = min(done[d] + step, layers[d].height)
                         continue
                 for row in range(done[d], there):
                     _layer_row(layers[d - 1], layers[d], row, offsets, weights, biases, work)
@@ -284,8 +291,8 @@ def _slot(
                         for t in range(passes[d, BACKWARD].down):
                             convolve(passes[d, BACKWARD], t, weights, biases, off, work, common)
                             if d == 2:
-                                _first_grads(layers, STEP * t, STEP, offsets, off, work, common,
-                                             total, groups)  # fmt: skip
+                                _first_grads(layers, layers[d].step * t, layers[d].step, offsets,
+                                             off, work, common, total, groups)  # fmt: skip
                         continue
                 if lines > 0:
                     _weight_grads(layers[d - 1], layers[d], row, lines, offsets, work, total)
@@ -304,7 +311,9 @@ def _first_grads(layers, row, block, offsets, off, work, common, total, groups):
     _bias_grads(layers[1], row, lines, work, common.ones, total)
     if groups is not None:  # noqa: SIM102
         if layers[1].groups:
-            for t in range(row // STEP, (row + lines + STEP - 1) // STEP):
+            step, end = layers[1].step, row + lines
+            tiles = end // step if end < layers[1].height else (end + step - 1) // step
+            for t in range(row // step, tiles):  # those whose last row has come
                 add_products(layers[0], layers[1], t, off, work, common)
             return
     _weight_grads(layers[0], layers[1], row, lines, offsets, work, total)

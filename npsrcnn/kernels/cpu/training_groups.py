@@ -1,4 +1,4 @@
-"""Compute a 9x9 first layer of the training step in groups of F(4x4, 3x3), and its gradients.
+"""Compute a 9x9 first layer of the training step in groups of F(MxM, 3x3), and its gradients.
 
 N batch, C channels in, O channels out, K kernel size.
 
@@ -8,11 +8,12 @@ of all channels are the taps, which are summed point by point before they are tr
     y = A^T [sum over taps of (G g G^T) . V] A,    V = B^T d B
     dg = G^T [sum over tiles and sub-images of M . V] G,    M = A dy A^T
 
-Both take 36 products of a tap for 16 outputs, where direct convolution takes 9 * 16. In the first
+Both take 49 products of a tap for 25 outputs, where direct convolution takes 9 * 25. In the first
 the sub-images of a group of the batch are the lanes. In the second maps are, so that a sum over
 tiles and sub-images needs no sum over lanes; for that dy is turned, tile by tile, which stays in
-the first-level cache. A step of 9-1-5 takes 0.84 of the time (one thread; two 0.85), of 9-5-5 0.96
-(AMD Zen 4, AVX-512).
+the first-level cache. With M = 4 a step of 9-1-5 took 0.84 of the time of direct convolution (one
+thread; two 0.85), of 9-5-5 0.96 (AMD Zen 4, AVX-512). M = 5 takes 0.86 of the time of M = 4 (two
+threads 0.90), of 9-5-5 0.97 (Intel Emerald Rapids).
 """
 
 from __future__ import annotations
@@ -20,23 +21,26 @@ from __future__ import annotations
 import numpy as np
 
 from npsrcnn.kernels.cpu.tiles import LANES, LINEAR, check_range, forward, outer_tile
-from npsrcnn.kernels.cpu.training_plan import GROUPS, OUTER_VECTORS, TAPS
-from npsrcnn.kernels.cpu.training_winograd import turn
-from npsrcnn.kernels.cpu.winograd import (
-    GROUP,
-    POINTS,
-    STEP,
-    forward_groups,
-    spread_output,
-    transform_input,
+from npsrcnn.kernels.cpu.training_plan import (
+    GROUP_POINTS,
+    GROUP_STEP,
+    GROUPS,
+    OUTER_VECTORS,
+    TAPS,
 )
+from npsrcnn.kernels.cpu.training_winograd import turn
+from npsrcnn.kernels.cpu.winograd import GROUP, INPUT, SPREAD, groups_of, transform
 from npsrcnn.runtime.jit import BOUNDSCHECK, helper
 from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
+
+STEP, POINTS = GROUP_STEP, GROUP_POINTS
+forward_groups = groups_of(STEP)
+transform_input, spread_output = (transform(kind, GROUP, STEP) for kind in (INPUT, SPREAD))
 
 
 @helper
 def convolve_groups(source, layer, t, weights, biases, off, work, common):
-    """Compute four rows of the first layer, those of the tiles ``t``, and ReLU."""
+    """Compute the rows of the first layer that the tiles ``t`` are, and ReLU."""
     points, by_point = _points(source, layer, t, off, work, common)
     n, taps = layer.across * LANES, TAPS * layer.channels
     for k in range(taps):
@@ -59,14 +63,14 @@ def _points(source, layer, t, off, work, common):
     for a in range(GROUPS):
         for i in range(POINTS):
             off[i] = source.z + (STEP * t + GROUP * a + i) * source.line
-        transform_input(GROUP, work, 0, LANES, off, work, lines, LANES, by_row, source.line)
+        transform_input(work, 0, LANES, off, work, lines, LANES, by_row, source.line)
         for b in range(GROUPS):
             for j in range(POINTS):
                 off[j] = (GROUP * b + j) * LANES
             for c in range(layer.channels):
                 there = points + ((c * GROUPS + a) * GROUPS + b) * n
                 for i in range(POINTS):
-                    transform_input(GROUP, work, lines + i * by_row + c * source.pitch,
+                    transform_input(work, lines + i * by_row + c * source.pitch,
                                     STEP * LANES, off, work, there + POINTS * i * by_point, LANES,
                                     by_point, n)  # fmt: skip
     return points, by_point
@@ -86,8 +90,8 @@ def add_products(source, layer, t, off, work, common):
     pixel = LANES * layer.at_once  # of all sub-images of a group, maps innermost
     row = STEP * pixel
     points, by_point = _points(source, layer, t, off, work, common)
-    turned = points + POINTS * POINTS * by_point  # (4, 4, sub-images, maps at once): dy of one tile
-    lines = turned + STEP * row  # (POINTS, 4, ...): A over rows
+    turned = points + POINTS * POINTS * by_point  # (M, M, sub-images, maps at once): dy of one tile
+    lines = turned + STEP * row  # (POINTS, M, ...): A over rows
     spread = lines + POINTS * (row + CACHE_LINE_FLOATS)  # (POINTS, ...): and over columns
     length = taps * layer.maps
     if BOUNDSCHECK:
@@ -104,13 +108,13 @@ def add_products(source, layer, t, off, work, common):
                              layer.at_once)  # fmt: skip
             for r in range(STEP):
                 off[r] = turned + r * row
-            spread_output(GROUP, work, 0, LANES, off, work, lines, LANES, row + CACHE_LINE_FLOATS,
+            spread_output(work, 0, LANES, off, work, lines, LANES, row + CACHE_LINE_FLOATS,
                           row)  # fmt: skip
             for p in range(STEP):
                 off[p] = p * pixel
             for i in range(POINTS):
                 line = lines + i * (row + CACHE_LINE_FLOATS)
-                spread_output(GROUP, work, line, LANES, off, work, spread, LANES, pixel,
+                spread_output(work, line, LANES, off, work, spread, LANES, pixel,
                               pixel)  # fmt: skip
                 for j in range(POINTS):
                     seen = points + (i * POINTS + j) * by_point + x * LANES

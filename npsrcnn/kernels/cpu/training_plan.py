@@ -8,7 +8,7 @@ row, because rows are what is worked on. The gradient to an input is a convoluti
 around: those left and right are stored (``pad`` pixels between a map and the next), those above
 and below are left out.
 
-A layer by Winograd's method has two convolutions, each a PASS, over tiles of 4 x 4 pixels: to its
+A layer by Winograd's method has two convolutions, each a PASS, over tiles of M x M pixels: to its
 output, and to the gradient to its input. Maps have room for whole tiles; where the first layer runs
 in groups, its input too.
 """
@@ -39,19 +39,27 @@ from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
 Shape = tuple[int, int, int, int]
 
+STEPS = {3: 5, 5: 4}
+"""M of F(MxM, KxK) by K. The paper's sub-images of 33 x 33 leave 25 x 25 after a 9x9 layer: five
+tiles of 5 a row take 35 products, seven of 4 (28 pixels) 42. For 5x5 layers M = 5 would err too
+much (:mod:`~npsrcnn.kernels.cpu.winograd`)."""
 GROUPS = 3
 """Groups of 3 x 3, in each direction, that a first layer's filters of 9 x 9 are cut into."""
+GROUP_STEP = STEPS[winograd.GROUP]
+"""M of these groups."""
+GROUP_POINTS = winograd.points_of(winograd.GROUP, GROUP_STEP)
+"""Their points, in each direction."""
 TAPS = GROUPS * GROUPS
 """Taps of a channel in groups: rows of an outer tile."""
 OUTER_VECTORS = 2 if REGISTERS >= 2 * TAPS + 3 else 1
 """Vectors of an outer tile of TAPS rows: as many as sums, x and one a fit with."""
 PIXEL = LANES * OUTER_VECTORS * LANES
 """Floats of a pixel of the maps of such a tile, of all sub-images of a group."""
-TILE_ROW = winograd.STEP * PIXEL
+TILE_ROW = GROUP_STEP * PIXEL
 """The same of a row of a tile."""
-BLOCK_ROWS = winograd.STEP
+BLOCK_ROWS = max(STEPS.values())
 """Rows that go through all layers together."""
-BLANK = (winograd.STEP * VECTORS + max(winograd.SIZES) - 1) * LANES
+BLANK = max(step * VECTORS + size - 1 for size, step in STEPS.items()) * LANES
 """Zeros that stand for the rows above and below a map: as many as the passes read at once."""
 FORWARD, BACKWARD = 0, 1
 """The passes of a layer by Winograd's method: to its output, and of gradients to its input."""
@@ -65,6 +73,8 @@ LAYER = record(
     "pitch", "line", "z", "dz",
     # rows of the gradient that are kept: all, or the first layer's block; of the input its own
     "kept",
+    # rows that it computes at once: M of Winograd's method, else 1
+    "step",
     # the layer: how many taps; where their offsets, weights, biases begin
     "taps", "off", "w", "b",
     # the gradient to its input: the same
@@ -73,13 +83,13 @@ LAYER = record(
     "dot_taps", "dot_off", "dw", "db",
     # 1 if it runs by Winograd's method; what makes points of filters, and gradients of points
     "winograd", "to_points", "to_taps",
-    # 1 if it runs in groups of F(4x4, 3x3); its tiles side by side; rows of G^T . G^T, whole tiles;
+    # 1 if it runs in groups of F(MxM, 3x3); its tiles side by side; rows of G^T . G^T, whole tiles;
     # maps of an outer tile
     "groups", "across", "group_rows", "at_once",
 )  # fmt: skip
 PASS = record(
-    # what is read: K, maps, where they begin, their height and width, zeros around them
-    "size", "channels", "x", "line", "pitch", "height", "width", "margin",
+    # K and M; what is read: maps, where they begin, their height and width, zeros around them
+    "size", "step", "channels", "x", "line", "pitch", "height", "width", "margin",
     # tiles
     "across", "down",
     # what is written: the same, and rows that are kept; the filters' points, biases, the gate
@@ -137,9 +147,9 @@ def make_plan(
     first["groups"] = use_winograd and len(shapes) > 1 and _takes_groups(shapes[0])
     if first["groups"]:  # of whole tiles of outputs, with zeros beyond the image
         margin = shapes[0][2] - 1
-        first["across"] = -(-(width - margin) // winograd.STEP)
-        height = round_up(height - margin, winograd.STEP) + margin
-        width = int(first["across"]) * winograd.STEP + margin
+        first["across"] = -(-(width - margin) // GROUP_STEP)
+        height = round_up(height - margin, GROUP_STEP) + margin
+        width = int(first["across"]) * GROUP_STEP + margin
     source["pitch"] = width * LANES
     source["line"] = source["pitch"] * source["maps"]
     source["kept"] = height
@@ -151,23 +161,23 @@ def make_plan(
         layer["rows"] = ROWS if filters >= ROWS else 1
         layer["maps"] = round_up(filters, layer["rows"])
         layer["winograd"] = pays[depth]
+        layer["step"] = STEPS[size] if pays[depth] else GROUP_STEP if layer["groups"] else 1
         layer["pad"] = size - 1 if depth > 0 and not pays[depth] else 0
         if layer["groups"]:  # whole tiles are written
-            layer["pad"] = layer["across"] * winograd.STEP - layer["width"]
+            layer["pad"] = layer["across"] * GROUP_STEP - layer["width"]
         layer["pitch"] = (layer["pad"] + layer["width"]) * LANES
         layer["line"] = layer["pitch"] * layer["maps"]
         last = depth == len(shapes) - 1
         layer["act"] = LINEAR if last else RELU
-        # The second layer gives the first its gradient block by block, or a row of tiles at a time.
+        after = STEPS[shapes[depth + 1][2]] if not last and pays[depth + 1] else 1
         streamed = depth == 0 and not last and (pays[1] or not any(pays))
-        layer["kept"] = BLOCK_ROWS if streamed else layer["height"]
+        layer["kept"] = _kept(int(layer["step"]), after) if streamed else layer["height"]
         pad = layer["pad"] * LANES
-        # Of both whole tiles are written.
-        height, kept = (round_up(int(layer[key]), winograd.STEP) for key in ("height", "kept"))
-        layer["dz"] = work.reserve(layer["line"] * kept + 2 * pad) + pad
-        layer["z"] = layer["dz"]
-        if not last:
-            layer["z"] = work.reserve(layer["line"] * height + 2 * pad) + pad
+        # Whole tiles are written: of the output its own, of the gradient those of the layer after.
+        height = round_up(int(layer["height"]), layer["step"])
+        kept = round_up(int(layer["kept"]), after)
+        layer["z"] = work.reserve(layer["line"] * height + 2 * pad) + pad
+        layer["dz"] = layer["z"] if last else work.reserve(layer["line"] * kept + 2 * pad) + pad
 
         u, c, v = np.meshgrid(range(size), range(channels), range(size), indexing="ij")
         there = u * source["line"] + c * source["pitch"] + v * LANES
@@ -178,10 +188,10 @@ def make_plan(
         u, o, v = np.meshgrid(range(size), range(filters), range(size), indexing="ij")
         back = -u * layer["line"] + o * layer["pitch"] - v * LANES
         layer["back_off"], layer["back_taps"] = offsets.add(back), back.size
-        points = round_up((size + winograd.STEP - 1) ** 2, ROWS) * filters * channels
+        points = round_up(winograd.points_of(size, layer["step"]) ** 2, ROWS) * filters * channels
         taps = layer["taps"]
         if layer["groups"]:
-            taps = winograd.POINTS**2 * TAPS * channels
+            taps = GROUP_POINTS**2 * TAPS * channels
         layer["w"] = weights.reserve(points if pays[depth] else layer["maps"] * taps)
         layer["b"] = biases.reserve(layer["maps"])
         if depth > 0:
@@ -193,7 +203,7 @@ def make_plan(
     start = weights.size + back_weights.size
     most = int(max(layers["maps"]))
     common, passes = np.zeros(1, COMMON), np.zeros((len(layers), 2), PASS)
-    points = max(winograd.SIZES) + winograd.STEP - 1
+    points = max(winograd.points_of(size, step) for size, step in STEPS.items())
     common["zeros"] = biases.reserve(max(most, round_up(points**2, ROWS)))
     biases.reserve(most)  # of the gradients to inputs
     constants = [np.empty(0, np.float32)]
@@ -201,13 +211,13 @@ def make_plan(
         source, layer = layers[depth - 1], layers[depth]
         constants += _constants(layer, start + sum(map(len, constants)))
         _lay_out_passes(source, layer, passes[depth], biases.size)
-        points = (layer["size"] + winograd.STEP - 1) ** 2
+        points = winograd.points_of(layer["size"], layer["step"]) ** 2
         common["offsets"] = max(common["offsets"][0], points, most)
     scratch = max(_scratch(*both) for both in passes)
     if first["groups"]:
-        taps, points = TAPS * shapes[0][1], winograd.POINTS**2
+        taps, points = TAPS * shapes[0][1], GROUP_POINTS**2
         constants.append(_group_constants(first, start + sum(map(len, constants))))
-        common["offsets"] = max(common["offsets"][0], points, taps + winograd.STEP)
+        common["offsets"] = max(common["offsets"][0], points, taps + GROUP_STEP)
         common["products"] = work.reserve(points * taps * first["maps"])
         scratch = max(scratch, _group_scratch(layers[0], first))
     common["scratch"] = work.reserve(scratch)
@@ -220,6 +230,17 @@ def make_plan(
         sums=sums.size,
         work=work.size,
     )  # fmt: skip
+
+
+def _kept(step: int, after: int) -> int:
+    """Return the rows kept of the gradient to the first layer's output.
+
+    The second layer gives it block by block, or a row of tiles, ``after`` rows, at a time; the
+    first uses it up in ``step`` rows, where those that are left wait for more.
+    """
+    if after == 1:
+        return BLOCK_ROWS
+    return after if after % step == 0 else round_up(step + after - 1, after)
 
 
 def _pays(shape: Shape) -> bool:
@@ -236,23 +257,22 @@ def _group_constants(layer: np.void, start: int) -> np.ndarray:
     """Pack G^T . G^T of groups as the forward tile reads them, from ``start`` on."""
     layer["to_taps"], layer["group_rows"] = start, round_up(winograd.GROUP**2, ROWS)
     layer["at_once"] = LANES if layer["maps"] % (OUTER_VECTORS * LANES) else OUTER_VECTORS * LANES
-    return pack(winograd.GROUP_TO_POINTS.T, ROWS)
+    return pack(winograd.points_of_filters(winograd.GROUP, GROUP_STEP).T, ROWS)
 
 
 def _group_scratch(source: np.void, layer: np.void) -> int:
     """Return the floats that a layer in groups needs in turn, as training_groups divides them."""
     taps = TAPS * int(layer["channels"])
-    lines = winograd.POINTS * (int(source["line"]) + CACHE_LINE_FLOATS)
-    points = winograd.POINTS**2 * (taps * int(layer["across"]) * LANES + CACHE_LINE_FLOATS)
-    spread = winograd.POINTS * (TILE_ROW + CACHE_LINE_FLOATS + PIXEL)
+    lines = GROUP_POINTS * (int(source["line"]) + CACHE_LINE_FLOATS)
+    points = GROUP_POINTS**2 * (taps * int(layer["across"]) * LANES + CACHE_LINE_FLOATS)
+    spread = GROUP_POINTS * (TILE_ROW + CACHE_LINE_FLOATS + PIXEL)
     grads = int(layer["group_rows"]) * taps * int(layer["maps"])
-    return max(lines + points + winograd.STEP * TILE_ROW + spread, grads)
+    return max(lines + points + GROUP_STEP * TILE_ROW + spread, grads)
 
 
 def _constants(layer: np.void, start: int) -> list[np.ndarray]:
     """Pack G . G^T and G^T . G as the forward tile reads them, from ``start`` on."""
-    g = np.array(winograd.cook_toom(int(layer["size"]))[1], np.float64)
-    both = np.kron(g, g)
+    both = winograd.points_of_filters(int(layer["size"]), int(layer["step"]))
     parts = [pack(m, ROWS) for m in (both, both.T)]
     layer["to_points"], layer["to_taps"] = start, start + len(parts[0])
     return parts
@@ -260,15 +280,15 @@ def _constants(layer: np.void, start: int) -> list[np.ndarray]:
 
 def _lay_out_passes(source: np.void, layer: np.void, passes: np.ndarray, biases: int) -> None:
     """Fill in the passes of ``layer``: on the output z of ``source``, and on its own dz."""
-    passes["size"] = layer["size"]
+    passes["size"], passes["step"] = layer["size"], layer["step"]
     forward, backward = passes
     _read(forward, source, "z", source["maps"], 0)
     _read(backward, layer, "dz", layer["maps"], layer["size"] - 1)
     _write(forward, layer, "z", layer["w"], layer["b"], layer["act"], 0)
     # One bias for all maps of a gradient: the last floats of all biases, however many maps.
     _write(backward, source, "dz", layer["back_w"], biases - source["maps"], GATE, source["z"])
-    passes["across"] = -(-passes["y_width"] // winograd.STEP)
-    passes["down"] = -(-passes["y_height"] // winograd.STEP)
+    passes["across"] = -(-passes["y_width"] // passes["step"])
+    passes["down"] = -(-passes["y_height"] // passes["step"])
 
 
 def _read(one: np.void, layer: np.void, maps: str, channels: int, margin: int) -> None:
@@ -293,8 +313,8 @@ def _scratch(forward: np.void, backward: np.void) -> int:
     """Return the floats that the passes need in turn, as training_winograd divides them."""
     if not forward["size"]:
         return 0
-    size, step, line = int(forward["size"]), winograd.STEP, CACHE_LINE_FLOATS
-    points = size + step - 1
+    size, step, line = int(forward["size"]), int(forward["step"]), CACHE_LINE_FLOATS
+    points = winograd.points_of(size, step)
     most = 0
     for one in (forward, backward):
         n, channels, maps = VECTORS * LANES, int(one["channels"]), int(one["maps"])

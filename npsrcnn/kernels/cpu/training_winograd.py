@@ -1,4 +1,4 @@
-"""Compute a layer of the training step by Winograd's method, F(4x4, KxK), in three passes.
+"""Compute a layer of the training step by Winograd's method, F(MxM, KxK), in three passes.
 
 N batch, C channels in, O channels out, H W height and width, K kernel size.
 
@@ -8,7 +8,8 @@ product summed over channels. So the gradient to the filters is::
     G^T [sum over tiles and sub-images of M . V] G,    M = A dy A^T
 
 from the same V; and the gradient to the input is a convolution of dy, zeros around it, with the
-filters turned by half a turn, by the same method. All three take (K + 3)^2 products for 16 outputs.
+filters turned by half a turn, by the same method. All three take (K + M - 1)^2 products for M^2
+outputs.
 In outputs and gradients to inputs the sub-images of a group and a few tiles side by side are the
 lanes; in gradients to filters the maps of dy are, which is turned for that, so that no lanes are
 summed.
@@ -33,15 +34,15 @@ from npsrcnn.kernels.cpu.tiles import (
     tile_width,
     turn_tile,
 )
-from npsrcnn.kernels.cpu.winograd import (
-    STEP,
-    finish_output,
-    spread_output,
-    transform_input,
-    transform_output,
-)
+from npsrcnn.kernels.cpu.training_plan import STEPS
+from npsrcnn.kernels.cpu.winograd import INPUT, OUTPUT, SPREAD, finishes, transforms
 from npsrcnn.runtime.jit import BOUNDSCHECK, helper, jit
 from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
+
+transform_input = transforms(INPUT, STEPS)
+transform_output = transforms(OUTPUT, STEPS)
+spread_output = transforms(SPREAD, STEPS)
+finish_output = finishes(STEPS)
 
 
 @jit
@@ -55,7 +56,7 @@ def transform_filters(layer, start, parameters, weights, biases, common):
     zeros = common[0].zeros
     maps, channels, taps = layer.filters, layer.channels, layer.size * layer.size
     count = maps * channels
-    points = (layer.size + STEP - 1) * (layer.size + STEP - 1)
+    points = (layer.size + layer.step - 1) * (layer.size + layer.step - 1)
     points = (points + ROWS - 1) // ROWS * ROWS
     ordered = np.empty(taps * count, np.float32)
     off = np.empty(taps, np.int64)
@@ -81,17 +82,18 @@ def transform_filters(layer, start, parameters, weights, biases, common):
 
 @helper
 def convolve(one, t, weights, biases, off, work, common):
-    """Compute four rows of a convolution, those of the tiles ``t``: FORWARD or BACKWARD."""
-    points, channels, maps = one.size + STEP - 1, one.channels, one.maps
+    """Compute the rows of a convolution of the tiles ``t``: FORWARD or BACKWARD."""
+    step, channels, maps = one.step, one.channels, one.maps
+    points = one.size + step - 1
     x = 0
     while x < one.across:
         tiles = tile_width((one.across - x) * LANES)
         n = tiles * LANES
         by_channel, by_sum = points * points * n + CACHE_LINE_FLOATS, maps * n + CACHE_LINE_FLOATS
-        by_line = STEP * maps * n + CACHE_LINE_FLOATS
+        by_line = step * maps * n + CACHE_LINE_FLOATS
         inputs = common.scratch  # (channels, points, points, n)
         sums = inputs + channels * by_channel  # (points, maps, n): a row, summed over channels
-        lines = sums + points * by_sum  # (points, maps, 4 n): A^T over columns
+        lines = sums + points * by_sum  # (points, maps, M n): A^T over columns
         _transform(one, t, x, tiles, off, work, common, lines + points * by_line, inputs)
         for i in range(points):
             for c in range(channels):
@@ -104,16 +106,16 @@ def convolve(one, t, weights, biases, off, work, common):
             for j in range(points):
                 off[j] = j * by_sum
             transform_output(one.size, work, sums, LANES, off, work, lines + i * by_line,
-                             STEP * LANES, LANES, maps * n)  # fmt: skip
+                             step * LANES, LANES, maps * n)  # fmt: skip
         for i in range(points):
             off[i] = i * by_line
-        for r in range(STEP):
+        for r in range(step):
             off[points + r] = r * one.y_line
-        column, width = STEP * x * LANES, min(STEP * n, (one.y_width - STEP * x) * LANES)
-        y = one.y + STEP * t % one.y_kept * one.y_line + column
-        gate = one.gate + STEP * t * one.y_line + column
+        column, width = step * x * LANES, min(step * n, (one.y_width - step * x) * LANES)
+        y = one.y + step * t % one.y_kept * one.y_line + column
+        gate = one.gate + step * t * one.y_line + column
         for m in range(maps):
-            finish_output(one.size, work, lines + m * STEP * n, off, biases, one.bias + m,
+            finish_output(one.size, work, lines + m * step * n, off, biases, one.bias + m,
                           work, y + m * one.y_pitch, width, one.act,
                           work, gate + m * one.y_pitch)  # fmt: skip
         x += tiles
@@ -127,11 +129,12 @@ def _transform(one, t, x, tiles, off, work, common, lines, target):
     write the points of each to 64 places costs up to 4% of a step of 9-5-5. Beyond the edges
     of the map are zeros.
     """
-    points, n = one.size + STEP - 1, tiles * LANES
-    columns = STEP * tiles + one.size - 1
+    step, n = one.step, tiles * LANES
+    points = one.size + step - 1
+    columns = step * tiles + one.size - 1
     by_line = columns * LANES + CACHE_LINE_FLOATS  # of one channel: B^T over rows
     by_channel = points * points * n + CACHE_LINE_FLOATS
-    top, left = STEP * t - one.margin, STEP * x - one.margin
+    top, left = step * t - one.margin, step * x - one.margin
     start, stop = max(0, -left), min(columns, one.width - left)
     for j in range(points):
         off[points + j] = lines + j * LANES
@@ -146,7 +149,7 @@ def _transform(one, t, x, tiles, off, work, common, lines, target):
             _clear(work, lines + i * by_line + stop * LANES, (columns - stop) * LANES)
         for i in range(points):
             there = target + c * by_channel + i * points * n
-            transform_input(one.size, work, i * by_line, STEP * LANES, off[points:],
+            transform_input(one.size, work, i * by_line, step * LANES, off[points:],
                             work, there, LANES, n, n)  # fmt: skip
 
 
@@ -160,7 +163,7 @@ def _clear(work, start, count):
 def add_filter_grads(layer, one, weights, biases, off, work, common, total):
     """Add the gradients of a group to dw; ``one`` is the layer's pass FORWARD."""
     size, channels = layer.size, layer.channels
-    points = size + STEP - 1
+    points = size + layer.step - 1
     maps = (layer.maps + LANES - 1) // LANES * LANES
     by_product = channels * maps + CACHE_LINE_FLOATS
     products = common.scratch  # (points, points, channels, maps)
@@ -191,34 +194,35 @@ def add_filter_grads(layer, one, weights, biases, off, work, common, total):
 @helper
 def _add_products(layer, one, t, x, tiles, off, work, common, products, free):
     """Add M . V of tiles ``x`` to ``x + tiles`` of a row of tiles ``t``, summed over sub-images."""
-    points, channels, n = layer.size + STEP - 1, layer.channels, tiles * LANES
+    step, channels, n = layer.step, layer.channels, tiles * LANES
+    points = layer.size + step - 1
     maps = (layer.maps + LANES - 1) // LANES * LANES
     pixel = LANES * maps  # of all sub-images, the maps innermost
     by_channel = points * points * n + CACHE_LINE_FLOATS
     by_output = tiles * pixel + CACHE_LINE_FLOATS
-    by_line = STEP * tiles * pixel + CACHE_LINE_FLOATS
+    by_line = step * tiles * pixel + CACHE_LINE_FLOATS
     by_product = channels * maps + CACHE_LINE_FLOATS
     v = free  # (channels, points, points, n)
     m = v + channels * by_channel  # (points, tiles, pixel): one row of points of dy
-    turned = m + points * by_output  # (4, 4 tiles, pixel): dy
-    lines = turned + STEP * STEP * tiles * pixel  # (points, 4 tiles, pixel): A over rows
+    turned = m + points * by_output  # (M, M tiles, pixel): dy
+    lines = turned + step * step * tiles * pixel  # (points, M tiles, pixel): A over rows
     if BOUNDSCHECK:
         check_range(work.size, lines, points * by_line)
     _transform(one, t, x, tiles, off, work, common, lines, v)
-    for r in range(STEP):
-        for p in range(STEP * tiles):
-            there = turned + (r * STEP * tiles + p) * pixel
+    for r in range(step):
+        for p in range(step * tiles):
+            there = turned + (r * step * tiles + p) * pixel
             for o in range(0, maps, LANES):
-                turn(layer, STEP * t + r, STEP * x + p, o, work, there + o, maps)
-    for r in range(STEP):
-        off[r] = turned + r * STEP * tiles * pixel
+                turn(layer, step * t + r, step * x + p, o, work, there + o, maps)
+    for r in range(step):
+        off[r] = turned + r * step * tiles * pixel
     spread_output(layer.size, work, 0, LANES, off, work, lines, LANES, by_line,
-                  STEP * tiles * pixel)  # fmt: skip
+                  step * tiles * pixel)  # fmt: skip
     for i in range(points):
-        for p in range(STEP):
+        for p in range(step):
             off[p] = p * pixel
         for k in range(tiles):
-            spread_output(layer.size, work, lines + i * by_line + k * STEP * pixel, LANES, off,
+            spread_output(layer.size, work, lines + i * by_line + k * step * pixel, LANES, off,
                           work, m + k * pixel, LANES, by_output, pixel)  # fmt: skip
         for j in range(points):
             sums = products + (i * points + j) * by_product

@@ -1,29 +1,34 @@
-"""Compute Winograd's short convolutions: F(4x4, KxK) of many channels, and of large filters of few.
+"""Compute Winograd's short convolutions: F(MxM, KxK) of many channels, and of large filters of few.
 
-N batch, C channels in, O channels out, H W height and width, K kernel size.
+N batch, C channels in, O channels out, H W height and width, K kernel size, M outputs of a tile in
+each direction.
 
-Four neighbouring outputs of a K-tap filter depend on K + 3 inputs d, and can be had from K + 3
-products instead of 4 K (Lavin and Gray 2016, arXiv 1509.09308)::
+M neighbouring outputs of a K-tap filter depend on K + M - 1 inputs d, and can be had from as many
+products instead of K M (Lavin and Gray 2016, arXiv 1509.09308)::
 
     y = A^T [(G g) * (B^T d)]
 
-in both directions from (K + 3)^2 / 16 products an output: 4 instead of 25 for 5x5, 2.25 instead
-of 9 for 3x3. A, B and G evaluate and interpolate polynomials at chosen points (Cook and Toom);
-they are made here from the points, in exact fractions. With 0, +-1, +-2, +-1/2 and infinity every
-entry of A and B is a float32 without error.
+in both directions from (K + M - 1)^2 / M^2 products an output: with M = 4 4 instead of 25 for 5x5,
+2.25 instead of 9 for 3x3. A, B and G evaluate and interpolate polynomials at chosen points (Cook
+and Toom); they are made here from the points, in exact fractions. Of 0, +-1, +-2, +-1/2 and
+infinity, up to eight points, every entry of A and B is a float32 without error, and results err by
+the same (F(4, 3) 1.8e-6, F(5, 3) 2.2e-6, F(6, 3) 2.1e-6 and F(4, 5) 1.9e-6 of their root mean
+square, of 64 channels); with a ninth point they would err by 1.1e-5 or more.
 
 What is multiplied are maps of all channels at once, so the products are the forward tile's
-sums over channels, one for each of the (K + 3)^2 points, and the transforms around them are
+sums over channels, one for each of the (K + M - 1)^2 points, and the transforms around them are
 short sums with known coefficients, emitted here as straight SIMD code.
 
-A 9x9 or 6x6 first layer, of one or three channels, is cut into groups of 3x3, each an F(4x4, 3x3)
+A 9x9 or 6x6 first layer, of one or three channels, is cut into groups of 3x3, each an F(MxM, 3x3)
 of its own place in the image. Their products are summed point by point, over channels and groups,
-by the tile again, and transformed back once: for 9x9 9 * 36 products for 16 outputs instead of
-81 * 16, a quarter.
+by the tile again, and transformed back once: for 9x9 with M = 4 9 * 36 products for 16 outputs
+instead of 81 * 16, a quarter.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import combinations
 
@@ -52,15 +57,14 @@ from npsrcnn.kernels.cpu.tiles import (
     tile_width,
 )
 from npsrcnn.runtime.jit import BOUNDSCHECK, emitted, helper
+from npsrcnn.runtime.numba_inside import Dispatcher
 
-STEP = 4
-"""Outputs of one transform, in each direction."""
 SIZES = (3, 5)
 """Filter sizes that have a transform."""
+STEP = 4
+"""M of inference."""
 GROUP = 3
 """Rows and columns of the groups that a large filter of a first layer is cut into."""
-POINTS = GROUP + STEP - 1
-"""Points of a group, in each direction."""
 GROUP_VECTORS = 1 if LANES == 16 else VECTORS
 """The most vectors of a tile in groups, whose sums of all points wait in the first-level cache.
 
@@ -69,22 +73,28 @@ Zen 4, AVX-512), and with two, where the cache has 48 kB, 0.97 to 1.00 of the ti
 Rapids). Of 4 maps and 8 lanes three are 14 kB, and two or one take 1.00 to 1.11 times as long,
 having too few sums to hide a multiply-add's latency (AMD Zen 3, AVX2).
 """
-UNIT_POINTS = POINTS + 1
-"""Index of the point (1, 1), whose sum every output takes with weight 1: a bias is added there."""
 _POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
 
 Matrix = list[list[Fraction]]
 
 
-def cook_toom(k: int) -> tuple[Matrix, Matrix, Matrix]:
-    """Return A^T (4, k+3), G (k+3, k) and B^T (k+3, k+3) of F(4, k), exactly.
+def points_of(k: int, step: int) -> int:
+    """Return the points of F(step, k): products, and inputs, of a tile in each direction."""
+    return k + step - 1
 
-    A filter g and four outputs are polynomials; a product of polynomials is found from its
-    values at k + 2 points and its leading coefficient (the point infinity), by Lagrange's
-    interpolation. A correlation is the transpose of that product.
+
+@functools.cache
+def cook_toom(k: int, step: int) -> tuple[Matrix, Matrix, Matrix]:
+    """Return A^T (step, n), G (n, k) and B^T (n, n) of F(step, k), n = k + step - 1, exactly.
+
+    A filter g and the outputs are polynomials; a product of polynomials is found from its values
+    at n points by Lagrange's interpolation. A correlation is the transpose of that product. If n
+    is even one of the points is infinity, whose value is the leading coefficient: then all others
+    but 0 are pairs p and -p, whose sums share their terms.
     """
-    points = _POINTS[: k + 2]
-    at = [[p**power for p in points] + [Fraction(power == STEP - 1)] for power in range(STEP)]
+    n = points_of(k, step)
+    points = _POINTS[: n - 1 + n % 2]
+    at = [[p**power for p in points] for power in range(step)]
     g, bt = [], []
     for p in points:
         others = [q for q in points if q != p]
@@ -92,9 +102,14 @@ def cook_toom(k: int) -> tuple[Matrix, Matrix, Matrix]:
         for q in others:
             scale *= p - q
         g.append([p**power / scale for power in range(k)])
-        bt.append([*_from_roots(others), Fraction(0)])
-    g.append([Fraction(power == k - 1) for power in range(k)])
-    bt.append(_from_roots(points))
+        bt.append(_from_roots(others))
+    if len(points) < n:
+        for power, row in enumerate(at):
+            row.append(Fraction(power == step - 1))
+        for row in bt:
+            row.append(Fraction(0))
+        g.append([Fraction(power == k - 1) for power in range(k)])
+        bt.append(_from_roots(points))
     return at, g, bt
 
 
@@ -108,30 +123,32 @@ def _from_roots(roots: list[Fraction]) -> list[Fraction]:
     return coefficients
 
 
-_G = np.array(cook_toom(GROUP)[1], np.float64)
-GROUP_TO_POINTS = np.kron(_G, _G)
-"""Makes the points of a group, (POINTS * POINTS,), of its weights, (GROUP * GROUP,)."""
+@functools.cache
+def points_of_filters(k: int, step: int) -> np.ndarray:
+    """Return what makes the points of a filter, (n * n,) for n points, of its weights, (k * k,)."""
+    g = np.array(cook_toom(k, step)[1], np.float64)
+    return np.kron(g, g)
 
 
 def winograd_pays(shape: tuple[int, ...]) -> bool:
-    """Return whether filters (O, C, K, K) run as F(4x4, KxK): K in SIZES, and O and C large."""
+    """Return whether filters (O, C, K, K) run as F(MxM, KxK): K in SIZES, and O and C large."""
     return shape[2] in SIZES and min(shape[:2]) >= 2 * ROWS
 
 
-def transform_filters(w: np.ndarray) -> np.ndarray:
+def transform_filters(w: np.ndarray, step: int) -> np.ndarray:
     """Compute G w G^T of filters (O, C, K, K), packed point by point for the forward tile, flat.
 
     Without BLAS, whose threads spin for a while after a product, on the cores that are to run the
     network next: 9-5-5 on 256 x 256 took 21.6 ms on two cores, and takes 13.0 (OpenBLAS).
     """
-    g = np.array(cook_toom(w.shape[2])[1], np.float64)
+    g = np.array(cook_toom(w.shape[2], step)[1], np.float64)
     columns = np.einsum("ocuv,jv->ujoc", w.astype(np.float64), g)
     points = np.einsum("iu,ujoc->ijoc", g, columns)
     return np.concatenate([pack(p, ROWS) for row in points for p in row])
 
 
-def transform_filter_groups(w: np.ndarray) -> np.ndarray:
-    """Compute G g G^T of each 3 x 3 group of filters (O, C, K, K), as :func:`forward_groups` reads.
+def transform_filter_groups(w: np.ndarray, step: int) -> np.ndarray:
+    """Compute G g G^T of each 3 x 3 group of filters (O, C, K, K), as :func:`groups_of` reads them.
 
     Flat, (maps / ROWS, points, taps, ROWS); the taps of a point are (C, groups down, across).
     """
@@ -140,17 +157,21 @@ def transform_filter_groups(w: np.ndarray) -> np.ndarray:
     filled[:o] = w
     cut = filled.reshape(-1, ROWS, c, k // GROUP, GROUP, k // GROUP, GROUP)
     by_place = cut.transpose(4, 6, 0, 2, 3, 5, 1).reshape(GROUP**2, len(cut), -1)
-    points = np.einsum("pq,qmt->mpt", GROUP_TO_POINTS, by_place)
+    points = np.einsum("pq,qmt->mpt", points_of_filters(GROUP, step), by_place)
     packed: np.ndarray = points.astype(np.float32).ravel()
     return packed
 
 
 INPUT, OUTPUT, SPREAD = 0, 1, 2
-_MATRICES: dict[tuple[int, int], Matrix] = {}
-for _k in SIZES:
-    _at, _, _bt = cook_toom(_k)
-    _a = [list(column) for column in zip(*_at, strict=True)]
-    _MATRICES |= {(INPUT, _k): _bt, (OUTPUT, _k): _at, (SPREAD, _k): _a}
+
+
+@functools.cache
+def _matrix(kind: int, k: int, step: int) -> Matrix:
+    """Return the matrix of a transform of F(step, k): B^T, A^T or A."""
+    at, _, bt = cook_toom(k, step)
+    if kind == SPREAD:
+        return [list(column) for column in zip(*at, strict=True)]
+    return bt if kind == INPUT else at
 
 
 def _combine(emit: Emitter, row: list[Fraction], values: Values) -> ir.Value:
@@ -210,11 +231,11 @@ def _apply(emit: Emitter, matrix: Matrix, values: Values) -> Values:
     return [results[i] for i in range(len(matrix))]
 
 
-def _transform_body(emit: Emitter, kind: int, k: int, arguments: Values) -> None:
+def _transform_body(emit: Emitter, kind: int, k: int, step: int, arguments: Values) -> None:
     """Compute out[i, so * t] = sum over l of matrix[i][l] * x[off[l] + sx * t], t < n / LANES."""
     x, sx, off, out, so, ldo, n = arguments
     b = emit.builder
-    matrix = _MATRICES[kind, k]
+    matrix = _matrix(kind, k, step)
     views = [emit.at(x, emit.scalar(off, i)) for i in range(len(matrix[0]))]
     rows = [emit.at(out, b.mul(ldo, ir.Constant(I64, i))) for i in range(len(matrix))]
 
@@ -230,59 +251,57 @@ def _transform_body(emit: Emitter, kind: int, k: int, arguments: Values) -> None
 
 
 @emitted
-def _transform(typing, kind, k, x, ix, sx, off, out, io, so, ldo, n):
-    """Call a transform of filter size k (a literal): INPUT (B^T), OUTPUT (A^T) or SPREAD (A)."""
+def _transform(typing, kind, k, step, x, ix, sx, off, out, io, so, ldo, n):
+    """Call a transform of F(step, k) (literals): INPUT (B^T), OUTPUT (A^T) or SPREAD (A)."""
     check_types("x off out", (x, off, out))
     arguments = x, ix, sx, off, out, io, so, ldo, n
-    return tile_call("transform", _transform_body, (kind, k), *arguments)
+    return tile_call("transform", _transform_body, (kind, k, step), *arguments)
 
 
-@helper
-def transform_input(k, x, ix, sx, off, out, io, so, ldo, n):
-    """Compute out[i, so * t] = sum over l of B^T[i, l] * x[off[l] + sx * t] for i < k + 3.
+@functools.cache
+def transform(kind: int, k: int, step: int) -> Dispatcher[Callable[..., None]]:
+    """Return a transform of F(step, k), a function of kernels: INPUT, OUTPUT or SPREAD.
 
-    ``k`` is one of SIZES; ``n``, the floats of a row, is a multiple of LANES; vector t of row i
-    goes to ``out[io + i * ldo + so * t]``. Where vectors are neighbours, ``sx`` and ``so`` are
-    LANES.
+    ``(x, ix, sx, off, out, io, so, ldo, n)``: out[i, so * t] = sum over l of matrix[i, l] *
+    x[off[l] + sx * t]. ``n``, the floats of a row, is a multiple of LANES; vector t of row i goes
+    to ``out[io + i * ldo + so * t]``. Where vectors are neighbours, ``sx`` and ``so`` are LANES.
+    INPUT, B^T, takes what a tile sees to its points; OUTPUT, A^T, the sums of points to outputs;
+    SPREAD, A, gradients to outputs to those to the sums.
     """
-    if BOUNDSCHECK:
-        _check_transform(k + STEP - 1, k + STEP - 1, x, ix, sx, off, out, io, so, ldo, n)
-    if k == 3:
-        _transform(INPUT, 3, x, ix, sx, off, out, io, so, ldo, n)
-    else:
-        _transform(INPUT, 5, x, ix, sx, off, out, io, so, ldo, n)
+    matrix = _matrix(kind, k, step)
+    rows, columns = len(matrix), len(matrix[0])
+
+    @helper
+    def compute(x, ix, sx, off, out, io, so, ldo, n):
+        if BOUNDSCHECK:
+            _check_transform(columns, rows, x, ix, sx, off, out, io, so, ldo, n)
+        _transform(kind, k, step, x, ix, sx, off, out, io, so, ldo, n)
+
+    return compute
 
 
-@helper
-def transform_output(k, x, ix, sx, off, out, io, so, ldo, n):
-    """Transform k + 3 sums to 4 outputs by A^T; arguments as in :func:`transform_input`."""
-    if BOUNDSCHECK:
-        _check_transform(k + STEP - 1, STEP, x, ix, sx, off, out, io, so, ldo, n)
-    if k == 3:
-        _transform(OUTPUT, 3, x, ix, sx, off, out, io, so, ldo, n)
-    else:
-        _transform(OUTPUT, 5, x, ix, sx, off, out, io, so, ldo, n)
+def transforms(kind: int, steps: dict[int, int]) -> Dispatcher[Callable[..., None]]:
+    """Return what calls :func:`transform` of filter size ``k``, its first argument, of 3 and 5."""
+    of_3, of_5 = (transform(kind, k, steps[k]) for k in SIZES)
+
+    @helper
+    def compute(k, x, ix, sx, off, out, io, so, ldo, n):
+        if k == 3:
+            of_3(x, ix, sx, off, out, io, so, ldo, n)
+        else:
+            of_5(x, ix, sx, off, out, io, so, ldo, n)
+
+    return compute
 
 
-@helper
-def spread_output(k, x, ix, sx, off, out, io, so, ldo, n):
-    """Transform gradients to 4 outputs to those to k + 3 sums by A, as :func:`transform_input`."""
-    if BOUNDSCHECK:
-        _check_transform(STEP, k + STEP - 1, x, ix, sx, off, out, io, so, ldo, n)
-    if k == 3:
-        _transform(SPREAD, 3, x, ix, sx, off, out, io, so, ldo, n)
-    else:
-        _transform(SPREAD, 5, x, ix, sx, off, out, io, so, ldo, n)
-
-
-def _finish_body(emit: Emitter, k: int, _: int, arguments: Values) -> None:
-    """Compute four rows of n floats: A^T over rows, bias and act."""
+def _finish_body(emit: Emitter, k: int, step: int, arguments: Values) -> None:
+    """Compute ``step`` rows of n floats: A^T over rows, bias and act."""
     x, off, bias, out, n, act, gate = arguments
     b = emit.builder
-    matrix = _MATRICES[OUTPUT, k]
+    matrix = _matrix(OUTPUT, k, step)
     points = len(matrix[0])
     views = [emit.at(x, emit.scalar(off, i)) for i in range(points)]
-    rows = [emit.scalar(off, points + r) for r in range(STEP)]
+    rows = [emit.scalar(off, points + r) for r in range(step)]
     added = emit.splat(emit.scalar(bias, 0))
 
     def write(result: Act) -> None:
@@ -299,44 +318,63 @@ def _finish_body(emit: Emitter, k: int, _: int, arguments: Values) -> None:
 
 
 @emitted
-def _finish(typing, k, one, x, ix, off, bias, ib, out, io, n, act, gate, ig):
-    """Call the last transform of filter size k (a literal; ``one`` is 1)."""
+def _finish(typing, k, step, x, ix, off, bias, ib, out, io, n, act, gate, ig):
+    """Call the last transform of F(step, k) (literals)."""
     check_types("x off bias out gate", (x, off, bias, out, gate))
     arguments = x, ix, off, bias, ib, out, io, n, act, gate, ig
-    return tile_call("finish", _finish_body, (k, one), *arguments)
+    return tile_call("finish", _finish_body, (k, step), *arguments)
 
 
-@helper
-def finish_output(k, x, ix, off, bias, ib, out, io, n, act, gate, ig):
-    """Compute four rows of a map: act(bias[ib] + sum over l < k + 3 of A^T[r, l] * x[ix + off[l]]).
+@functools.cache
+def finish(k: int, step: int) -> Dispatcher[Callable[..., None]]:
+    """Return the last transform of F(step, k), which computes ``step`` rows of a map.
 
-    Row r goes to ``out[io + off[k + 3 + r]]``, its gate lies at ``gate[ig + off[k + 3 + r]]`` (any
-    array will do unless ``act`` is GATE); ``n``, the floats of a row, is a multiple of LANES.
+    ``(x, ix, off, bias, ib, out, io, n, act, gate, ig)``: act(bias[ib] + sum over l < points of
+    A^T[r, l] * x[ix + off[l]]). Row r goes to ``out[io + off[points + r]]``, its gate lies at
+    ``gate[ig + off[points + r]]`` (any array will do unless ``act`` is GATE); ``n``, the floats of
+    a row, is a multiple of LANES.
     """
-    if BOUNDSCHECK:
-        for i in range(k + STEP - 1):
-            check_range(x.size, ix + off[i], n)
-        for r in range(k + STEP - 1, k + STEP - 1 + STEP):
-            check_range(out.size, io + off[r], n)
-            if act == GATE:
-                check_range(gate.size, ig + off[r], n)
-        check_range(bias.size, ib, 1)
-    if k == 3:
-        _finish(3, 1, x, ix, off, bias, ib, out, io, n, act, gate, ig)
-    else:
-        _finish(5, 1, x, ix, off, bias, ib, out, io, n, act, gate, ig)
+    points = points_of(k, step)
+
+    @helper
+    def compute(x, ix, off, bias, ib, out, io, n, act, gate, ig):
+        if BOUNDSCHECK:
+            for i in range(points):
+                check_range(x.size, ix + off[i], n)
+            for r in range(points, points + step):
+                check_range(out.size, io + off[r], n)
+                if act == GATE:
+                    check_range(gate.size, ig + off[r], n)
+            check_range(bias.size, ib, 1)
+        _finish(k, step, x, ix, off, bias, ib, out, io, n, act, gate, ig)
+
+    return compute
 
 
-def _groups_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> None:
-    """Compute a tile of F(4x4, 3x3) over groups, from the sums over taps to the outputs' ReLU.
+def finishes(steps: dict[int, int]) -> Dispatcher[Callable[..., None]]:
+    """Return what calls :func:`finish` of filter size ``k``, its first argument, of 3 and 5."""
+    of_3, of_5 = (finish(k, steps[k]) for k in SIZES)
+
+    @helper
+    def compute(k, x, ix, off, bias, ib, out, io, n, act, gate, ig):
+        if k == 3:
+            of_3(x, ix, off, bias, ib, out, io, n, act, gate, ig)
+        else:
+            of_5(x, ix, off, bias, ib, out, io, n, act, gate, ig)
+
+    return compute
+
+
+def _groups_body(emit: Emitter, rows: int, vectors: int, step: int, arguments: Values) -> None:
+    """Compute a tile of F(MxM, 3x3) over groups, from the sums over taps to the outputs' ReLU.
 
     The sums of all points wait in memory for the transform.
     """
-    x, plane, off, taps, w, bias, out, ldo, step, *phase = arguments
+    x, plane, off, taps, w, bias, out, ldo, stride, *phase = arguments
     b = emit.builder
-    matrix = _MATRICES[OUTPUT, GROUP]
+    matrix, points = _matrix(OUTPUT, GROUP, step), points_of(GROUP, step)
     size = rows * vectors * LANES
-    room = b.alloca(F32, ir.Constant(I64, POINTS**2 * size))
+    room = b.alloca(F32, ir.Constant(I64, points**2 * size))
     nothing = b.alloca(F32, ir.Constant(I64, rows))
     for m in range(rows):
         b.store(ir.Constant(F32, 0), emit.at(nothing, m))
@@ -344,7 +382,8 @@ def _groups_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> N
     def point(i: ir.Value, state: Values) -> Values:
         here = emit.at(x, b.mul(plane, i))
         filters = emit.at(w, b.mul(b.mul(taps, ir.Constant(I64, rows)), i))
-        added = b.select(b.icmp_signed("==", i, ir.Constant(I64, UNIT_POINTS)), bias, nothing)
+        # The sum of the point (1, 1) every output takes with weight 1: there the bias is added.
+        added = b.select(b.icmp_signed("==", i, ir.Constant(I64, points + 1)), bias, nothing)
         sums = emit.at(room, b.mul(i, ir.Constant(I64, size)))
         for place, vector in enumerate(
             sum_taps(emit, rows, vectors, [here, off, taps, filters, added])
@@ -355,12 +394,12 @@ def _groups_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> N
     def vector(mv: ir.Value, state: Values) -> Values:
         sums = emit.at(room, b.mul(mv, ir.Constant(I64, LANES)))
         across = [
-            _apply(emit, matrix, [emit.load(sums, (i * POINTS + j) * size) for j in range(POINTS)])
-            for i in range(POINTS)
+            _apply(emit, matrix, [emit.load(sums, (i * points + j) * size) for j in range(points)])
+            for i in range(points)
         ]
         down = [_apply(emit, matrix, list(column)) for column in zip(*across, strict=True)]
         m, v = (div(mv, ir.Constant(I64, vectors)) for div in (b.udiv, b.urem))
-        first = b.add(b.mul(ldo, m), b.mul(step, v))
+        first = b.add(b.mul(ldo, m), b.mul(stride, v))
         for r, line in enumerate(zip(*down, strict=True)):
             outputs = [emit.positive(y, y) for y in line]
             outputs = outputs if phase else emit.transposed(outputs)
@@ -371,61 +410,73 @@ def _groups_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> N
                 place = b.add(place, beside)
         return state
 
-    emit.loop(ir.Constant(I64, POINTS**2), 1, [], point)
+    emit.loop(ir.Constant(I64, points**2), 1, [], point)
     emit.loop(ir.Constant(I64, rows * vectors), 1, [], vector)
     b.ret_void()
 
 
 @emitted
 def _groups_tile(
-    typing, rows, vectors, x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, step, phase
-):
-    """Call the tile of rows maps and vectors vectors (literals) of 4 x 4 pixels in each lane."""
+    typing, rows, vectors, step, x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, stride,
+    phase,
+):  # fmt: skip
+    """Call the tile of rows maps and vectors vectors of step x step pixels a lane (literals)."""
     check_types("x off w bias out", (x, off, w, bias, out))
     name = "groups.phases" if isinstance(phase, types.Integer) else "groups"
-    arguments = x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, step, phase
-    return tile_call(name, _groups_body, (rows, vectors), *arguments)
+    arguments = x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, stride, phase
+    return tile_call(name, _groups_body, (rows, vectors, step), *arguments)
 
 
-@helper
-def forward_groups(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, step, phase, maps, n):
-    """Compute F(4x4, 3x3) over groups, then ReLU: ``maps`` maps of 4 rows of 4 ``n`` columns.
+@functools.cache
+def groups_of(step: int) -> Dispatcher[Callable[..., None]]:
+    """Return what computes F(MxM, 3x3), M = ``step``, over groups, then ReLU.
 
-    Point i of the transformed input lies ``plane * i`` after ``x[ix]``. Row r of map m goes to
-    ``out[io + off[taps + r] + m * ldo]``, what comes of vector v of tiles ``step * v`` further: if
-    ``phase`` is None, 4 LANES columns of tiles side by side, else a vector of columns p of all
-    its tiles at ``p * phase``, p < 4. Filters are packed by :func:`transform_filter_groups`.
-    ``maps`` is a multiple of ROWS, ``n`` of LANES.
+    ``(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, stride, phase, maps, n)``: ``maps``
+    maps of M rows of M ``n`` columns. Point i of the transformed input lies ``plane * i`` after
+    ``x[ix]``. Row r of map m goes to ``out[io + off[taps + r] + m * ldo]``, what comes of vector v
+    of tiles ``stride * v`` further: if ``phase`` is None, M LANES columns of tiles side by side,
+    else a vector of columns p of all its tiles at ``p * phase``, p < M. Filters are packed by
+    :func:`transform_filter_groups`. ``maps`` is a multiple of ROWS, ``n`` of LANES.
     """
-    if BOUNDSCHECK:
-        _check_groups(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, step, phase, maps, n)
-    j = 0
-    while j < n:
-        vectors = tile_width(n - j) if GROUP_VECTORS == VECTORS else 1
-        at = io + j // LANES * step
-        for m in range(0, maps, ROWS):
-            xj, wm, bm, om = ix + j, iw + m * taps * POINTS**2, ib + m, at + m * ldo
-            if vectors == VECTORS:
-                _groups_tile(ROWS, VECTORS, x, xj, plane, off, taps, w, wm, bias, bm,
-                             out, om, ldo, step, phase)  # fmt: skip
-            elif vectors == 2:
-                _groups_tile(ROWS, 2, x, xj, plane, off, taps, w, wm, bias, bm,
-                             out, om, ldo, step, phase)  # fmt: skip
-            else:
-                _groups_tile(ROWS, 1, x, xj, plane, off, taps, w, wm, bias, bm,
-                             out, om, ldo, step, phase)  # fmt: skip
-        j += vectors * LANES
+    points = points_of(GROUP, step)
+
+    @helper
+    def compute(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, stride, phase, maps, n):
+        if BOUNDSCHECK:
+            _check_groups(step, x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, stride,
+                          phase, maps, n)  # fmt: skip
+        j = 0
+        while j < n:
+            vectors = tile_width(n - j) if GROUP_VECTORS == VECTORS else 1
+            at = io + j // LANES * stride
+            for m in range(0, maps, ROWS):
+                xj, wm, bm, om = ix + j, iw + m * taps * points**2, ib + m, at + m * ldo
+                if vectors == VECTORS:
+                    _groups_tile(ROWS, VECTORS, step, x, xj, plane, off, taps, w, wm, bias, bm,
+                                 out, om, ldo, stride, phase)  # fmt: skip
+                elif vectors == 2:
+                    _groups_tile(ROWS, 2, step, x, xj, plane, off, taps, w, wm, bias, bm,
+                                 out, om, ldo, stride, phase)  # fmt: skip
+                else:
+                    _groups_tile(ROWS, 1, step, x, xj, plane, off, taps, w, wm, bias, bm,
+                                 out, om, ldo, stride, phase)  # fmt: skip
+            j += vectors * LANES
+
+    return compute
 
 
 @helper
-def _check_groups(x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, step, phase, maps, n):
+def _check_groups(
+    step, x, ix, plane, off, taps, w, iw, bias, ib, out, io, ldo, stride, phase, maps, n
+):
+    points = (GROUP + step - 1) * (GROUP + step - 1)
     for k in range(taps):
-        check_range(x.size, ix + off[k], (POINTS**2 - 1) * plane + n)
-    check_range(w.size, iw, POINTS**2 * maps * taps)
+        check_range(x.size, ix + off[k], (points - 1) * plane + n)
+    check_range(w.size, iw, points * maps * taps)
     check_range(bias.size, ib, maps)
-    last = (STEP - 1) * (LANES if phase is None else phase) + LANES
-    length = (n // LANES - 1) * step + last
-    for r in range(STEP):
+    last = (step - 1) * (LANES if phase is None else phase) + LANES
+    length = (n // LANES - 1) * stride + last
+    for r in range(step):
         check_range(out.size, io + off[taps + r], (maps - 1) * ldo + length)
 
 

@@ -220,44 +220,54 @@ def test_tiles_of_training_compile_to_packed_multiply_adds_without_spills(rng):
 @pytest.mark.parametrize("phase", [None, LANES])
 def test_tiles_in_groups_compile_to_packed_multiply_adds_without_spills(phase):
     x, off = np.zeros(LANES, np.float32), np.zeros(5, np.int64)
-    run = numba.njit(run_groups.py_func)
+    run = run_groups_of(4)
     run(x, 1, off, x, x, np.zeros((4, ROWS, 4 * LANES), np.float32), 0, phase, LANES)
     (assembly,) = run.inspect_asm().values()
     name = "groups" if phase is None else "groups.phases"
     check_tile(assembly, ROWS, winograd.GROUP_VECTORS, "%zmm" if LANES == 16 else "%ymm", name)
 
 
+@pytest.mark.parametrize("step", [4, 5])
 @pytest.mark.parametrize("in_phases", [False, True])
 @pytest.mark.parametrize("vectors", [1, 2, VECTORS, VECTORS + 1])
-def test_groups_tile_is_the_convolution(rng, vectors, in_phases):
-    maps, n = 2 * ROWS, vectors * LANES
+def test_groups_tile_is_the_convolution(rng, vectors, in_phases, step):
+    if step == 5 and not in_phases:
+        pytest.skip("columns side by side are of tiles of a power of two")
+    maps, n, points = 2 * ROWS, vectors * LANES, step + 2
     w = rng.standard_normal((maps - 1, 2, 6, 6)).astype(np.float32)
     bias = rng.standard_normal(maps).astype(np.float32)
-    image = rng.standard_normal((2, 9, 4 * n + 5))
-    _, _, bt = (np.array(m, float) for m in winograd.cook_toom(winograd.GROUP))
+    image = rng.standard_normal((2, step + 5, step * n + 5))
+    _, _, bt = (np.array(m, float) for m in winograd.cook_toom(winograd.GROUP, step))
     # what the tile reads: (points, points, channels, groups, groups, tiles)
-    seen = np.array([[image[:, 3 * a : 3 * a + 6, 3 * g : 3 * g + 4 * n + 2] for g in (0, 1)]
-                     for a in (0, 1)])  # fmt: skip
-    windows = np.stack([seen[..., k : k + 4 * n : 4] for k in range(6)])
+    seen = np.array([[image[:, 3 * a : 3 * a + points, 3 * g : 3 * g + step * n + 2]
+                      for g in (0, 1)] for a in (0, 1)])  # fmt: skip
+    windows = np.stack([seen[..., k : k + step * n : step] for k in range(points)])
     x = np.einsum("iu,jv,vagcut->ijcagt", bt, bt, windows).astype(np.float32)
-    taps, rows = 2 * 2 * 2, np.arange(4) * maps * 4 * n
-    out = np.full((4, maps, 4 * n), np.nan, np.float32)
-    run_groups(x.ravel(), taps * n, np.append(np.arange(taps) * n, rows),
-               winograd.transform_filter_groups(w), bias, out, maps,
-               n if in_phases else None, n)  # fmt: skip
+    taps, rows = 2 * 2 * 2, np.arange(step) * maps * step * n
+    out = np.full((step, maps, step * n), np.nan, np.float32)
+    RUN_GROUPS[step](x.ravel(), taps * n, np.append(np.arange(taps) * n, rows),
+                     winograd.transform_filter_groups(w, step), bias, out, maps,
+                     n if in_phases else None, n)  # fmt: skip
     if in_phases:
-        out = out.reshape(4, maps, 4, n).swapaxes(2, 3).reshape(4, maps, 4 * n)
+        out = out.reshape(step, maps, step, n).swapaxes(2, 3).reshape(step, maps, step * n)
     views = np.lib.stride_tricks.sliding_window_view(image, (6, 6), (1, 2))
     exact = np.einsum("ocuv,crjuv->roj", w, views) + bias[: maps - 1, None]
     np.testing.assert_allclose(out[:, :-1], np.maximum(exact, 0), rtol=0, atol=2e-4)
     np.testing.assert_array_equal(out[:, -1], max(bias[-1], 0))
 
 
-@numba.njit
-def run_groups(x, plane, off, w, bias, out, maps, phase, n):
-    winograd.forward_groups(x, 0, plane, off, off.size - 4, w, 0, bias, 0, out.ravel(), 0,
-                            out.shape[2], 4 * LANES if phase is None else LANES, phase, maps,
-                            n)  # fmt: skip
+def run_groups_of(step):
+    forward_groups = winograd.groups_of(step)
+
+    def run(x, plane, off, w, bias, out, maps, phase, n):
+        forward_groups(x, 0, plane, off, off.size - step, w, 0, bias, 0, out.ravel(), 0,
+                       out.shape[2], step * LANES if phase is None else LANES, phase, maps,
+                       n)  # fmt: skip
+
+    return numba.njit(run)
+
+
+RUN_GROUPS = {step: run_groups_of(step) for step in (4, 5)}
 
 
 OTHER = """
@@ -278,7 +288,7 @@ signature = (types.boolean, floats, *four[1:], floats, i64, offsets, *four, floa
 test_tiles.run_dots.compile(signature)
 rows = types.Array(f32, 3, "C")
 signature = (floats, i64, offsets, floats, floats, rows, i64, types.none, i64)
-test_tiles.run_groups.compile(signature)
+test_tiles.RUN_GROUPS[4].compile(signature)
 """
 
 
@@ -298,7 +308,7 @@ assert (tiles.LANES, tiles.ROWS, tiles.VECTORS) == (16, 8, 3)
 check_tile(assembly, 8, 3, "%zmm")
 (assembly,) = test_tiles.run_dots.inspect_asm().values()
 check_tile(assembly, 8, 3, "%zmm", "dot")
-(assembly,) = test_tiles.run_groups.inspect_asm().values()
+(assembly,) = test_tiles.RUN_GROUPS[4].inspect_asm().values()
 check_tile(assembly, 8, 1, "%zmm", "groups")
 """)  # fmt: skip
 
@@ -312,7 +322,7 @@ for thin in (False, True):
 test_tiles.test_outer_tile_adds_its_formula(rng)
 test_tiles.test_turn_tile_swaps_rows_and_columns(rng)
 for in_phases in (False, True):
-    test_tiles.test_groups_tile_is_the_convolution(rng, 4, in_phases)
+    test_tiles.test_groups_tile_is_the_convolution(rng, 4, in_phases, 4)
 """
 
 
