@@ -76,7 +76,7 @@ FEW_ROWS = 5
 """Maps of the tile for last layers: the five rows of a 5x5 filter."""
 FEW_VECTORS = vectors_beside(FEW_ROWS)
 THIN_VECTORS = vectors_beside(1)
-"""The tile of a single map, for layers of fewer maps than ROWS in training."""
+"""The tile of a single map, which sums the rows of a last layer's filters."""
 DOT_TAPS, THIN_DOT_TAPS = VECTORS, 12
 """Taps of the dot tile of ROWS maps, and of a single one."""
 LINEAR, RELU, GATE = 0, 1, 2

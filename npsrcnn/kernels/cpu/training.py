@@ -24,13 +24,16 @@ import numpy as np
 from npsrcnn.kernels.cpu.shares import Share, fills_groups
 from npsrcnn.kernels.cpu.tiles import (
     DOT_TAPS,
+    FEW_ROWS,
     GATE,
     LANES,
+    LINEAR,
     ROWS,
     THIN_DOT_TAPS,
     check_range,
     dot_tile,
     forward,
+    forward_few,
     forward_thin,
 )
 from npsrcnn.kernels.cpu.training_groups import (
@@ -202,23 +205,28 @@ def _pack(layers, parameters, weights, biases):
     _fill(biases, 0, biases.size, np.float32(0))
     w = 0
     for d in range(1, len(layers)):
-        layer, rows = layers[d], layers[d - 1].rows
+        layer = layers[d]
         size, channels = layer.size, layer.channels
         b = w + layer.filters * channels * size * size
         for o in range(layer.filters):
             biases[layer.b + o] = parameters[b + o]
             if layer.winograd or layer.groups:
                 continue
-            forward = layer.w + _packed(o, layer.taps, layer.rows)
             for c in range(channels):
-                backward = layer.back_w + _packed(c, layer.back_taps, rows)
+                backward = layer.back_w + _packed(c, layer.back_taps, ROWS)
                 for u in range(size):
                     for v in range(size):
                         weight = parameters[w + ((o * channels + c) * size + u) * size + v]
-                        weights[forward + ((u * channels + c) * size + v) * layer.rows] = weight
+                        if layer.row_maps:
+                            forward = _packed(u * layer.filters + o, layer.taps, FEW_ROWS)
+                            forward += (c * size + v) * FEW_ROWS
+                        else:
+                            forward = _packed(o, layer.taps, ROWS)
+                            forward += ((u * channels + c) * size + v) * ROWS
+                        weights[layer.w + forward] = weight
                         if d > 1:
                             tap = (u * layer.filters + o) * size + v
-                            weights[backward + tap * rows] = weight
+                            weights[backward + tap * ROWS] = weight
         w = b + layer.filters
 
 
@@ -251,6 +259,8 @@ def _slot(
     for first in range(slot * LANES, len(inputs), slots * LANES):
         _load_group(inputs, first, layers[0], work)
         done = np.zeros(depth + 1, np.int64)  # rows of each layer
+        if layers[depth].row_maps:  # the first rows of its input make no row yet
+            done[depth] = 1 - layers[depth].size
         while done[depth] < layers[depth].height:
             done[0] = min(done[0] + BLOCK_ROWS, layers[0].height)
             for d in range(1, depth + 1):
@@ -270,7 +280,11 @@ def _slot(
                             done[d] = min(done[d] + step, layers[d].height)
                         continue
                 for row in range(done[d], there):
-                    _layer_row(layers[d - 1], layers[d], row, offsets, weights, biases, work)
+                    if layers[d].row_maps:
+                        _last_row(layers[d - 1], layers[d], row, offsets, weights, biases, off,
+                                  work, common)  # fmt: skip
+                    else:
+                        _layer_row(layers[d - 1], layers[d], row, offsets, weights, biases, work)
                 done[d] = max(there, done[d])
         _loss_gradient(labels, first, layers[depth], work, losses, batch)
         if l1 > np.float32(0):
@@ -308,7 +322,6 @@ def _slot(
 def _first_grads(layers, row, block, offsets, off, work, common, total, groups):
     """Add the products of ``block`` rows of the first layer's dz, or those that are left, to dw."""
     lines = min(block, layers[1].height - row)
-    _bias_grads(layers[1], row, lines, work, common.ones, total)
     if groups is not None:  # noqa: SIM102
         if layers[1].groups:
             step, end = layers[1].step, row + lines
@@ -316,6 +329,7 @@ def _first_grads(layers, row, block, offsets, off, work, common, total, groups):
             for t in range(row // step, tiles):  # those whose last row has come
                 add_products(layers[0], layers[1], t, off, work, common)
             return
+    _bias_grads(layers[1], row, lines, work, common.ones, total)
     _weight_grads(layers[0], layers[1], row, lines, offsets, work, total)
 
 
@@ -386,11 +400,29 @@ def _add_penalty(first, layer, work, losses, l1):
 @helper
 def _layer_row(source, layer, row, offsets, weights, biases, work):
     """Compute one row of z = act(w * x + b)."""
-    _correlate(
-        layer.rows, work, source.z + row * source.line, offsets[layer.off :], layer.taps,
-        weights, layer.w, layer.taps, biases, layer.b, layer.z + row * layer.line, layer.pitch,
-        layer.maps, layer.width * LANES, layer.act, layer.z,
-    )  # fmt: skip
+    forward(work, source.z + row * source.line, offsets[layer.off :], layer.taps,
+            weights, layer.w, layer.taps, biases, layer.b, work, layer.z + row * layer.line,
+            layer.pitch, layer.maps, layer.width * LANES, layer.act, work, layer.z)  # fmt: skip
+
+
+@helper
+def _last_row(source, layer, row, offsets, weights, biases, off, work, common):
+    """Sum what filter rows see in the last input row of output row ``row``; compute that row."""
+    length, seen = layer.width * LANES, row + layer.size - 1
+    by_row = layer.row_maps * length
+    sums = layer.row_sums + seen % layer.size * by_row
+    forward_few(work, source.z + seen * source.line, offsets[layer.off :], layer.taps,
+                weights, layer.w, biases, common.zeros, work, sums, length, layer.row_maps,
+                length)  # fmt: skip
+    if row < 0:
+        return
+    for o in range(layer.filters):
+        for u in range(layer.size):
+            place = layer.row_sums + (row + u) % layer.size * by_row
+            off[u] = place + (u * layer.filters + o) * length
+        z = layer.z + row * layer.line + o * layer.pitch
+        forward_thin(work, 0, off, layer.size, weights, common.unit, biases, layer.b + o,
+                     work, z, length, np.int64(LINEAR), work, z)  # fmt: skip
 
 
 @helper
@@ -399,27 +431,11 @@ def _input_grad_row(source, layer, row, offsets, weights, biases, work):
     top = max(0, row - layer.height + 1)  # taps above and below the map read zeros: left out
     bottom = min(layer.size, row + 1)
     line = layer.filters * layer.size
-    _correlate(
-        source.rows, work, layer.dz + row * layer.line, offsets[layer.back_off + top * line :],
-        (bottom - top) * line, weights, layer.back_w + top * line * source.rows, layer.back_taps,
-        biases, biases.size - source.maps, source.dz + row % source.kept * source.line,
-        source.pitch, source.maps, source.width * LANES,
-        np.int64(GATE), source.z + row * source.line,
-    )  # fmt: skip
-
-
-@helper
-def _correlate(rows, x, ix, off, taps, w, iw, ldw, b, ib, io, ldo, maps, n, act, ig):
-    """Compute x[io + m * ldo + j] = act(b[m] + sum over k < taps of w[m, k] * x[ix + off[k] + j]).
-
-    In tiles of ``rows`` maps, ROWS or 1; the gate of map m begins at x[ig + m * ldo].
-    """
-    if rows == ROWS:
-        forward(x, ix, off, taps, w, iw, ldw, b, ib, x, io, ldo, maps, n, act, x, ig)
-        return
-    for m in range(maps):
-        forward_thin(x, ix, off, taps, w, iw + m * ldw, b, ib + m, x, io + m * ldo, n, act,
-                     x, ig + m * ldo)  # fmt: skip
+    forward(work, layer.dz + row * layer.line, offsets[layer.back_off + top * line :],
+            (bottom - top) * line, weights, layer.back_w + top * line * ROWS, layer.back_taps,
+            biases, biases.size - source.maps,
+            work, source.dz + row % source.kept * source.line, source.pitch, source.maps,
+            source.width * LANES, np.int64(GATE), work, source.z + row * source.line)  # fmt: skip
 
 
 @helper

@@ -79,13 +79,16 @@ def _points(source, layer, t, off, work, common):
 @helper
 def clear_products(layer, work, common):
     """Begin the sums of a group of sub-images."""
-    for k in range(POINTS * POINTS * TAPS * layer.channels * layer.maps):
+    for k in range((POINTS * POINTS * TAPS * layer.channels + 1) * layer.maps):
         work[common.products + k] = np.float32(0)
 
 
 @helper
 def add_products(source, layer, t, off, work, common):
-    """Add M . V of the tiles ``t`` to the sums, (POINTS, POINTS, taps, maps)."""
+    """Add M . V of the tiles ``t`` to the sums, (POINTS, POINTS, taps, maps).
+
+    After them follow those of M at the point (1, 1), (maps,): of dy itself, which is db.
+    """
     n, taps = layer.across * LANES, TAPS * layer.channels
     pixel = LANES * layer.at_once  # of all sub-images of a group, maps innermost
     row = STEP * pixel
@@ -97,7 +100,7 @@ def add_products(source, layer, t, off, work, common):
     if BOUNDSCHECK:
         check_range(work.size, points, POINTS * POINTS * by_point)
         check_range(work.size, spread, POINTS * pixel)
-        check_range(work.size, common.products, POINTS * POINTS * length)
+        check_range(work.size, common.products, POINTS * POINTS * length + layer.maps)
     for m in range(0, layer.maps, layer.at_once):
         for x in range(layer.across):
             for r in range(STEP):
@@ -116,6 +119,14 @@ def add_products(source, layer, t, off, work, common):
                 line = lines + i * (row + CACHE_LINE_FLOATS)
                 spread_output(work, line, LANES, off, work, spread, LANES, pixel,
                               pixel)  # fmt: skip
+                if i == 1:
+                    dy, out = spread + pixel, common.products + POINTS * POINTS * length + m
+                    if layer.at_once == LANES:
+                        outer_tile(1, 1, work, common.ones, 0, work, dy, LANES, LANES,
+                                   work, out, 0)  # fmt: skip
+                    else:
+                        outer_tile(1, OUTER_VECTORS, work, common.ones, 0, work, dy,
+                                   layer.at_once, LANES, work, out, 0)  # fmt: skip
                 for j in range(POINTS):
                     seen = points + (i * POINTS + j) * by_point + x * LANES
                     sums = common.products + (i * POINTS + j) * length + m
@@ -131,7 +142,7 @@ def add_products(source, layer, t, off, work, common):
 
 @helper
 def add_group_grads(layer, weights, biases, off, work, common, total):
-    """Add G^T of the sums of a group of sub-images to dw."""
+    """Add G^T of the sums of a group of sub-images to dw, and those of dy to db."""
     taps, size = TAPS * layer.channels, layer.size
     length = taps * layer.maps
     for p in range(POINTS * POINTS):
@@ -148,3 +159,5 @@ def add_group_grads(layer, weights, biases, off, work, common, total):
                 here = grads + (u * GROUP + v) * length + k * layer.maps
                 for o in range(layer.filters):
                     total[there + o * layer.dot_taps] += work[here + o]
+    for o in range(layer.filters):
+        total[layer.db + o] += work[common.products + POINTS * POINTS * length + o]

@@ -8,6 +8,9 @@ row, because rows are what is worked on. The gradient to an input is a convoluti
 around: those left and right are stored (``pad`` pixels between a map and the next), those above
 and below are left out.
 
+The last layer has too few maps to feed a tile. As in inference its filter rows become maps, whose
+sums, each of its own row of the input, are added up: an input row is read once, and not K times.
+
 A layer by Winograd's method has two convolutions, each a PASS, over tiles of M x M pixels: to its
 output, and to the gradient to its input. Maps have room for whole tiles; where the first layer runs
 in groups, its input too.
@@ -24,6 +27,7 @@ from npsrcnn.kernels.cpu import winograd
 from npsrcnn.kernels.cpu.layout import Places, Tables, record
 from npsrcnn.kernels.cpu.tiles import (
     DOT_TAPS,
+    FEW_ROWS,
     GATE,
     LANES,
     LINEAR,
@@ -69,6 +73,8 @@ LAYER = record(
     "channels", "filters", "size", "height", "width",
     # maps of a tile; maps as stored, whole tiles; zeros between them; what follows the sums
     "rows", "maps", "pad", "act",
+    # filter rows that are maps, in whole tiles, or 0; where their sums begin, of K input rows
+    "row_maps", "row_sums",
     # floats from map to map, from row to row; where the output and its gradient begin
     "pitch", "line", "z", "dz",
     # rows of the gradient that are kept: all, or the first layer's block; of the input its own
@@ -99,9 +105,9 @@ PASS = record(
 COMMON = record(
     # in the work space: a row of ones, one of zeros, and what Winograd's passes use in between
     "ones", "blank", "scratch",
-    # among the biases: zeros
-    "zeros",
-    # offsets that Winograd's passes use at a time; what a layer in groups sums
+    # among the biases: zeros; among the weights: ones
+    "zeros", "unit",
+    # offsets that a layer's kernels use at a time; what a layer in groups sums
     "offsets", "products",
 )  # fmt: skip
 
@@ -158,7 +164,8 @@ def make_plan(
         source, layer = layers[depth], layers[depth + 1]
         layer["filters"], layer["channels"], layer["size"] = filters, channels, size
         layer["height"], layer["width"] = source["height"] - size + 1, source["width"] - size + 1
-        layer["rows"] = ROWS if filters >= ROWS else 1
+        last = depth == len(shapes) - 1
+        layer["rows"] = 1 if last and filters < ROWS else ROWS
         layer["maps"] = round_up(filters, layer["rows"])
         layer["winograd"] = pays[depth]
         layer["step"] = STEPS[size] if pays[depth] else GROUP_STEP if layer["groups"] else 1
@@ -167,7 +174,6 @@ def make_plan(
             layer["pad"] = layer["across"] * GROUP_STEP - layer["width"]
         layer["pitch"] = (layer["pad"] + layer["width"]) * LANES
         layer["line"] = layer["pitch"] * layer["maps"]
-        last = depth == len(shapes) - 1
         layer["act"] = LINEAR if last else RELU
         after = STEPS[shapes[depth + 1][2]] if not last and pays[depth + 1] else 1
         streamed = depth == 0 and not last and (pays[1] or not any(pays))
@@ -181,7 +187,12 @@ def make_plan(
 
         u, c, v = np.meshgrid(range(size), range(channels), range(size), indexing="ij")
         there = u * source["line"] + c * source["pitch"] + v * LANES
-        layer["off"], layer["taps"] = offsets.add(there), there.size
+        maps, seen = layer["maps"], there
+        if layer["rows"] == 1:
+            seen = there[0]
+            maps = layer["row_maps"] = round_up(size * filters, FEW_ROWS)
+            layer["row_sums"] = work.reserve(size * maps * layer["width"] * LANES)
+        layer["off"], layer["taps"] = offsets.add(seen), seen.size
         step = DOT_TAPS if layer["rows"] == ROWS else THIN_DOT_TAPS
         layer["dot_off"] = offsets.add(there.swapaxes(0, 1), step)
         layer["dot_taps"] = round_up(there.size, step)
@@ -192,7 +203,7 @@ def make_plan(
         taps = layer["taps"]
         if layer["groups"]:
             taps = GROUP_POINTS**2 * TAPS * channels
-        layer["w"] = weights.reserve(points if pays[depth] else layer["maps"] * taps)
+        layer["w"] = weights.reserve(points if pays[depth] else maps * taps)
         layer["b"] = biases.reserve(layer["maps"])
         if depth > 0:
             back_size = points if pays[depth] else source["maps"] * layer["back_taps"]
@@ -204,9 +215,11 @@ def make_plan(
     most = int(max(layers["maps"]))
     common, passes = np.zeros(1, COMMON), np.zeros((len(layers), 2), PASS)
     points = max(winograd.points_of(size, step) for size, step in STEPS.items())
-    common["zeros"] = biases.reserve(max(most, round_up(points**2, ROWS)))
+    zeros = max(most, round_up(points**2, ROWS), int(layers[-1]["row_maps"]))
+    common["zeros"] = biases.reserve(zeros)
     biases.reserve(most)  # of the gradients to inputs
-    constants = [np.empty(0, np.float32)]
+    constants = [np.ones(shapes[-1][2], np.float32)]  # sum the last layer's rows
+    common["unit"], common["offsets"] = start, shapes[-1][2]
     for depth in np.flatnonzero(layers["winograd"]).tolist():
         source, layer = layers[depth - 1], layers[depth]
         constants += _constants(layer, start + sum(map(len, constants)))
@@ -218,7 +231,7 @@ def make_plan(
         taps, points = TAPS * shapes[0][1], GROUP_POINTS**2
         constants.append(_group_constants(first, start + sum(map(len, constants))))
         common["offsets"] = max(common["offsets"][0], points, taps + GROUP_STEP)
-        common["products"] = work.reserve(points * taps * first["maps"])
+        common["products"] = work.reserve((points * taps + 1) * first["maps"])
         scratch = max(scratch, _group_scratch(layers[0], first))
     common["scratch"] = work.reserve(scratch)
     common["ones"] = work.reserve(width * LANES)
