@@ -33,23 +33,21 @@ from npsrcnn.kernels.cpu.winograd import (
     GROUP,
     INPUT,
     OUTPUT,
-    SIZES,
     STEP,
-    finishes,
+    finish,
     groups_of,
     points_of,
     transform,
-    transforms,
 )
 from npsrcnn.runtime.jit import helper, inlined, jit
 from npsrcnn.runtime.numba_inside import address, caller
 from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
 POINTS = points_of(GROUP, STEP)
-_STEPS = dict.fromkeys(SIZES, STEP)
-transform_input, transform_output = transforms(INPUT, _STEPS), transforms(OUTPUT, _STEPS)
-finish_output = finishes(_STEPS)
 _group_input, forward_groups = transform(INPUT, GROUP, STEP), groups_of(STEP)
+_input_3, _output_3 = transform(INPUT, 3, STEP), transform(OUTPUT, 3, STEP)
+_input_5, _output_5 = transform(INPUT, 5, STEP), transform(OUTPUT, 5, STEP)
+_finish_3, _finish_5 = finish(3, STEP), finish(5, STEP)
 
 
 def _array(kind: types.Type) -> types.Array:
@@ -243,8 +241,11 @@ def groups_mapped(d, y, spans, stages, levels, setups, tables, weights, biases, 
                         columns, np.int64(RELU), maps, target)  # fmt: skip
 
 
-@jit
-def winograd(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
+@inlined
+def _winograd(
+    transform_input, transform_output, finish_output,
+    d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks,
+):  # fmt: skip
     """Compute rows ``y`` to ``y + 3`` by F(4x4, kxk); tiles side by side are the lanes."""
     stage, below, above, span, setup = stages[d], levels[d], levels[d + 1], spans[d + 1], setups[0]
     k, channels, outs, width = stage.winograd, stage.channels, stage.maps, setup.width
@@ -261,12 +262,12 @@ def winograd(d, y, spans, stages, levels, setups, tables, weights, biases, maps,
     for i in range(points):
         off[i] = row_at(below, setup, y - stage.above + i)
     zero = t0 - t0
-    transform_input(k, maps, zero, LANES, off, maps, rows_in, LANES, by_row, row)
+    transform_input(maps, zero, LANES, off, maps, rows_in, LANES, by_row, row)
     for i in range(points):
         for j in range(points):
             off[j] = tables[below.taps + j]
         for c in range(channels):
-            transform_input(k, maps, rows_in + i * by_row + c * STEP * width + t0, LANES, off,
+            transform_input(maps, rows_in + i * by_row + c * STEP * width + t0, LANES, off,
                             maps, points_in + c * n, LANES, by_point, n)  # fmt: skip
         for c in range(channels):
             off[c] = c * n
@@ -276,7 +277,7 @@ def winograd(d, y, spans, stages, levels, setups, tables, weights, biases, maps,
                     maps, points_out + j * by_sum, n, outs, n, zero, maps, zero)  # fmt: skip
         for j in range(points):
             off[j] = j * by_sum
-        transform_output(k, maps, points_out, LANES, off,
+        transform_output(maps, points_out, LANES, off,
                          maps, rows_out + i * by_line, LANES, outs * n,
                          outs * n)  # fmt: skip
     for i in range(points):
@@ -285,14 +286,29 @@ def winograd(d, y, spans, stages, levels, setups, tables, weights, biases, maps,
     for o in range(outs):
         for p in range(STEP):
             target = t0 + (o * STEP + p) * width
-            finish_output(k, maps, rows_out + (p * outs + o) * n, off, biases, stage.biases + o,
+            finish_output(maps, rows_out + (p * outs + o) * n, off, biases, stage.biases + o,
                           maps, target, n, np.int64(RELU), maps, target)  # fmt: skip
+
+
+@jit
+def winograd_3(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
+    """Compute :func:`_winograd` of 3x3 filters."""
+    _winograd(_input_3, _output_3, _finish_3, d, y, spans, stages, levels, setups, tables,
+              weights, biases, maps, off, blocks)  # fmt: skip
+
+
+@jit
+def winograd_5(d, y, spans, stages, levels, setups, tables, weights, biases, maps, off, blocks):
+    """Compute :func:`_winograd` of 5x5 filters."""
+    _winograd(_input_5, _output_5, _finish_5, d, y, spans, stages, levels, setups, tables,
+              weights, biases, maps, off, blocks)  # fmt: skip
 
 
 KERNELS = {
     kernel.py_func.__name__: kernel
     for kernel in (
-        winograd, groups_mapped, groups_in_phases, groups, direct_mapped, direct, last,
+        winograd_5, winograd_3, groups_mapped, groups_in_phases, groups, direct_mapped, direct,
+        last,
     )
 }  # fmt: skip
 """Kernels by name; those that take longest to compile come first."""
@@ -306,7 +322,7 @@ def names(plan: Plan) -> list[str]:
 def _kind(plan: Plan, stage: Stage) -> str:
     """Return the name of the kernel that computes a stage which is not the last."""
     if stage.winograd:
-        return "winograd"
+        return f"winograd_{stage.winograd}"
     if not stage.groups:
         return "direct_mapped" if stage.maps_between else "direct"
     if plan.phases > 1:

@@ -21,6 +21,8 @@ again stays in the second-level cache: of 64 channels and 16 lanes the points of
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from npsrcnn.kernels.cpu.tiles import (
@@ -35,14 +37,37 @@ from npsrcnn.kernels.cpu.tiles import (
     turn_tile,
 )
 from npsrcnn.kernels.cpu.training_plan import STEPS
-from npsrcnn.kernels.cpu.winograd import INPUT, OUTPUT, SPREAD, finishes, transforms
+from npsrcnn.kernels.cpu.winograd import INPUT, OUTPUT, SPREAD, finish, transform
 from npsrcnn.runtime.jit import BOUNDSCHECK, helper, jit
+from npsrcnn.runtime.numba_inside import Dispatcher
 from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
-transform_input = transforms(INPUT, STEPS)
-transform_output = transforms(OUTPUT, STEPS)
-spread_output = transforms(SPREAD, STEPS)
-finish_output = finishes(STEPS)
+
+def _by_size(kind: int) -> Dispatcher[Callable[..., None]]:
+    """Return what calls :func:`~.winograd.transform` of filter size ``k``, its first argument."""
+    of_3, of_5 = (transform(kind, k, STEPS[k]) for k in (3, 5))
+
+    @helper
+    def compute(k, x, ix, sx, off, out, io, so, ldo, n):
+        if k == 3:
+            of_3(x, ix, sx, off, out, io, so, ldo, n)
+        else:
+            of_5(x, ix, sx, off, out, io, so, ldo, n)
+
+    return compute
+
+
+transform_input, transform_output, spread_output = map(_by_size, (INPUT, OUTPUT, SPREAD))
+_finish_3, _finish_5 = (finish(k, STEPS[k]) for k in (3, 5))
+
+
+@helper
+def finish_output(k, x, ix, off, bias, ib, out, io, n, act, gate, ig):
+    """Call :func:`~.winograd.finish` of filter size ``k``."""
+    if k == 3:
+        _finish_3(x, ix, off, bias, ib, out, io, n, act, gate, ig)
+    else:
+        _finish_5(x, ix, off, bias, ib, out, io, n, act, gate, ig)
 
 
 @jit

@@ -280,20 +280,6 @@ def transform(kind: int, k: int, step: int) -> Dispatcher[Callable[..., None]]:
     return compute
 
 
-def transforms(kind: int, steps: dict[int, int]) -> Dispatcher[Callable[..., None]]:
-    """Return what calls :func:`transform` of filter size ``k``, its first argument, of 3 and 5."""
-    of_3, of_5 = (transform(kind, k, steps[k]) for k in SIZES)
-
-    @helper
-    def compute(k, x, ix, sx, off, out, io, so, ldo, n):
-        if k == 3:
-            of_3(x, ix, sx, off, out, io, so, ldo, n)
-        else:
-            of_5(x, ix, sx, off, out, io, so, ldo, n)
-
-    return compute
-
-
 def _finish_body(emit: Emitter, k: int, step: int, arguments: Values) -> None:
     """Compute ``step`` rows of n floats: A^T over rows, bias and act."""
     x, off, bias, out, n, act, gate = arguments
@@ -347,20 +333,6 @@ def finish(k: int, step: int) -> Dispatcher[Callable[..., None]]:
                     check_range(gate.size, ig + off[r], n)
             check_range(bias.size, ib, 1)
         _finish(k, step, x, ix, off, bias, ib, out, io, n, act, gate, ig)
-
-    return compute
-
-
-def finishes(steps: dict[int, int]) -> Dispatcher[Callable[..., None]]:
-    """Return what calls :func:`finish` of filter size ``k``, its first argument, of 3 and 5."""
-    of_3, of_5 = (finish(k, steps[k]) for k in SIZES)
-
-    @helper
-    def compute(k, x, ix, off, bias, ib, out, io, n, act, gate, ig):
-        if k == 3:
-            of_3(x, ix, off, bias, ib, out, io, n, act, gate, ig)
-        else:
-            of_5(x, ix, off, bias, ib, out, io, n, act, gate, ig)
 
     return compute
 
