@@ -20,10 +20,10 @@ import numpy as np
 
 from npsrcnn.kernels.cpu.inference_plan import make_job, make_plan
 from npsrcnn.kernels.cpu.inference_stages import addresses, call, row_at
-from npsrcnn.kernels.cpu.tiles import LINEAR, forward_thin
+from npsrcnn.kernels.cpu.tiles import LINEAR, check_range, copy_tile, forward_thin
 from npsrcnn.kernels.cpu.winograd import STEP
 from npsrcnn.layers import Layers
-from npsrcnn.runtime.jit import helper, inlined, jit
+from npsrcnn.runtime.jit import BOUNDSCHECK, helper, inlined, jit
 from npsrcnn.runtime.threads import get_num_threads, parallel, work_space
 from npsrcnn.words import counted
 
@@ -123,6 +123,25 @@ def halo(layers: Layers) -> int:
 
 
 @inlined
+def _copy(x, ix, step, out, io, apart, n):
+    """Copy ``n`` numbers, ``step`` apart, to places ``apart`` apart: 1 and 1, or 1 and STEP.
+
+    In a loop of Numba's, which looks at each index whether it counts from the end, this and what
+    it loads took 5% of 9-1-5's time, 11 to 13% with 16 and 8 maps (Intel Emerald Rapids).
+    """
+    if BOUNDSCHECK:
+        check_range(x.size, ix, (n - 1) * step + 1)
+        check_range(out.size, io, (n - 1) * apart + 1)
+    if n > 0:
+        if step == apart:
+            copy_tile(1, 1, x, ix, out, io, n)
+        elif step == STEP:
+            copy_tile(STEP, 1, x, ix, out, io, n)
+        else:
+            copy_tile(1, STEP, x, ix, out, io, n)
+
+
+@inlined
 def _load(image, maps, tables, piece, setup, start, y):
     """Load row ``y`` of the image (C, H, W) to level 0."""
     for c in range(image.shape[0]):
@@ -130,8 +149,8 @@ def _load(image, maps, tables, piece, setup, start, y):
             run = piece.source + 3 * p
             t0, n, x = tables[run], tables[run + 1], tables[run + 2]
             place = start + (c * setup.image_phases + p) * setup.image_width + t0
-            for t in range(n):
-                maps[place + t] = image[c, y, x + t * setup.image_phases]
+            seen = (c * image.shape[1] + y) * image.shape[2] + x
+            _copy(image, seen, setup.image_phases, maps, place, 1, n)
 
 
 @helper
@@ -160,8 +179,8 @@ def _sum_rows(maps, off, tables, weights, biases, level, setup, piece, y, out):
             run = piece.target + 3 * p
             t0, n, x = tables[run], tables[run + 1], tables[run + 2]
             total = setup.work + p * setup.width + t0
-            for t in range(n):
-                out[piece.image, o, y - setup.top, x + t * setup.phases] = maps[total + t]
+            row = (piece.image * setup.outputs + o) * out.shape[2] + y - setup.top
+            _copy(maps, total, 1, out, row * out.shape[3] + x, setup.phases, n)
 
 
 @jit

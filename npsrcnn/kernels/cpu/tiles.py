@@ -337,6 +337,20 @@ def _turn_body(emit: Emitter, rows: int, vectors: int, arguments: Values) -> Non
     b.ret_void()
 
 
+def _copy_body(emit: Emitter, step: int, apart: int, arguments: Values) -> None:
+    """Copy out[apart * t] = x[step * t], t < n, of which LLVM makes vectors."""
+    x, out, n = arguments
+    b = emit.builder
+
+    def number(t: ir.Value, state: Values) -> Values:
+        there, here = (b.mul(t, ir.Constant(I64, k), flags=["nsw"]) for k in (step, apart))
+        b.store(emit.scalar(x, there), emit.at(out, here))
+        return state
+
+    emit.loop(n, 1, [], number)
+    b.ret_void()
+
+
 def call_once(
     builder: ir.IRBuilder, name: str, body: Body, shape: tuple[int, ...], values: Values
 ) -> None:
@@ -393,6 +407,13 @@ def _forward_tile(
     check_types("x off w bias out gate", (x, off, w, bias, out, gate))
     arguments = x, ix, off, taps, w, iw, bias, ib, out, io, ldo, act, gate, ig
     return tile_call("forward", _forward_body, (rows, vectors), *arguments)
+
+
+@emitted
+def copy_tile(typing, step, apart, x, ix, out, io, n):
+    """Copy n > 0 numbers, ``step`` apart, to places ``apart`` apart (literals)."""
+    check_types("x out", (x, out))
+    return tile_call("copy", _copy_body, (step, apart), x, ix, out, io, n)
 
 
 @emitted
