@@ -22,6 +22,7 @@ from npsrcnn.kernels.cpu.inference_plan import (
     BLOCK_COLUMNS,
     BLOCK_TILES,
     LEVEL,
+    POINTS,
     SETUP,
     SPAN,
     STAGE,
@@ -36,14 +37,12 @@ from npsrcnn.kernels.cpu.winograd import (
     STEP,
     finish,
     groups_of,
-    points_of,
     transform,
 )
 from npsrcnn.runtime.jit import helper, inlined, jit
 from npsrcnn.runtime.numba_inside import address, caller
 from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
-POINTS = points_of(GROUP, STEP)
 _group_input, forward_groups = transform(INPUT, GROUP, STEP), groups_of(STEP)
 _input_3, _output_3 = transform(INPUT, 3, STEP), transform(OUTPUT, 3, STEP)
 _input_5, _output_5 = transform(INPUT, 5, STEP), transform(OUTPUT, 5, STEP)

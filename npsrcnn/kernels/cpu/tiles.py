@@ -17,6 +17,8 @@ lanes are to be summed; the turning tile brings them there::
 
     out[m, j] += sum over k of a[m, k] * x[k, j]
 
+The copying tile moves rows of an image into the network and out of it.
+
 ``off`` says where each tap of the filter lies, so that 9x9 and 1x1, one channel and 64 are the
 same loop (Dukhan 2019, "The indirect convolution algorithm"). ``j`` runs along memory: over
 neighbouring pixels in inference, over sub-images and pixels in training (CHWN). ``act`` is the

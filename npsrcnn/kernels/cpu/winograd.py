@@ -68,10 +68,10 @@ GROUP = 3
 GROUP_VECTORS = 1 if LANES == 16 else VECTORS
 """The most vectors of a tile in groups, whose sums of all points wait in the first-level cache.
 
-Of 8 maps and 16 lanes one vector is 18 kB; with three, 55 kB, 9-1-5 took 1.04 times as long (AMD
-Zen 4, AVX-512), and with two, where the cache has 48 kB, 0.97 to 1.00 of the time (Intel Emerald
-Rapids). Of 4 maps and 8 lanes three are 14 kB, and two or one take 1.00 to 1.11 times as long,
-having too few sums to hide a multiply-add's latency (AMD Zen 3, AVX2).
+Of 8 maps, 16 lanes and M = 4 one vector is 18 kB; with three, 55 kB, 9-1-5 took 1.04 times as long
+(AMD Zen 4, AVX-512), and with two, where the cache has 48 kB, 0.97 to 1.00 of the time (Intel
+Emerald Rapids). Of 4 maps and 8 lanes three are 14 kB, and two or one take 1.00 to 1.11 times as
+long, having too few sums to hide a multiply-add's latency (AMD Zen 3, AVX2).
 """
 _POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
 
