@@ -23,9 +23,9 @@ import numpy as np
 from npsrcnn.kernels.cpu.tiles import LANES, LINEAR, check_range, forward, outer_tile
 from npsrcnn.kernels.cpu.training_plan import (
     GROUP_POINTS,
-    GROUP_STEP,
     GROUPS,
     OUTER_VECTORS,
+    STEP,
     TAPS,
 )
 from npsrcnn.kernels.cpu.training_winograd import turn
@@ -33,7 +33,7 @@ from npsrcnn.kernels.cpu.winograd import GROUP, INPUT, SPREAD, groups_of, transf
 from npsrcnn.runtime.jit import BOUNDSCHECK, helper
 from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
-STEP, POINTS = GROUP_STEP, GROUP_POINTS
+POINTS = GROUP_POINTS
 forward_groups = groups_of(STEP)
 transform_input, spread_output = (transform(kind, GROUP, STEP) for kind in (INPUT, SPREAD))
 
@@ -47,9 +47,9 @@ def convolve_groups(source, layer, t, weights, biases, off, work, common):
         off[k] = k * n
     for r in range(STEP):
         off[taps + r] = r * layer.line
-    forward_groups(work, points, by_point, off, taps, weights, layer.w, biases, layer.b, work,
-                   layer.z + STEP * t * layer.line, layer.pitch, STEP * LANES, LANES, layer.maps,
-                   n)  # fmt: skip
+    z = layer.z + STEP * t % layer.kept * layer.line
+    forward_groups(work, points, by_point, off, taps, weights, layer.w, biases, layer.b, work, z,
+                   layer.pitch, STEP * LANES, LANES, layer.maps, n)  # fmt: skip
 
 
 @helper
@@ -93,8 +93,8 @@ def add_products(source, layer, t, off, work, common):
     pixel = LANES * layer.at_once  # of all sub-images of a group, maps innermost
     row = STEP * pixel
     points, by_point = _points(source, layer, t, off, work, common)
-    turned = points + POINTS * POINTS * by_point  # (M, M, sub-images, maps at once): dy of one tile
-    lines = turned + STEP * row  # (POINTS, M, ...): A over rows
+    turned = points + POINTS * POINTS * by_point  # (M, sub-images, maps at once): a column of dy
+    lines = turned + row  # (POINTS, M, ...): A over rows, of a tile
     spread = lines + POINTS * (row + CACHE_LINE_FLOATS)  # (POINTS, ...): and over columns
     length = taps * layer.maps
     if BOUNDSCHECK:
@@ -103,18 +103,15 @@ def add_products(source, layer, t, off, work, common):
         check_range(work.size, common.products, POINTS * POINTS * length + layer.maps)
     for m in range(0, layer.maps, layer.at_once):
         for x in range(layer.across):
-            for r in range(STEP):
-                for p in range(STEP):
-                    there = turned + r * row + p * pixel
-                    for o in range(0, layer.at_once, LANES):
-                        turn(layer, STEP * t + r, STEP * x + p, m + o, work, there + o,
-                             layer.at_once)  # fmt: skip
-            for r in range(STEP):
-                off[r] = turned + r * row
-            spread_output(work, 0, LANES, off, work, lines, LANES, row + CACHE_LINE_FLOATS,
-                          row)  # fmt: skip
             for p in range(STEP):
                 off[p] = p * pixel
+            for p in range(STEP):
+                for r in range(STEP):
+                    for o in range(0, layer.at_once, LANES):
+                        turn(layer, STEP * t + r, STEP * x + p, m + o, work,
+                             turned + r * pixel + o, layer.at_once)  # fmt: skip
+                spread_output(work, turned, LANES, off, work, lines + p * pixel, LANES,
+                              row + CACHE_LINE_FLOATS, pixel)  # fmt: skip
             for i in range(POINTS):
                 line = lines + i * (row + CACHE_LINE_FLOATS)
                 spread_output(work, line, LANES, off, work, spread, LANES, pixel,

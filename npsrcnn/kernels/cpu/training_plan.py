@@ -14,6 +14,10 @@ sums, each of its own row of the input, are added up: an input row is read once,
 A layer by Winograd's method has two convolutions, each a PASS, over tiles of M x M pixels: to its
 output, and to the gradient to its input. Maps have room for whole tiles; where the first layer runs
 in groups, its input too.
+
+A gradient dz takes the place of its map z, row by row. Of a first layer before 1x1 filters, whose
+rows are needed one by one, only a ring of rows is kept: of 9-1-5 10 of 25, 1.0 MB in place of 2.6,
+and a second-level cache has 1 or 2.
 """
 
 from __future__ import annotations
@@ -43,27 +47,25 @@ from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
 Shape = tuple[int, int, int, int]
 
-STEPS = {3: 5, 5: 4}
-"""M of F(MxM, KxK) by K. The paper's sub-images of 33 x 33 leave 25 x 25 after a 9x9 layer: five
-tiles of 5 a row take 35 products, seven of 4 (28 pixels) 42. For 5x5 layers M = 5 would err too
-much (:mod:`~npsrcnn.kernels.cpu.winograd`)."""
+STEP = 5
+"""M of F(MxM, KxK), and rows that go through all layers together.
+
+The paper's sub-images of 33 x 33 leave 25 x 25 after a 9x9 layer: for 3x3 filters five tiles of 5 a
+row take 35 products, seven of 4 (28 pixels) 42; for 5x5 ones 45 and 56.
+"""
 GROUPS = 3
 """Groups of 3 x 3, in each direction, that a first layer's filters of 9 x 9 are cut into."""
-GROUP_STEP = STEPS[winograd.GROUP]
-"""M of these groups."""
-GROUP_POINTS = winograd.points_of(winograd.GROUP, GROUP_STEP)
-"""Their points, in each direction."""
+GROUP_POINTS = winograd.points_of(winograd.GROUP, STEP)
+"""Points of these groups, in each direction."""
 TAPS = GROUPS * GROUPS
 """Taps of a channel in groups: rows of an outer tile."""
 OUTER_VECTORS = 2 if REGISTERS >= 2 * TAPS + 3 else 1
 """Vectors of an outer tile of TAPS rows: as many as sums, x and one a fit with."""
 PIXEL = LANES * OUTER_VECTORS * LANES
 """Floats of a pixel of the maps of such a tile, of all sub-images of a group."""
-TILE_ROW = GROUP_STEP * PIXEL
+TILE_ROW = STEP * PIXEL
 """The same of a row of a tile."""
-BLOCK_ROWS = max(STEPS.values())
-"""Rows that go through all layers together."""
-BLANK = max(step * VECTORS + size - 1 for size, step in STEPS.items()) * LANES
+BLANK = (STEP * VECTORS + max(winograd.SIZES) - 1) * LANES
 """Zeros that stand for the rows above and below a map: as many as the passes read at once."""
 FORWARD, BACKWARD = 0, 1
 """The passes of a layer by Winograd's method: to its output, and of gradients to its input."""
@@ -75,12 +77,10 @@ LAYER = record(
     "rows", "maps", "pad", "act",
     # filter rows that are maps, in whole tiles, or 0; where their sums begin, of K input rows
     "row_maps", "row_sums",
-    # floats from map to map, from row to row; where the output and its gradient begin
-    "pitch", "line", "z", "dz",
-    # rows of the gradient that are kept: all, or the first layer's block; of the input its own
+    # floats from map to map, from row to row; where the output begins, which dz takes the place of
+    "pitch", "line", "z",
+    # rows that are kept: all, or, of the first layer, those that are needed at a time
     "kept",
-    # rows that it computes at once: M of Winograd's method, else 1
-    "step",
     # the layer: how many taps; where their offsets, weights, biases begin
     "taps", "off", "w", "b",
     # the gradient to its input: the same
@@ -94,13 +94,13 @@ LAYER = record(
     "groups", "across", "group_rows", "at_once",
 )  # fmt: skip
 PASS = record(
-    # K and M; what is read: maps, where they begin, their height and width, zeros around them
-    "size", "step", "channels", "x", "line", "pitch", "height", "width", "margin",
+    # K; what is read: maps, where they begin, their height and width, zeros around them
+    "size", "channels", "x", "line", "pitch", "height", "width", "margin",
     # tiles
     "across", "down",
-    # what is written: the same, and rows that are kept; the filters' points, biases, the gate
-    "maps", "y", "y_line", "y_pitch", "y_height", "y_width", "y_kept",
-    "filters", "bias", "act", "gate",
+    # what is written: the same; the filters' points, biases
+    "maps", "y", "y_line", "y_pitch", "y_height", "y_width",
+    "filters", "bias", "act",
 )  # fmt: skip
 COMMON = record(
     # in the work space: a row of ones, one of zeros, and what Winograd's passes use in between
@@ -153,9 +153,9 @@ def make_plan(
     first["groups"] = use_winograd and len(shapes) > 1 and _takes_groups(shapes[0])
     if first["groups"]:  # of whole tiles of outputs, with zeros beyond the image
         margin = shapes[0][2] - 1
-        first["across"] = -(-(width - margin) // GROUP_STEP)
-        height = round_up(height - margin, GROUP_STEP) + margin
-        width = int(first["across"]) * GROUP_STEP + margin
+        first["across"] = -(-(width - margin) // STEP)
+        height = round_up(height - margin, STEP) + margin
+        width = int(first["across"]) * STEP + margin
     source["pitch"] = width * LANES
     source["line"] = source["pitch"] * source["maps"]
     source["kept"] = height
@@ -168,22 +168,17 @@ def make_plan(
         layer["rows"] = 1 if last and filters < ROWS else ROWS
         layer["maps"] = round_up(filters, layer["rows"])
         layer["winograd"] = pays[depth]
-        layer["step"] = STEPS[size] if pays[depth] else GROUP_STEP if layer["groups"] else 1
         layer["pad"] = size - 1 if depth > 0 and not pays[depth] else 0
         if layer["groups"]:  # whole tiles are written
-            layer["pad"] = layer["across"] * GROUP_STEP - layer["width"]
+            layer["pad"] = layer["across"] * STEP - layer["width"]
         layer["pitch"] = (layer["pad"] + layer["width"]) * LANES
         layer["line"] = layer["pitch"] * layer["maps"]
         layer["act"] = LINEAR if last else RELU
-        after = STEPS[shapes[depth + 1][2]] if not last and pays[depth + 1] else 1
-        streamed = depth == 0 and not last and (pays[1] or not any(pays))
-        layer["kept"] = _kept(int(layer["step"]), after) if streamed else layer["height"]
+        layer["kept"] = round_up(int(layer["height"]), STEP)  # whole tiles are written
+        if depth == 0 and not last and shapes[1][2] == 1 and not any(pays):
+            layer["kept"] = _live_rows(sum(shape[2] - 1 for shape in shapes[1:]))
         pad = layer["pad"] * LANES
-        # Whole tiles are written: of the output its own, of the gradient those of the layer after.
-        height = round_up(int(layer["height"]), layer["step"])
-        kept = round_up(int(layer["kept"]), after)
-        layer["z"] = work.reserve(layer["line"] * height + 2 * pad) + pad
-        layer["dz"] = layer["z"] if last else work.reserve(layer["line"] * kept + 2 * pad) + pad
+        layer["z"] = work.reserve(layer["line"] * layer["kept"] + 2 * pad) + pad
 
         u, c, v = np.meshgrid(range(size), range(channels), range(size), indexing="ij")
         there = u * source["line"] + c * source["pitch"] + v * LANES
@@ -199,7 +194,7 @@ def make_plan(
         u, o, v = np.meshgrid(range(size), range(filters), range(size), indexing="ij")
         back = -u * layer["line"] + o * layer["pitch"] - v * LANES
         layer["back_off"], layer["back_taps"] = offsets.add(back), back.size
-        points = round_up(winograd.points_of(size, layer["step"]) ** 2, ROWS) * filters * channels
+        points = round_up(winograd.points_of(size, STEP) ** 2, ROWS) * filters * channels
         taps = layer["taps"]
         if layer["groups"]:
             taps = GROUP_POINTS**2 * TAPS * channels
@@ -208,14 +203,17 @@ def make_plan(
         if depth > 0:
             back_size = points if pays[depth] else source["maps"] * layer["back_taps"]
             layer["back_w"] = back_weights.reserve(back_size)
-        layer["dw"] = sums.reserve(layer["maps"] * layer["dot_taps"])
+        grads = layer["maps"] * layer["dot_taps"]
+        if pays[depth]:  # (K * K, C, maps in whole vectors)
+            grads = there.size * round_up(filters, LANES)
+        layer["dw"] = sums.reserve(grads)
         layer["db"] = sums.reserve(layer["maps"])
     layers["back_w"] += weights.size
     start = weights.size + back_weights.size
     most = int(max(layers["maps"]))
     common, passes = np.zeros(1, COMMON), np.zeros((len(layers), 2), PASS)
-    points = max(winograd.points_of(size, step) for size, step in STEPS.items())
-    zeros = max(most, round_up(points**2, ROWS), int(layers[-1]["row_maps"]))
+    points = winograd.points_of(max(winograd.SIZES), STEP) ** 2
+    zeros = max(most, round_up(points, ROWS), int(layers[-1]["row_maps"]))
     common["zeros"] = biases.reserve(zeros)
     biases.reserve(most)  # of the gradients to inputs
     constants = [np.ones(shapes[-1][2], np.float32)]  # sum the last layer's rows
@@ -224,13 +222,13 @@ def make_plan(
         source, layer = layers[depth - 1], layers[depth]
         constants += _constants(layer, start + sum(map(len, constants)))
         _lay_out_passes(source, layer, passes[depth], biases.size)
-        points = winograd.points_of(layer["size"], layer["step"]) ** 2
+        points = winograd.points_of(layer["size"], STEP) ** 2
         common["offsets"] = max(common["offsets"][0], points, most)
     scratch = max(_scratch(*both) for both in passes)
     if first["groups"]:
         taps, points = TAPS * shapes[0][1], GROUP_POINTS**2
         constants.append(_group_constants(first, start + sum(map(len, constants))))
-        common["offsets"] = max(common["offsets"][0], points, taps + GROUP_STEP)
+        common["offsets"] = max(common["offsets"][0], points, taps + STEP)
         common["products"] = work.reserve((points * taps + 1) * first["maps"])
         scratch = max(scratch, _group_scratch(layers[0], first))
     common["scratch"] = work.reserve(scratch)
@@ -245,15 +243,11 @@ def make_plan(
     )  # fmt: skip
 
 
-def _kept(step: int, after: int) -> int:
-    """Return the rows kept of the gradient to the first layer's output.
-
-    The second layer gives it block by block, or a row of tiles, ``after`` rows, at a time; the
-    first uses it up in ``step`` rows, where those that are left wait for more.
+def _live_rows(ahead: int) -> int:
+    """Return the rows of the first layer that are needed at a time, from the oldest whose block
+    of STEP rows has not descended: it waits for rows of the last layer, which see ``ahead`` more.
     """
-    if after == 1:
-        return BLOCK_ROWS
-    return after if after % step == 0 else round_up(step + after - 1, after)
+    return STEP + round_up(ahead, STEP)
 
 
 def _pays(shape: Shape) -> bool:
@@ -270,7 +264,7 @@ def _group_constants(layer: np.void, start: int) -> np.ndarray:
     """Pack G^T . G^T of groups as the forward tile reads them, from ``start`` on."""
     layer["to_taps"], layer["group_rows"] = start, round_up(winograd.GROUP**2, ROWS)
     layer["at_once"] = LANES if layer["maps"] % (OUTER_VECTORS * LANES) else OUTER_VECTORS * LANES
-    return pack(winograd.points_of_filters(winograd.GROUP, GROUP_STEP).T, ROWS)
+    return pack(winograd.points_of_filters(winograd.GROUP, STEP).T, ROWS)
 
 
 def _group_scratch(source: np.void, layer: np.void) -> int:
@@ -280,12 +274,12 @@ def _group_scratch(source: np.void, layer: np.void) -> int:
     points = GROUP_POINTS**2 * (taps * int(layer["across"]) * LANES + CACHE_LINE_FLOATS)
     spread = GROUP_POINTS * (TILE_ROW + CACHE_LINE_FLOATS + PIXEL)
     grads = int(layer["group_rows"]) * taps * int(layer["maps"])
-    return max(lines + points + GROUP_STEP * TILE_ROW + spread, grads)
+    return max(lines + points + TILE_ROW + spread, grads)
 
 
 def _constants(layer: np.void, start: int) -> list[np.ndarray]:
     """Pack G . G^T and G^T . G as the forward tile reads them, from ``start`` on."""
-    both = winograd.points_of_filters(int(layer["size"]), int(layer["step"]))
+    both = winograd.points_of_filters(int(layer["size"]), STEP)
     parts = [pack(m, ROWS) for m in (both, both.T)]
     layer["to_points"], layer["to_taps"] = start, start + len(parts[0])
     return parts
@@ -293,31 +287,28 @@ def _constants(layer: np.void, start: int) -> list[np.ndarray]:
 
 def _lay_out_passes(source: np.void, layer: np.void, passes: np.ndarray, biases: int) -> None:
     """Fill in the passes of ``layer``: on the output z of ``source``, and on its own dz."""
-    passes["size"], passes["step"] = layer["size"], layer["step"]
+    passes["size"] = layer["size"]
     forward, backward = passes
-    _read(forward, source, "z", source["maps"], 0)
-    _read(backward, layer, "dz", layer["maps"], layer["size"] - 1)
-    _write(forward, layer, "z", layer["w"], layer["b"], layer["act"], 0)
+    _read(forward, source, 0)
+    _read(backward, layer, layer["size"] - 1)
+    _write(forward, layer, layer["w"], layer["b"], layer["act"])
     # One bias for all maps of a gradient: the last floats of all biases, however many maps.
-    _write(backward, source, "dz", layer["back_w"], biases - source["maps"], GATE, source["z"])
-    passes["across"] = -(-passes["y_width"] // passes["step"])
-    passes["down"] = -(-passes["y_height"] // passes["step"])
+    _write(backward, source, layer["back_w"], biases - source["maps"], GATE)
+    passes["across"] = -(-passes["y_width"] // STEP)
+    passes["down"] = -(-passes["y_height"] // STEP)
 
 
-def _read(one: np.void, layer: np.void, maps: str, channels: int, margin: int) -> None:
-    """Let a pass read the maps "z" or "dz" of ``layer``."""
-    one["channels"], one["x"], one["margin"] = channels, layer[maps], margin
+def _read(one: np.void, layer: np.void, margin: int) -> None:
+    """Let a pass read the maps of ``layer``, z or dz."""
+    one["channels"], one["x"], one["margin"] = layer["maps"], layer["z"], margin
     for key in ("line", "pitch", "height", "width"):
         one[key] = layer[key]
 
 
-def _write(
-    one: np.void, layer: np.void, maps: str, filters: int, bias: int, act: int, gate: int
-) -> None:
-    """Let a pass write the maps "z" or "dz" of ``layer``."""
-    one["maps"], one["y"], one["act"], one["gate"] = layer["maps"], layer[maps], act, gate
+def _write(one: np.void, layer: np.void, filters: int, bias: int, act: int) -> None:
+    """Let a pass write the maps of ``layer``, z or dz."""
+    one["maps"], one["y"], one["act"] = layer["maps"], layer["z"], act
     one["filters"], one["bias"] = filters, bias
-    one["y_kept"] = layer["kept" if maps == "dz" else "height"]
     for key in ("line", "pitch", "height", "width"):
         one[f"y_{key}"] = layer[key]
 
@@ -326,18 +317,18 @@ def _scratch(forward: np.void, backward: np.void) -> int:
     """Return the floats that the passes need in turn, as training_winograd divides them."""
     if not forward["size"]:
         return 0
-    size, step, line = int(forward["size"]), int(forward["step"]), CACHE_LINE_FLOATS
-    points = winograd.points_of(size, step)
+    size, line = int(forward["size"]), CACHE_LINE_FLOATS
+    points = winograd.points_of(size, STEP)
     most = 0
     for one in (forward, backward):
         n, channels, maps = VECTORS * LANES, int(one["channels"]), int(one["maps"])
         inputs = channels * (points**2 * n + line)
-        sums = points * ((maps + step * maps) * n + 2 * line)
-        most = max(most, inputs + sums + points * (step * n + (size - 1) * LANES + line))
+        sums = points * ((maps + STEP * maps) * n + 2 * line)
+        most = max(most, inputs + sums + points * (STEP * n + (size - 1) * LANES + line))
         if one is forward:
             maps = round_up(maps, LANES)
             products = points**2 * (channels * maps + line)
-            outputs = points * ((maps + step * maps) * n + 2 * line) + step * step * maps * n
+            outputs = points * ((maps + STEP * maps) * n + 2 * line) + STEP * maps * LANES
             grads = round_up(size**2, ROWS) * channels * maps
             most = max(most, products + max(inputs + outputs, grads))
     return most

@@ -1,4 +1,4 @@
-"""Compute a layer of the training step by Winograd's method, F(MxM, KxK), in three passes.
+"""Compute a layer of the training STEP by Winograd's method, F(MxM, KxK), in three passes.
 
 N batch, C channels in, O channels out, H W height and width, K kernel size.
 
@@ -15,8 +15,8 @@ lanes; in gradients to filters the maps of dy are, which is turned for that, so 
 summed.
 
 All passes take a few tiles at once, as many as a register tile has vectors, so that what they read
-again stays in the second-level cache: of 64 channels and 16 lanes the points of three tiles take
-0.8 MB, those of all tiles of a 33 x 33 sub-image 9 MB.
+again stays in the second-level cache: of 64 channels, 5x5 filters and 16 lanes the points of three
+tiles take 1.0 MB, those of all 25 tiles of a 33 x 33 sub-image 8.3 MB.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from npsrcnn.kernels.cpu.tiles import (
     tile_width,
     turn_tile,
 )
-from npsrcnn.kernels.cpu.training_plan import STEPS
+from npsrcnn.kernels.cpu.training_plan import STEP
 from npsrcnn.kernels.cpu.winograd import INPUT, OUTPUT, SPREAD, finish, transform
 from npsrcnn.runtime.jit import BOUNDSCHECK, helper, jit
 from npsrcnn.runtime.numba_inside import Dispatcher
@@ -45,7 +45,7 @@ from npsrcnn.runtime.threads import CACHE_LINE_FLOATS
 
 def _by_size(kind: int) -> Dispatcher[Callable[..., None]]:
     """Return what calls :func:`~.winograd.transform` of filter size ``k``, its first argument."""
-    of_3, of_5 = (transform(kind, k, STEPS[k]) for k in (3, 5))
+    of_3, of_5 = (transform(kind, k, STEP) for k in (3, 5))
 
     @helper
     def compute(k, x, ix, sx, off, out, io, so, ldo, n):
@@ -58,7 +58,7 @@ def _by_size(kind: int) -> Dispatcher[Callable[..., None]]:
 
 
 transform_input, transform_output, spread_output = map(_by_size, (INPUT, OUTPUT, SPREAD))
-_finish_3, _finish_5 = (finish(k, STEPS[k]) for k in (3, 5))
+_finish_3, _finish_5 = (finish(k, STEP) for k in (3, 5))
 
 
 @helper
@@ -71,51 +71,42 @@ def finish_output(k, x, ix, off, bias, ib, out, io, n, act, gate, ig):
 
 
 @jit
-def transform_filters(layer, start, parameters, weights, biases, common):
+def transform_filters(backward, layer, start, parameters, weights, biases, common):
     """Write G g G^T of a layer's filters w (O, C, K, K) at ``parameters[start:]`` to ``weights``.
 
-    Both as the passes read them, point by point: for FORWARD, and turned by half a turn, inputs
-    and outputs exchanged, for BACKWARD. It is the forward tile again, its taps being those of the
-    filters, and filters side by side the lanes.
+    As a pass reads them, point by point: for FORWARD, or, turned by half a turn, inputs and outputs
+    exchanged, for BACKWARD. It is the forward tile again, its taps being those of the filters, and
+    filters side by side the lanes.
     """
     zeros = common[0].zeros
-    maps, channels, taps = layer.filters, layer.channels, layer.size * layer.size
-    count = maps * channels
-    points = (layer.size + layer.step - 1) * (layer.size + layer.step - 1)
+    taps, count = layer.size * layer.size, layer.filters * layer.channels
+    points = (layer.size + STEP - 1) * (layer.size + STEP - 1)
     points = (points + ROWS - 1) // ROWS * ROWS
     ordered = np.empty(taps * count, np.float32)
     off = np.empty(taps, np.int64)
     for k in range(taps):
         off[k] = k * count
-    for o in range(maps):
-        for c in range(channels):
-            place = o // ROWS * ROWS * channels + c * ROWS + o % ROWS
-            w = start + (o * channels + c) * taps
-            for k in range(taps):
-                ordered[place + k * count] = parameters[w + k]
+        tap = start + (taps - 1 - k if backward else k)
+        for o in range(layer.filters):
+            for c in range(layer.channels):
+                m, other, others = (c, o, layer.filters) if backward else (o, c, layer.channels)
+                place = off[k] + m // ROWS * ROWS * others + other * ROWS + m % ROWS
+                ordered[place] = parameters[tap + (o * layer.channels + c) * taps]
+    target = layer.back_w if backward else layer.w
     forward(ordered, 0, off, taps, weights, layer.to_points, taps, biases, zeros,
-            weights, layer.w, count, points, count, np.int64(LINEAR), weights, 0)  # fmt: skip
-    for o in range(maps):
-        for c in range(channels):
-            place = c // ROWS * ROWS * maps + o * ROWS + c % ROWS
-            w = start + (o * channels + c) * taps
-            for k in range(taps):
-                ordered[place + k * count] = parameters[w + taps - 1 - k]
-    forward(ordered, 0, off, taps, weights, layer.to_points, taps, biases, zeros,
-            weights, layer.back_w, count, points, count, np.int64(LINEAR), weights, 0)  # fmt: skip
+            weights, target, count, points, count, np.int64(LINEAR), weights, 0)  # fmt: skip
 
 
 @helper
 def convolve(one, t, weights, biases, off, work, common):
     """Compute the rows of a convolution of the tiles ``t``: FORWARD or BACKWARD."""
-    step, channels, maps = one.step, one.channels, one.maps
-    points = one.size + step - 1
+    channels, maps, points = one.channels, one.maps, one.size + STEP - 1
     x = 0
     while x < one.across:
         tiles = tile_width((one.across - x) * LANES)
         n = tiles * LANES
         by_channel, by_sum = points * points * n + CACHE_LINE_FLOATS, maps * n + CACHE_LINE_FLOATS
-        by_line = step * maps * n + CACHE_LINE_FLOATS
+        by_line = STEP * maps * n + CACHE_LINE_FLOATS
         inputs = common.scratch  # (channels, points, points, n)
         sums = inputs + channels * by_channel  # (points, maps, n): a row, summed over channels
         lines = sums + points * by_sum  # (points, maps, M n): A^T over columns
@@ -131,18 +122,17 @@ def convolve(one, t, weights, biases, off, work, common):
             for j in range(points):
                 off[j] = j * by_sum
             transform_output(one.size, work, sums, LANES, off, work, lines + i * by_line,
-                             step * LANES, LANES, maps * n)  # fmt: skip
+                             STEP * LANES, LANES, maps * n)  # fmt: skip
         for i in range(points):
             off[i] = i * by_line
-        for r in range(step):
+        for r in range(STEP):
             off[points + r] = r * one.y_line
-        column, width = step * x * LANES, min(step * n, (one.y_width - step * x) * LANES)
-        y = one.y + step * t % one.y_kept * one.y_line + column
-        gate = one.gate + step * t * one.y_line + column
+        column, width = STEP * x * LANES, min(STEP * n, (one.y_width - STEP * x) * LANES)
+        y = one.y + STEP * t * one.y_line + column
         for m in range(maps):
-            finish_output(one.size, work, lines + m * step * n, off, biases, one.bias + m,
+            finish_output(one.size, work, lines + m * STEP * n, off, biases, one.bias + m,
                           work, y + m * one.y_pitch, width, one.act,
-                          work, gate + m * one.y_pitch)  # fmt: skip
+                          work, y + m * one.y_pitch)  # fmt: skip
         x += tiles
 
 
@@ -154,15 +144,17 @@ def _transform(one, t, x, tiles, off, work, common, lines, target):
     write the points of each to 64 places costs up to 4% of a step of 9-5-5. Beyond the edges
     of the map are zeros.
     """
-    step, n = one.step, tiles * LANES
-    points = one.size + step - 1
-    columns = step * tiles + one.size - 1
+    points, n = one.size + STEP - 1, tiles * LANES
+    columns = STEP * tiles + one.size - 1
     by_line = columns * LANES + CACHE_LINE_FLOATS  # of one channel: B^T over rows
     by_channel = points * points * n + CACHE_LINE_FLOATS
-    top, left = step * t - one.margin, step * x - one.margin
+    top, left = STEP * t - one.margin, STEP * x - one.margin
     start, stop = max(0, -left), min(columns, one.width - left)
     for j in range(points):
         off[points + j] = lines + j * LANES
+    for i in range(points):  # the same for all channels
+        _clear(work, lines + i * by_line, start * LANES)
+        _clear(work, lines + i * by_line + stop * LANES, (columns - stop) * LANES)
     for c in range(one.channels):
         for i in range(points):
             row = one.x + (top + i) * one.line + c * one.pitch + (left + start) * LANES
@@ -170,11 +162,8 @@ def _transform(one, t, x, tiles, off, work, common, lines, target):
         transform_input(one.size, work, 0, LANES, off, work, lines + start * LANES, LANES, by_line,
                         (stop - start) * LANES)  # fmt: skip
         for i in range(points):
-            _clear(work, lines + i * by_line, start * LANES)
-            _clear(work, lines + i * by_line + stop * LANES, (columns - stop) * LANES)
-        for i in range(points):
             there = target + c * by_channel + i * points * n
-            transform_input(one.size, work, i * by_line, step * LANES, off[points:],
+            transform_input(one.size, work, i * by_line, STEP * LANES, off[points:],
                             work, there, LANES, n, n)  # fmt: skip
 
 
@@ -188,7 +177,7 @@ def _clear(work, start, count):
 def add_filter_grads(layer, one, weights, biases, off, work, common, total):
     """Add the gradients of a group to dw; ``one`` is the layer's pass FORWARD."""
     size, channels = layer.size, layer.channels
-    points = size + layer.step - 1
+    points = size + STEP - 1
     maps = (layer.maps + LANES - 1) // LANES * LANES
     by_product = channels * maps + CACHE_LINE_FLOATS
     products = common.scratch  # (points, points, channels, maps)
@@ -209,45 +198,41 @@ def add_filter_grads(layer, one, weights, biases, off, work, common, total):
     forward(work, products, off, points * points, weights, layer.to_taps, points * points,
             biases, common.zeros, work, grads, length, square, length, np.int64(LINEAR),
             work, grads)  # fmt: skip
-    for o in range(layer.filters):
-        for c in range(channels):
-            for k in range(size * size):
-                there = layer.dw + o * layer.dot_taps + c * size * size + k
-                total[there] += work[grads + k * length + c * maps + o]
+    sums = total[layer.dw : layer.dw + size * size * length]
+    addends = work[grads : grads + size * size * length]
+    for i in range(len(sums)):
+        sums[i] += addends[i]
 
 
 @helper
 def _add_products(layer, one, t, x, tiles, off, work, common, products, free):
     """Add M . V of tiles ``x`` to ``x + tiles`` of a row of tiles ``t``, summed over sub-images."""
-    step, channels, n = layer.step, layer.channels, tiles * LANES
-    points = layer.size + step - 1
+    channels, n = layer.channels, tiles * LANES
+    points = layer.size + STEP - 1
     maps = (layer.maps + LANES - 1) // LANES * LANES
     pixel = LANES * maps  # of all sub-images, the maps innermost
     by_channel = points * points * n + CACHE_LINE_FLOATS
     by_output = tiles * pixel + CACHE_LINE_FLOATS
-    by_line = step * tiles * pixel + CACHE_LINE_FLOATS
+    by_line = STEP * tiles * pixel + CACHE_LINE_FLOATS
     by_product = channels * maps + CACHE_LINE_FLOATS
     v = free  # (channels, points, points, n)
     m = v + channels * by_channel  # (points, tiles, pixel): one row of points of dy
-    turned = m + points * by_output  # (M, M tiles, pixel): dy
-    lines = turned + step * step * tiles * pixel  # (points, M tiles, pixel): A over rows
+    turned = m + points * by_output  # (M, pixel): a column of dy
+    lines = turned + STEP * pixel  # (points, M tiles, pixel): A over rows
     if BOUNDSCHECK:
         check_range(work.size, lines, points * by_line)
     _transform(one, t, x, tiles, off, work, common, lines, v)
-    for r in range(step):
-        for p in range(step * tiles):
-            there = turned + (r * step * tiles + p) * pixel
+    for p in range(STEP):
+        off[p] = p * pixel
+    for p in range(STEP * tiles):
+        for r in range(STEP):
             for o in range(0, maps, LANES):
-                turn(layer, step * t + r, step * x + p, o, work, there + o, maps)
-    for r in range(step):
-        off[r] = turned + r * step * tiles * pixel
-    spread_output(layer.size, work, 0, LANES, off, work, lines, LANES, by_line,
-                  step * tiles * pixel)  # fmt: skip
+                turn(layer, STEP * t + r, STEP * x + p, o, work, turned + r * pixel + o, maps)
+        spread_output(layer.size, work, turned, LANES, off, work, lines + p * pixel, LANES,
+                      by_line, pixel)  # fmt: skip
     for i in range(points):
-        for p in range(step):
-            off[p] = p * pixel
         for k in range(tiles):
-            spread_output(layer.size, work, lines + i * by_line + k * step * pixel, LANES, off,
+            spread_output(layer.size, work, lines + i * by_line + k * STEP * pixel, LANES, off,
                           work, m + k * pixel, LANES, by_output, pixel)  # fmt: skip
         for j in range(points):
             sums = products + (i * points + j) * by_product
@@ -279,7 +264,7 @@ def turn(layer, row, column, m, work, target, ldo):
     Past the last map is what follows in memory, in lanes that nobody reads.
     """
     if row < layer.height and column < layer.width:
-        dz = layer.dz + row % layer.kept * layer.line + m * layer.pitch + column * LANES
+        dz = layer.z + row % layer.kept * layer.line + m * layer.pitch + column * LANES
         if BOUNDSCHECK:
             check_range(work.size, dz, (LANES - 1) * layer.pitch + LANES)
         turn_tile(LANES, 1, work, dz, layer.pitch, work, target, ldo)
