@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from npsrcnn import images
 from npsrcnn.commands import frame
 from npsrcnn.datasets import sub_images
 from npsrcnn.datasets.leaves import dead_leaves
@@ -51,7 +54,10 @@ def _upscaling() -> None:
 
 def _files() -> None:
     for dtype, shape in itertools.product((np.uint8, np.uint16), SHAPES):
-        compiling.write_and_read(np.zeros(shape, dtype))
+        pixels = np.zeros(shape, dtype)
+        with tempfile.TemporaryDirectory() as folder:
+            images.write(Path(folder) / "picture.png", pixels)
+            images.read(Path(folder) / "picture.png")
 
 
 def _evaluation() -> None:

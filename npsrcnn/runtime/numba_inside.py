@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, TypeAlias
 
+import llvmlite.binding
 import numba
 from numba import types
 from numba.extending import intrinsic
@@ -70,6 +71,19 @@ class StampedCache(FunctionCache):
 def keep(kernel: Dispatcher[Any], cache: StampedCache) -> None:
     """Give a kernel a cache, as ``cache=True`` would give it Numba's own."""
     vars(kernel)["_cache"] = cache
+
+
+def is_new(kernel: Kernel) -> bool:
+    """Return whether a kernel has a cache without its code, from its files as they are now.
+
+    Before Numba is ready to compile or load, which takes 0.15 s.
+    """
+    cache = vars(kernel)["_cache"]
+    if not isinstance(cache, StampedCache):
+        return False
+    chosen: str | None = vars(config)["CPU_NAME"]
+    target = chosen or llvmlite.binding.get_host_cpu_name(), ",".join(cpu_features())
+    return all(processor[1:] != target for _, processor, _ in cache._cache_file._load_index())
 
 
 def cache_path(kernel: Kernel) -> str | None:

@@ -1,7 +1,7 @@
 """Compile kernels in several processes side by side, when a processor sees its first picture.
 
-Each of these processes, which :func:`compile_kernels` starts, does jobs of :data:`JOBS`, and the
-compiled kernels are in Numba's cache then.
+Each of these processes, which :func:`compile_kernels` starts, takes the next job of :data:`JOBS`
+that nobody has taken, and the compiled kernels are in Numba's cache then.
 """
 
 from __future__ import annotations
@@ -9,29 +9,30 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from npsrcnn import images
+from npsrcnn.images import png
 from npsrcnn.kernels.cpu import inference
 from npsrcnn.kernels.cpu import inference_stages as stages
 from npsrcnn.kernels.cpu.inference_plan import make_plan
 from npsrcnn.model.network import SRCNN
 from npsrcnn.pixels.resize import imresize
 from npsrcnn.runtime.apart import python_calling
-from npsrcnn.runtime.jit import cache_folders, compilations, when_compiling
+from npsrcnn.runtime.jit import cache_folders, compilations
 from npsrcnn.runtime.lean_blas import import_blas_alone
 from npsrcnn.runtime.threads import get_num_threads
 from npsrcnn.upscaling.enlarger import planes_of, write_pixels
 from npsrcnn.upscaling.flat import subtract_flat_error
 
+MOST_PROCESSES = 4
+"""What there is to compile takes 5 s, and a process costs half a second itself (two cores)."""
 NOT_KEPT = "at every start, as no folder can keep them: set NUMBA_CACHE_DIR to one"
 
 
@@ -57,9 +58,8 @@ def folders() -> list[str]:
 def compile_kernels(nets: Sequence[SRCNN]) -> Compiled:
     """Compile the kernels of networks on the CPU, and those of pictures of 8 bits.
 
-    Numba compiles one kernel at a time in a process, so other processes compile what this one
-    does not, but only if something is missing in the cache. What they fail at is compiled when
-    it is called.
+    Numba compiles one kernel at a time in a process, so on a processor's first start others take
+    part. What they fail at, and what a later start lacks, is compiled when it is called.
 
     Returns
     -------
@@ -67,15 +67,13 @@ def compile_kernels(nets: Sequence[SRCNN]) -> Compiled:
     """
     started = time.perf_counter()
     nets = [net for net in nets if net.device == "cpu"]
-    needed = {name for net in nets for name in _stages(net)}
-    slowest_first = [name for name in stages.KERNELS if name in needed]
-    own, *others = share_jobs(slowest_first, get_num_threads())
+    needed = {name for net in nets for name in ("run", *stages.names(make_plan(net.layers)))}
+    jobs = [job for job in JOBS if job in needed or job not in NETWORK_JOBS]
     with _keeping_garbage(), compilations() as compiled:
-        with contextlib.ExitStack() as processes, when_compiling(lambda: _start(others, processes)):
-            if nets:
-                inference.compile_common()
-            for job in own:
-                JOBS[job]()
+        if nets and inference.run_is_new():
+            with queue_of(jobs) as queue, contextlib.ExitStack() as processes:
+                start(queue, processes)
+                do_jobs(queue)
         for net in nets:
             net.forward(np.zeros((1, net.channels, 16, 16), np.float32))
     if not compiled:
@@ -100,68 +98,61 @@ def _keeping_garbage() -> Iterator[None]:
             gc.enable()
 
 
-def share_jobs(stages: list[str], cores: int) -> list[list[str]]:
-    """Share out jobs of :data:`JOBS`: first those of this process, then of each other one.
-
-    ``stages`` are the kernels of the networks, the slowest to compile first.
-
-    A process costs a second itself: on two cores 9-1-5 took 7.3 s with three others, 6.5 with one.
-    """
-    if cores > 3:
-        return [[], stages[::2], [*stages[1::2], "resizing"], ["pictures"]]
-    if cores == 3:
-        return [[], stages, ["resizing", "pictures"]]
-    rest = ["resizing", "pictures"]  # each takes as long as a kernel, and the other starts later
-    if len(stages) % 2:
-        return [stages[::2], [*stages[1::2], *rest]]
-    return [[*stages[::2], "resizing"], [*stages[1::2], "pictures"]]
+@contextlib.contextmanager
+def queue_of(jobs: Iterable[str]) -> Iterator[int]:
+    """Make a pipe of jobs, a byte each, and yield where to read them: a byte is read only once."""
+    queue, end = os.pipe()
+    try:
+        os.write(end, bytes(list(JOBS).index(job) for job in jobs))
+        os.close(end)
+        yield queue
+    finally:
+        os.close(queue)
 
 
-def _start(parts: Sequence[Sequence[str]], processes: contextlib.ExitStack) -> None:
-    """Start a process for each part, for which ``processes`` waits at its end."""
-    for jobs in parts:
-        command = python_calling(__name__, *jobs)
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def do_jobs(queue: int) -> None:
+    """Do jobs as long as any are in the queue, from which other processes take theirs."""
+    while number := os.read(queue, 1):
+        list(JOBS.values())[number[0]]()
+
+
+def start(queue: int, processes: contextlib.ExitStack) -> None:
+    """Start processes that do jobs of the queue, for which ``processes`` waits at its end."""
+    for _ in range(min(get_num_threads(), MOST_PROCESSES) - 1):
+        nowhere = subprocess.DEVNULL
+        command = python_calling(__name__)
+        process = subprocess.Popen(command, stdin=queue, stdout=nowhere, stderr=nowhere)
         processes.enter_context(process)
-
-
-def _stages(net: SRCNN) -> list[str]:
-    """Name the kernels of all stages but the last, which ``inference.compile_common`` compiles."""
-    return stages.names(make_plan(net.layers))[:-1]
 
 
 def _resizing() -> None:
     imresize(np.zeros((16, 15), np.float32), 3)
 
 
-def _pictures() -> None:
+def _colors() -> None:
     net = SRCNN("9-1-5", n=(8, 8))
     pixels = np.zeros((16, 15, 3), np.uint8)
     planes = planes_of(pixels, net, 255)
     subtract_flat_error(net, planes[:1], planes[:1].copy())
     write_pixels(planes, net, 255, pixels)
-    write_and_read(pixels)
 
 
-def write_and_read(pixels: np.ndarray) -> None:
-    """Compile what writing such pixels to a PNG file and reading them takes."""
-    with tempfile.TemporaryDirectory() as folder:
-        images.write(Path(folder) / "picture.png", pixels)
-        images.read(Path(folder) / "picture.png")
+def _png() -> None:
+    png.encode(np.zeros((16, 15, 3), np.uint8), [])
 
 
-JOBS: dict[str, Callable[[], object]] = {
+NETWORK_JOBS: dict[str, Callable[[], object]] = {
+    "run": inference.compile_run,
     **{name: functools.partial(stages.compiled, name) for name in stages.KERNELS},
-    "resizing": _resizing,
-    "pictures": _pictures,  # of 8 bits: with resizing all that a first start needs but the network
 }
-"""Parts of what there is to compile, each on its own."""
+"""Parts of what there is to compile for networks, each on its own, the longest first."""
+JOBS = {**NETWORK_JOBS, "colors": _colors, "resizing": _resizing, "png": _png}
+"""And with those for pictures of 8 bits."""
 
 
 def main() -> None:
-    """Do the jobs that the process was started with."""
+    """Do jobs of the queue that is this process's standard input."""
     import_blas_alone()
     with _keeping_garbage():
-        for job in sys.argv[1:]:
-            JOBS[job]()
-    gc.freeze()  # or Python looks through all of it at its end, which takes 0.3 s
+        do_jobs(sys.stdin.fileno())
+    os._exit(0)  # or Python takes apart all that there is first, which takes 0.1 to 0.3 s

@@ -73,14 +73,19 @@ def test_variables_of_the_environment_are_read():
     assert all(one[:1] in "+-" for one in inside.cpu_features()), f"cpu features: {CHANGED}"
 
 
-def test_a_kernel_is_kept_under_its_stamp(fresh_function):
+def test_a_kernel_is_kept_under_its_stamp(fresh_function, monkeypatch):
     """The cache: attributes of Numba's classes, and what a kernel does with it."""
     hits = []
     for stamp in ("one", "one", "other"):
         kernel = numba.njit(fresh_function)
         cache = inside.StampedCache(fresh_function, stamp)
         inside.keep(kernel, cache)
+        assert inside.is_new(kernel) == (len(hits) != 1), f"the cache's index: {CHANGED}"
         assert kernel(1) == 2
+        assert not inside.is_new(kernel), f"the cache's index: {CHANGED}"
+        with monkeypatch.context() as patch:
+            patch.setattr(inside.config, "CPU_NAME", "another")
+            assert inside.is_new(kernel), f"the name of the processor: {CHANGED}"
         assert inside.cache_path(kernel) == str(cache.cache_path), f"stats: {CHANGED}"
         hits.append(sum(kernel.stats.cache_hits.values()))
     assert hits == [0, 1, 0], f"caching: {CHANGED}"

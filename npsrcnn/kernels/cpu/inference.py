@@ -18,12 +18,13 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from npsrcnn.kernels.cpu.inference_plan import make_job, make_plan
+from npsrcnn.kernels.cpu.inference_plan import Job, Plan, make_job, make_plan
 from npsrcnn.kernels.cpu.inference_stages import addresses, call, row_at
 from npsrcnn.kernels.cpu.tiles import LINEAR, check_range, copy_tile, forward_thin
 from npsrcnn.kernels.cpu.winograd import STEP
 from npsrcnn.layers import Layers
 from npsrcnn.runtime.jit import BOUNDSCHECK, helper, inlined, jit
+from npsrcnn.runtime.numba_inside import is_new
 from npsrcnn.runtime.threads import get_num_threads, parallel, work_space
 from npsrcnn.words import counted
 
@@ -98,22 +99,38 @@ class Prepared:
             return out
         top, left = (start % STEP for start in origin)
         job = self._job(images.shape, padding, (top, left), get_num_threads())
-        size, taps, between = job.setup[["size", "taps", "maps_between"]][0]
-        spans, code = job.spans.copy(), addresses(plan)  # the kernel changes spans
-
-        def work(i: int) -> None:
-            _run(i, images, out, job.pieces, spans, job.stages, job.levels, job.setup,
-                 job.tables, plan.weights, plan.biases, code, work_space(size),
-                 np.empty(taps, np.int64), np.empty(between, np.int64))  # fmt: skip
-
-        parallel(work, len(job.pieces))
+        spans = job.spans.copy()  # the kernel changes them
+        parallel(_run_piece, len(job.pieces), images, out, plan, job, spans, addresses(plan))
         return out
 
 
-def compile_common() -> None:
-    """Compile what every network needs, if no cache has it; the others are KERNELS."""
-    one_layer = [(np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32))]
-    forward(one_layer, np.zeros((1, 1, 1, 1), np.float32))
+def _run_piece(
+    i: int,
+    images: np.ndarray,
+    out: np.ndarray,
+    plan: Plan,
+    job: Job,
+    spans: np.ndarray,
+    code: np.ndarray,
+) -> None:
+    size, taps, between = job.setup[["size", "taps", "maps_between"]][0]
+    _run(i, images, out, job.pieces, spans, job.stages, job.levels, job.setup, job.tables,
+         plan.weights, plan.biases, code, work_space(size),
+         np.empty(taps, np.int64), np.empty(between, np.int64))  # fmt: skip
+
+
+def run_is_new() -> bool:
+    """Return whether :func:`compile_run` has work to do that the next start will find done."""
+    return is_new(_run)
+
+
+def compile_run() -> None:
+    """Compile what runs the stages of any network, if no cache has it; those are KERNELS."""
+    plan = make_plan([(np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32))])
+    image = np.zeros((1, 1, 1, 1), np.float32)
+    job = make_job(plan, image.shape, "replicate", (0, 0), 1)
+    no_rows, no_code = np.zeros_like(job.spans), np.zeros(len(plan.stages), np.int64)
+    _run_piece(0, image, image.copy(), plan, job, no_rows, no_code)
 
 
 def halo(layers: Layers) -> int:

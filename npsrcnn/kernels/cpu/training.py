@@ -180,7 +180,7 @@ def unpacked(
         else:
             dw = dw.reshape(layer["maps"], layer["dot_taps"])[:, : w[0].size]
         db = total[layer["db"] : layer["db"] + layer["filters"]]
-        grads.append((dw[: len(w)].reshape(w.shape), db.copy()))
+        grads.append((np.ascontiguousarray(dw[: len(w)].reshape(w.shape)), db.copy()))
     return grads
 
 
