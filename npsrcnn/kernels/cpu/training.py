@@ -276,13 +276,13 @@ def _slot(
             done[depth] = 1 - layers[depth].size
         start = 0  # of the block that descends next
         while done[depth] < layers[depth].height:
-            end = done[depth]
+            begin = max(0, done[depth])
             _compute_rows(layers, passes, done, offsets, weights, biases, off, work, common,
                           winograd, groups)  # fmt: skip
-            _loss_gradient(labels, first, max(0, end), done[depth], layers[depth], work, losses,
+            _loss_gradient(labels, first, begin, done[depth], layers[depth], work, losses,
                            batch)  # fmt: skip
-            last = done[depth] == layers[depth].height
-            while start < layers[1].height and (last or start + block <= done[depth]):
+            whole = done[depth] == layers[depth].height
+            while start < layers[1].height and (whole or start + block <= done[depth]):
                 if l1 > np.float32(0):
                     _add_penalty(first, layers, start, block, work, losses, l1)
                 _descend(layers, passes, start, block, offsets, weights, biases, off, work, common,
