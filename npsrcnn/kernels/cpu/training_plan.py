@@ -244,8 +244,9 @@ def make_plan(
 
 
 def _live_rows(ahead: int) -> int:
-    """Return the rows of the first layer that are needed at a time, from the oldest whose block
-    of STEP rows has not descended: it waits for rows of the last layer, which see ``ahead`` more.
+    """Return how many rows of the first layer are needed at a time.
+
+    The oldest block of STEP rows waits for those of the last layer, which see ``ahead`` rows more.
     """
     return STEP + round_up(ahead, STEP)
 

@@ -1,4 +1,4 @@
-"""Compute a layer of the training STEP by Winograd's method, F(MxM, KxK), in three passes.
+"""Compute a layer of the training step by Winograd's method, F(MxM, KxK), in three passes.
 
 N batch, C channels in, O channels out, H W height and width, K kernel size.
 
